@@ -1,0 +1,10 @@
+//! The domain: jobs, tasks, workers, retry and status as pure, synchronous decide and apply.
+//!
+//! Must stay true: nothing here reads a clock, a random source, a file or the network; time and randomness come in as
+//! arguments; nothing here imports another module of this crate.
+
+mod id;
+mod time;
+
+pub use id::{Attempt, Epoch, IdError, Incarnation, JobId, Position, Seq, ShardId, TaskId, WorkerName};
+pub use time::Timestamp;

@@ -1,0 +1,5 @@
+//! The one binary: `grid`.
+
+fn main() -> std::process::ExitCode {
+    grid::cli::main()
+}

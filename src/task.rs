@@ -1,0 +1,17 @@
+//! The one way to start a background task: with a name, in a span, so that logs and traces tell who does it.
+
+use std::future::Future;
+use tokio::task::JoinHandle;
+use tracing::Instrument;
+
+/// Spawns `future` on the current tokio runtime inside a span named `task` with field `name`.
+///
+/// Cancellation: dropping the handle detaches the task; abort it through the handle.
+#[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
+pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future.instrument(tracing::info_span!("task", name)))
+}
