@@ -21,7 +21,11 @@ pub struct IdError {
 }
 
 fn id_error(kind: &'static str, text: &str, why: &'static str) -> IdError {
-    IdError { kind, text: text.chars().take(100).collect(), why }
+    IdError {
+        kind,
+        text: text.chars().take(100).collect(),
+        why,
+    }
 }
 
 /// A job: a version 7 uuid, whose time is the day of the partition that holds its history.
@@ -97,13 +101,20 @@ impl FromStr for TaskId {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let wrong = |why| id_error("task", text, why);
         let bare = text.strip_prefix("task-").unwrap_or(text);
-        let (job, number) = bare.rsplit_once('-').ok_or_else(|| wrong("expected task-<job uuid>-<number>"))?;
+        let (job, number) = bare
+            .rsplit_once('-')
+            .ok_or_else(|| wrong("expected task-<job uuid>-<number>"))?;
         let job = parse_uuid(job).ok_or_else(|| wrong("expected task-<job uuid>-<number>"))?;
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) || number.starts_with('0') {
             return Err(wrong("its number is a whole number from 1"));
         }
-        let number = number.parse().map_err(|_| wrong("its number is a whole number from 1"))?;
-        Ok(Self { job: JobId(job), number })
+        let number = number
+            .parse()
+            .map_err(|_| wrong("its number is a whole number from 1"))?;
+        Ok(Self {
+            job: JobId(job),
+            number,
+        })
     }
 }
 
@@ -133,11 +144,17 @@ impl FromStr for WorkerName {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let bare = text.strip_prefix("worker-").unwrap_or(text);
         let fits = (1..=100).contains(&bare.len())
-            && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+            && bare
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
         if fits {
             Ok(Self(bare.into()))
         } else {
-            Err(id_error("worker", text, "expected worker-<name> with 1 to 100 of letters, digits, '.', '_', '-'"))
+            Err(id_error(
+                "worker",
+                text,
+                "expected worker-<name> with 1 to 100 of letters, digits, '.', '_', '-'",
+            ))
         }
     }
 }
@@ -209,7 +226,10 @@ mod tests {
         let task: TaskId = format!("task-{JOB}-12").parse().unwrap();
         assert_eq!(task, TaskId { job, number: 12 });
         assert_eq!(format!("{JOB}-12").parse::<TaskId>().unwrap(), task);
-        assert_eq!("worker-a.b_c-1".parse::<WorkerName>().unwrap().to_string(), "worker-a.b_c-1");
+        assert_eq!(
+            "worker-a.b_c-1".parse::<WorkerName>().unwrap().to_string(),
+            "worker-a.b_c-1"
+        );
     }
 
     #[test]
@@ -217,7 +237,12 @@ mod tests {
         for text in ["", "job-", "job-1", "job-0198c2a07c0070008000000000000001", "task-1"] {
             assert!(text.parse::<JobId>().is_err(), "{text}");
         }
-        for text in [format!("task-{JOB}"), format!("task-{JOB}-0"), format!("task-{JOB}-01"), format!("task-{JOB}-x")] {
+        for text in [
+            format!("task-{JOB}"),
+            format!("task-{JOB}-0"),
+            format!("task-{JOB}-01"),
+            format!("task-{JOB}-x"),
+        ] {
             assert!(text.parse::<TaskId>().is_err(), "{text}");
         }
         for text in ["", "worker-", "worker-a b", "worker-é"] {

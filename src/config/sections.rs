@@ -1,0 +1,153 @@
+//! The sections that belong to no single component, or whose component is the process itself.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use figment::value::Value;
+
+use super::{Properties, Secret, Setting};
+use crate::options;
+
+options! {
+    /// Options of the HTTP server.
+    pub struct ServerOptions {
+        /// Address and port to serve on; port 0 takes a free one, told at start.
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        /// URL under which others reach this server; told to workers and clients. Default: made from `listen`.
+        public_url: Option<String> = None,
+    }
+}
+
+options! {
+    /// Options of `grid standalone`.
+    pub struct StandaloneOptions {
+        /// The folder that holds everything: the private Postgres and the files of the workers. One process at a time.
+        data_dir: PathBuf = "grid-data".into(),
+        /// How many workers to run inside the process.
+        workers: u16 = 1,
+    }
+}
+
+options! {
+    /// Options of the connections to Postgres, and of the private server of standalone.
+    pub struct PostgresOptions {
+        /// URL of the service role (postgres://user:password@host/database). Without it, standalone runs a private
+        /// server in its data folder.
+        url: Option<Secret> = None,
+        /// URL of the owner of the tables, used by `grid migrate` alone. Default: `url`.
+        owner_url: Option<Secret> = None,
+        /// Folder with the server's programs (initdb, postgres) for the private server. Default: the newest found
+        /// under /usr/lib/postgresql, on PATH or by pg_config.
+        bin_dir: Option<PathBuf> = None,
+        /// Most connections of this process.
+        max_connections: u32 = 10,
+        /// How long to wait for a connection.
+        connect_timeout: Duration = Duration::from_secs(10),
+        /// How long a statement may run.
+        statement_timeout: Duration = Duration::from_secs(30),
+        /// How long a statement may wait for a lock.
+        lock_timeout: Duration = Duration::from_secs(10),
+    }
+}
+
+options! {
+    /// Options of the bus over Kafka.
+    pub struct KafkaOptions {
+        /// Brokers to begin with: host:port,host:port. Without them the bus is inside the process.
+        brokers: Option<String> = None,
+        /// What the names of all topics begin with.
+        topic_prefix: String = "grid.".into(),
+        /// Replicas of each topic that `grid migrate` creates.
+        replication_factor: u16 = 1,
+        /// Properties for librdkafka, by its names: security.protocol, ssl.ca.location, sasl.username, …
+        properties: Properties = Properties::default(),
+    }
+}
+
+options! {
+    /// How jobs are divided.
+    pub struct ShardsOptions {
+        /// Number of shards, and of partitions of the commands and reports. Fixed at the first `grid migrate`.
+        count: u16 = 64,
+    }
+}
+
+options! {
+    /// Options of a jobmaster.
+    pub struct JobmasterOptions {
+        /// Its name in logs, metrics and the consumer group. Default: made from host and process id.
+        name: Option<String> = None,
+    }
+}
+
+options! {
+    /// Options of a worker.
+    pub struct WorkerOptions {
+        /// Its name, kept over restarts; a newer process of the same name takes over. Default: a new one each start.
+        name: Option<String> = None,
+        /// How many tasks run at a time.
+        slots: u32 = 4,
+        /// Labels that tasks may require: zone=a,disk=ssd.
+        labels: BTreeMap<String, String> = BTreeMap::new(),
+        /// Folder of a worker process; relative paths of pipelines are under it. Inside standalone: its data folder.
+        data_dir: PathBuf = "grid-worker".into(),
+        /// Folders that pipelines may also read and write, by absolute path.
+        allow_paths: Vec<PathBuf> = Vec::new(),
+        /// Folder with a file a secret, named by `{secret: NAME}` in a job.
+        secrets_dir: Option<PathBuf> = None,
+        /// URL of the API from which a worker process fetches documents.
+        api_url: Option<String> = None,
+        /// Token that a worker process shows to the API.
+        api_token: Option<Secret> = None,
+        /// How often a worker says that it lives.
+        heartbeat_interval: Duration = Duration::from_secs(2),
+        /// Silence after which nothing new is placed on it.
+        inactive_after: Duration = Duration::from_secs(6),
+        /// Silence after which a worker that is cut off has ended its own tasks. Less than `lost_after`.
+        dead_after: Duration = Duration::from_secs(40),
+        /// Silence after which its tasks count as lost and are placed again.
+        lost_after: Duration = Duration::from_secs(45),
+        /// How long a process has between SIGTERM and SIGKILL.
+        grace: Duration = Duration::from_secs(10),
+    }
+}
+
+options! {
+    /// Options of the log of the process.
+    pub struct LogOptions {
+        /// How lines look on stderr.
+        format: LogFormat = LogFormat::Human,
+        /// Which lines: a level, or target=level,…
+        filter: String = "info".into(),
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Setting for LogFormat {
+    fn expected() -> String {
+        "human or json".to_owned()
+    }
+    fn read(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some("human") => Ok(Self::Human),
+            Some("json") => Ok(Self::Json),
+            found => Err(format!("found {found:?}, expected {}", Self::expected())),
+        }
+    }
+    fn show(&self) -> serde_json::Value {
+        match self {
+            Self::Human => "human".into(),
+            Self::Json => "json".into(),
+        }
+    }
+}
