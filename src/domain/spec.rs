@@ -27,7 +27,13 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_retries: 3, base_ms: 1_000, factor: 2.0, max_delay_ms: 3_600_000, jitter: false }
+        Self {
+            max_retries: 3,
+            base_ms: 1_000,
+            factor: 2.0,
+            max_delay_ms: 3_600_000,
+            jitter: false,
+        }
     }
 }
 
@@ -151,7 +157,11 @@ impl GroupIndex {
         let group_index = self.0.partition_point(|first| *first <= number).checked_sub(1)?;
         let group = spec.groups.get(group_index)?;
         let replica_index = number - self.0[group_index];
-        (replica_index < group.replicas).then_some(TaskPlace { group_index, group, replica_index })
+        (replica_index < group.replicas).then_some(TaskPlace {
+            group_index,
+            group,
+            replica_index,
+        })
     }
 }
 
@@ -166,7 +176,10 @@ mod tests {
         assert_eq!(seconds, [1, 2, 4, 8]);
         assert_eq!(policy.max_retries, 3);
         assert_eq!(policy.delay(200, 0.0), Duration::from_secs(3_600));
-        assert_eq!(RetryPolicy { jitter: true, ..policy }.delay(2, 0.5), Duration::from_secs(2));
+        assert_eq!(
+            RetryPolicy { jitter: true, ..policy }.delay(2, 0.5),
+            Duration::from_secs(2)
+        );
     }
 
     #[test]
@@ -177,10 +190,24 @@ mod tests {
             executor: ExecutorKind::Noop,
             policy: 0,
         };
-        let spec = JobSpec { task_count: 5, groups: vec![group("a", 1), group("b", 4)], ..JobSpec::default() };
+        let spec = JobSpec {
+            task_count: 5,
+            groups: vec![group("a", 1), group("b", 4)],
+            ..JobSpec::default()
+        };
         let index = GroupIndex::new(&spec);
-        let names: Vec<_> = (0..=6).map(|n| index.place(&spec, n).map(|place| place.external_id())).collect();
-        let expected = [None, Some("a"), Some("b-0"), Some("b-1"), Some("b-2"), Some("b-3"), None];
+        let names: Vec<_> = (0..=6)
+            .map(|n| index.place(&spec, n).map(|place| place.external_id()))
+            .collect();
+        let expected = [
+            None,
+            Some("a"),
+            Some("b-0"),
+            Some("b-1"),
+            Some("b-2"),
+            Some("b-3"),
+            None,
+        ];
         assert_eq!(names, expected.map(|name| name.map(str::to_owned)));
     }
 }
