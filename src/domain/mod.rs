@@ -3,12 +3,31 @@
 //! Must stay true: nothing here reads a clock, a random source, a file or the network; time and randomness come in as
 //! arguments; nothing here imports another module of this crate.
 
+mod decide;
+pub mod event;
 mod id;
+mod job;
+mod refusal;
+mod snapshot;
 mod spec;
+mod status;
+mod task;
 mod time;
+mod worker;
 
+#[cfg(test)]
+mod tests;
+
+pub use decide::{AttemptOutcome, Decision, LOSS_BUDGET, LossCause, MOST_FREE_RETURNS};
+pub use event::{Event, Failure, FailureReason, StreamId, TaskState};
 pub use id::{Attempt, Epoch, IdError, Incarnation, JobId, Position, Seq, ShardId, TaskId, WorkerName};
+pub use job::{Fact, FanOut, FanOutKind, Job, REMEMBERED_COMMANDS};
+pub use refusal::{Refusal, RefusalCode};
+pub use snapshot::{SNAPSHOT_SCHEMA, SnapshotError};
 pub use spec::{
     ExecutorKind, GroupIndex, JobSpec, Labels, MAX_TASKS_PER_JOB, Policy, RetryPolicy, TaskGroup, TaskPlace, Timeouts,
 };
+pub use status::{Counters, JobStatus};
+pub use task::{IllegalTransition, TaskRecord};
 pub use time::Timestamp;
+pub use worker::{Registration, WorkerHistory};

@@ -1,0 +1,78 @@
+//! Heartbeats (on `grid.heartbeats`, one partition, read by every jobmaster and worker): liveness, load and credits.
+
+use serde::{Deserialize, Serialize};
+
+use super::version::{Version, Wire};
+use crate::domain::{Incarnation, Labels, Timestamp, WorkerName};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Beat {
+    Worker(WorkerBeat),
+    Jobmaster(JobmasterBeat),
+}
+
+impl Wire for Beat {
+    const WHAT: &'static str = "heartbeat";
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerBeat {
+    pub v: Version<1>,
+    pub worker: WorkerName,
+    pub incarnation: Incarnation,
+    pub sent_at: Timestamp,
+    pub endpoint_url: String,
+    pub max_capacity: u32,
+    /// Attempts that run now.
+    pub running: u32,
+    /// Attempts that wait in the worker for a slot.
+    pub queued: u32,
+    #[serde(default)]
+    pub labels: Labels,
+    /// Takes no new work.
+    pub draining: bool,
+    /// The last one of this process.
+    #[serde(default)]
+    pub leaving: bool,
+    /// Of the process, 1.0 = one core.
+    #[serde(default)]
+    pub cpu_cores: f64,
+    #[serde(default)]
+    pub memory_bytes: u64,
+    #[serde(default)]
+    pub grants: Vec<Grant>,
+}
+
+/// Credits, cumulative since both processes began, so that a late or repeated one does no harm: the jobmaster may
+/// have sent `granted` charged assignments to this worker in all, less those it gave back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Grant {
+    pub jobmaster: Incarnation,
+    pub granted: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobmasterBeat {
+    pub v: Version<1>,
+    pub jobmaster: Incarnation,
+    pub sent_at: Timestamp,
+    /// Has READY tasks that wait for a credit.
+    pub hungry: bool,
+    /// The last one of this process.
+    #[serde(default)]
+    pub leaving: bool,
+    /// Credits given back, cumulative, by worker process.
+    #[serde(default)]
+    pub returned: Vec<ReturnedCredits>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReturnedCredits {
+    pub worker: Incarnation,
+    pub returned: u64,
+}

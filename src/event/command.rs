@@ -1,0 +1,90 @@
+//! Commands (wishes, on `grid.commands`, partition = shard) and their replies (on `grid.replies`).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::version::{Version, Wire};
+use crate::domain::event::WorkerEnd;
+use crate::domain::{Incarnation, JobId, JobSpec, Position, Refusal, Registration, TaskId, Timestamp, WorkerName};
+
+/// A wish with all that a shard needs to decide it once, and only in time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandMessage {
+    pub v: Version<1>,
+    /// The client command: one that arrives twice is decided once.
+    pub id: Uuid,
+    pub principal: Arc<str>,
+    /// After this time it is refused: an unknown outcome ends then.
+    pub not_after: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub traceparent: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reply_to: Option<ReplyAddress>,
+    pub command: Command,
+}
+
+impl Wire for CommandMessage {
+    const WHAT: &'static str = "command";
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum Command {
+    SubmitJob { job: JobId, spec: Box<JobSpec> },
+    KillJob { job: JobId },
+    StopJob { job: JobId },
+    RetryJob { job: JobId },
+    CancelRetry { task: TaskId },
+    BringForwardRetry { task: TaskId },
+    /// To the shard `worker.slot(shards)`.
+    RegisterWorker { registration: Registration },
+    /// To the same shard: the process has ended.
+    RemoveWorker { worker: WorkerName, incarnation: Incarnation, cause: WorkerEnd },
+}
+
+impl Command {
+    /// The job whose shard decides it; `None` for commands on workers.
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            Self::SubmitJob { job, .. } | Self::KillJob { job } | Self::StopJob { job } | Self::RetryJob { job } => {
+                Some(*job)
+            }
+            Self::CancelRetry { task } | Self::BringForwardRetry { task } => Some(task.job),
+            Self::RegisterWorker { .. } | Self::RemoveWorker { .. } => None,
+        }
+    }
+}
+
+/// Where the answer goes: the API node's partition of `grid.replies`, and what it calls the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplyAddress {
+    pub partition: u16,
+    /// The API process: others on the same partition pass the answer over.
+    pub node: Incarnation,
+    pub correlation: Uuid,
+}
+
+/// An answer, sent only after a commit at or after the state from which it was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reply {
+    pub v: Version<1>,
+    pub node: Incarnation,
+    pub correlation: Uuid,
+    pub result: Result<Accepted, Refusal>,
+}
+
+impl Wire for Reply {
+    const WHAT: &'static str = "reply";
+}
+
+/// What was decided is in the log up to this place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    pub position: Position,
+}

@@ -1,0 +1,61 @@
+//! What workers say of attempts (on `grid.reports`, partition = the job's shard): repeated until acknowledged.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::assignment::AttemptRef;
+use super::beat::Grant;
+use super::version::{Version, Wire};
+use crate::domain::{AttemptOutcome, Failure, Incarnation, Timestamp, WorkerName};
+
+/// One message per (worker, shard): items in the order in which things happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportMessage {
+    pub v: Version<1>,
+    pub worker: WorkerName,
+    pub incarnation: Incarnation,
+    pub sent_at: Timestamp,
+    /// What the worker grants, to the jobmaster that owns the shard among others.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub grants: Vec<Grant>,
+    pub items: Vec<ReportItem>,
+}
+
+impl Wire for ReportMessage {
+    const WHAT: &'static str = "report";
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum ReportItem {
+    Started { attempt: AttemptRef },
+    Ended { attempt: AttemptRef, outcome: Outcome },
+    /// All attempts of this shard whose end is not acknowledged: what is RUNNING and not among them is lost, what is
+    /// SCHEDULED and not among them is sent again, what is among them and unknown is cancelled.
+    Inventory { attempts: Vec<AttemptRef> },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum Outcome {
+    Completed {
+        #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+        counters: BTreeMap<String, u64>,
+    },
+    Failed {
+        failure: Failure,
+    },
+    HandedBack,
+}
+
+impl From<Outcome> for AttemptOutcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Completed { counters } => Self::Completed { counters },
+            Outcome::Failed { failure } => Self::Failed(failure),
+            Outcome::HandedBack => Self::HandedBack,
+        }
+    }
+}

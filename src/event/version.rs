@@ -1,0 +1,50 @@
+//! Versions of messages, and the one way to write and read them.
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A message that cannot be read: what it should have been, and why not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a readable {what}: {why}")]
+pub struct Unreadable {
+    pub what: &'static str,
+    pub why: String,
+}
+
+/// The version of a message, written as the number `N`; reading any other is an error that names both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Version<const N: u16>;
+
+impl<const N: u16> Serialize for Version<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(N)
+    }
+}
+
+impl<'de, const N: u16> Deserialize<'de> for Version<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = u16::deserialize(deserializer)?;
+        if found == N {
+            return Ok(Self);
+        }
+        Err(serde::de::Error::custom(format_args!(
+            "version {found} is unknown, this program reads version {N}; a newer program wrote it"
+        )))
+    }
+}
+
+/// A message of the bus: JSON in UTF-8.
+pub trait Wire: Serialize + DeserializeOwned {
+    /// What it is, for error messages.
+    const WHAT: &'static str;
+
+    fn encode(&self) -> Bytes {
+        // Writing these types cannot fail: their keys are strings and their numbers finite.
+        Bytes::from(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        serde_json::from_slice(bytes).map_err(|error| Unreadable { what: Self::WHAT, why: error.to_string() })
+    }
+}
