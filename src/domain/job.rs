@@ -9,6 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::event::{Budget, Event, JobSubmitted, ReadyCause, TaskState};
+use super::ready::{NextReady, ReadyQueues};
 use super::task::{Flag, IllegalTransition, TaskRecord, next_state};
 use super::{
     Attempt, Counters, GroupIndex, Incarnation, JobId, JobSpec, JobStatus, Policy, TaskId, TaskPlace, Timestamp,
@@ -78,10 +79,7 @@ pub struct Job {
     pub(super) finished: Option<JobStatus>,
     /// SCHEDULED, RUNNING, or with an open attempt.
     pub(super) active: HashSet<u32>,
-    /// The first written task that was never scheduled.
-    pub(super) fresh: u32,
-    /// Tasks that became READY again; entries may be stale.
-    pub(super) returned: VecDeque<u32>,
+    pub(super) ready: ReadyQueues,
     pub(super) commands: VecDeque<Uuid>,
 }
 
@@ -107,8 +105,7 @@ impl Job {
             stopping: false,
             finished: None,
             active: HashSet::new(),
-            fresh: 1,
-            returned: VecDeque::new(),
+            ready: ReadyQueues::new(&spec),
             commands: command.into_iter().collect(),
             spec,
         }
@@ -216,33 +213,15 @@ impl Job {
         self.commands.contains(&command)
     }
 
-    /// The next task to be placed, without taking it: fresh ones in order after the returned ones.
+    /// The next task to be placed, without taking it, of a policy that `pass_over` does not name.
     ///
-    /// `None` too when `maxParallel` are active or the job is being ended.
-    pub fn next_ready(&mut self) -> Option<u32> {
-        if self.is_ending() || self.spec.max_parallel.is_some_and(|most| self.active.len() >= most as usize) {
-            return None;
+    /// Nothing too when `maxParallel` are active or the job is being ended.
+    pub fn next_ready(&mut self, pass_over: &dyn Fn(u32) -> bool) -> NextReady {
+        let full = self.spec.max_parallel.is_some_and(|most| self.active.len() >= most as usize);
+        if self.counters.ready == 0 || full || self.is_ending() {
+            return NextReady::Nothing;
         }
-        while let Some(&number) = self.returned.front() {
-            if self.task(number).is_some_and(|record| record.state == TaskState::Ready && !record.attempt_open()) {
-                return Some(number);
-            }
-            self.returned.pop_front();
-        }
-        while let Some(record) = self.task(self.fresh) {
-            if record.state == TaskState::Ready && record.attempt == 0 {
-                return Some(self.fresh);
-            }
-            self.fresh += 1;
-        }
-        None
-    }
-
-    /// Puts a returned task behind the other returned ones: it cannot be placed now.
-    pub fn set_aside(&mut self, number: u32) {
-        if self.returned.front() == Some(&number) {
-            self.returned.rotate_left(1);
-        }
+        self.ready.next(&self.tasks, pass_over)
     }
 
     /// Takes in one fact.
@@ -394,21 +373,19 @@ impl Job {
         } else if was {
             self.active.remove(&number);
         }
-        let placeable = after.state == TaskState::Ready && !after.attempt_open();
-        let was_placeable = before.is_some_and(|record| record.state == TaskState::Ready && !record.attempt_open());
-        // A fresh task is found by its number; only those that were away come into the list.
-        if placeable && !was_placeable && (after.attempt > 0 || before.is_some()) {
-            self.returned.push_back(number);
-        } else if was_placeable && !placeable && self.returned.front() == Some(&number) {
-            self.returned.pop_front();
+        // Tasks that were never given out are found by their number; only those that were away come into the list.
+        let placeable = |record: &TaskRecord| record.state == TaskState::Ready && !record.attempt_open();
+        if placeable(after) && before.is_some_and(|record| !placeable(record)) {
+            let policy = self.place(number).map_or(0, |place| place.group.policy);
+            self.ready.push_returned(policy, number);
         }
     }
 
     /// Rebuilds what is derived from the records: the queues of READY tasks and the set of active ones.
     pub(super) fn derive(&mut self) {
         self.active.clear();
-        self.returned.clear();
-        self.fresh = 1;
+        // All READY tasks are found by their number again.
+        self.ready = ReadyQueues::new(&self.spec);
         for number in 1..=self.written() {
             let Some(record) = self.task(number).copied() else { continue };
             self.track(number, None, &record);

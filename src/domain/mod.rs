@@ -7,6 +7,7 @@ mod decide;
 pub mod event;
 mod id;
 mod job;
+mod ready;
 mod refusal;
 mod snapshot;
 mod spec;
@@ -22,6 +23,7 @@ pub use decide::{AttemptOutcome, Decision, LOSS_BUDGET, LossCause, MOST_FREE_RET
 pub use event::{Event, Failure, FailureReason, StreamId, TaskState};
 pub use id::{Attempt, Epoch, IdError, Incarnation, JobId, Position, Seq, ShardId, TaskId, WorkerName};
 pub use job::{Fact, FanOut, FanOutKind, Job, REMEMBERED_COMMANDS};
+pub use ready::NextReady;
 pub use refusal::{Refusal, RefusalCode};
 pub use snapshot::{SNAPSHOT_SCHEMA, SnapshotError};
 pub use spec::{

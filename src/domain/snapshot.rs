@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::event::{FailureReason, TaskState};
 use super::job::{FanOut, FanOutKind, Job};
+use super::ready::ReadyQueues;
 use super::task::TaskRecord;
 use super::{Counters, GroupIndex, Incarnation, JobId, JobSpec, JobStatus, Timestamp, WorkerName};
 
@@ -105,8 +106,7 @@ impl Job {
             stopping: head.stopping,
             finished: head.finished,
             active: HashSet::new(),
-            fresh: 1,
-            returned: VecDeque::new(),
+            ready: ReadyQueues::default(),
             commands: head.commands,
         };
         job.derive();

@@ -1,0 +1,267 @@
+//! Credits: how many attempts each worker will still take from this process, shared by all its shards.
+//!
+//! Must stay true: a charged assignment is never staged without taking a credit; a credit taken for an assignment that
+//! was thrown away comes back; a shard that waits gets its turn before one that has just had one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+
+use crate::domain::{Incarnation, Labels, ShardId, WorkerName};
+
+/// What is known of one worker process, as far as placing goes.
+#[derive(Clone, Debug)]
+struct WorkerCredits {
+    name: WorkerName,
+    labels: Labels,
+    /// Cumulative, as the worker says.
+    granted: u64,
+    /// Cumulative: charged assignments, and credits given back to the worker.
+    used: u64,
+    returned: u64,
+    /// Alive and not draining.
+    placeable: bool,
+}
+
+impl WorkerCredits {
+    fn available(&self) -> u64 {
+        if self.placeable { self.granted.saturating_sub(self.used + self.returned) } else { 0 }
+    }
+}
+
+/// A shard that has READY tasks and no credit for them.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    shard: ShardId,
+    /// The state of the pool in which it found nothing fit; `None`: it has not seen all there is.
+    tried: Option<u64>,
+}
+
+/// How a shard ends its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hunger {
+    /// No READY task waits for a credit.
+    None,
+    /// Its part was used up.
+    Quota,
+    /// No credit fits the tasks that wait.
+    Unfit,
+}
+
+/// The credits of all workers, and the shards that wait for one.
+#[derive(Clone, Debug, Default)]
+pub struct CreditPool {
+    workers: BTreeMap<Incarnation, WorkerCredits>,
+    /// Grants that came before the worker was introduced.
+    early: BTreeMap<Incarnation, u64>,
+    last_picked: Option<Incarnation>,
+    waiting: VecDeque<Waiting>,
+    /// Rises whenever credits are added or workers change.
+    generation: u64,
+}
+
+/// What a task asks of its worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub requires: &'a Labels,
+    /// Not this one, if another has room.
+    pub avoid: Option<Incarnation>,
+}
+
+impl CreditPool {
+    /// A worker process takes part from now on, or changes.
+    pub fn introduce(&mut self, incarnation: Incarnation, name: &WorkerName, labels: &Labels, placeable: bool) {
+        let early = self.early.remove(&incarnation).unwrap_or(0);
+        let worker = self.workers.entry(incarnation).or_insert_with(|| WorkerCredits {
+            name: name.clone(),
+            labels: labels.clone(),
+            granted: early,
+            used: 0,
+            returned: 0,
+            placeable: false,
+        });
+        if worker.placeable != placeable || worker.labels != *labels || early > 0 {
+            worker.placeable = placeable;
+            worker.labels.clone_from(labels);
+            self.generation += 1;
+        }
+    }
+
+    /// The worker process is gone.
+    pub fn remove(&mut self, incarnation: Incarnation) {
+        self.early.remove(&incarnation);
+        if self.workers.remove(&incarnation).is_some() {
+            self.generation += 1;
+        }
+    }
+
+    /// The worker lets this process send `granted` charged assignments in all. A lower one than before came late.
+    pub fn grant(&mut self, incarnation: Incarnation, granted: u64) {
+        match self.workers.get_mut(&incarnation) {
+            Some(worker) if granted > worker.granted => {
+                worker.granted = granted;
+                self.generation += 1;
+            }
+            Some(_) => {}
+            None => {
+                let early = self.early.entry(incarnation).or_default();
+                *early = granted.max(*early);
+            }
+        }
+    }
+
+    /// Credits that can be used now.
+    pub fn available(&self) -> u64 {
+        self.workers.values().map(WorkerCredits::available).sum()
+    }
+
+    /// How many assignments `shard` may make in this turn: a fair part when others wait that may want them.
+    pub fn begin_turn(&mut self, shard: ShardId) -> u64 {
+        let available = self.available();
+        let interested = |waiting: &&Waiting| waiting.tried != Some(self.generation);
+        let mut others = self.waiting.iter().filter(interested).filter(|waiting| waiting.shard != shard).count() as u64;
+        if available == 0 || others == 0 {
+            return available;
+        }
+        others += 1;
+        let first = self.waiting.iter().find(interested).is_some_and(|waiting| waiting.shard == shard);
+        if first { available.div_ceil(others) } else { available / others }
+    }
+
+    /// The shard's turn is over.
+    pub fn end_turn(&mut self, shard: ShardId, hunger: Hunger) {
+        self.waiting.retain(|waiting| waiting.shard != shard);
+        let tried = match hunger {
+            Hunger::None => return,
+            Hunger::Quota => None,
+            Hunger::Unfit => Some(self.generation),
+        };
+        self.waiting.push_back(Waiting { shard, tried });
+    }
+
+    /// A shard that waits and for which something has changed since it last looked.
+    pub fn next_to_wake(&self) -> Option<ShardId> {
+        if self.waiting.is_empty() || self.available() == 0 {
+            return None;
+        }
+        self.waiting.iter().find(|waiting| waiting.tried != Some(self.generation)).map(|waiting| waiting.shard)
+    }
+
+    /// Whether any shard waits.
+    pub fn is_hungry(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes one credit: workers in turn, only those with the labels, another than `avoid` when there is room.
+    pub fn take(&mut self, wanted: Wanted<'_>) -> Option<(WorkerName, Incarnation)> {
+        let picked = self.pick(wanted, true).or_else(|| self.pick(wanted, false))?;
+        self.last_picked = Some(picked);
+        let worker = self.workers.get_mut(&picked)?;
+        worker.used += 1;
+        Some((worker.name.clone(), picked))
+    }
+
+    fn pick(&self, wanted: Wanted<'_>, avoiding: bool) -> Option<Incarnation> {
+        let fits = |(incarnation, worker): &(&Incarnation, &WorkerCredits)| {
+            worker.available() > 0
+                && !(avoiding && wanted.avoid == Some(**incarnation))
+                && wanted.requires.iter().all(|(key, value)| worker.labels.get(key) == Some(value))
+        };
+        let after = self.last_picked.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.workers.range((after, Bound::Unbounded));
+        rest.chain(self.workers.iter()).find(fits).map(|(incarnation, _)| *incarnation)
+    }
+
+    /// Gives back a credit whose assignment was never sent.
+    pub fn put_back(&mut self, incarnation: Incarnation) {
+        if let Some(worker) = self.workers.get_mut(&incarnation) {
+            worker.used = worker.used.saturating_sub(1);
+            self.generation += 1;
+        }
+    }
+
+    /// Returns to the workers all credits that are not needed; gives the cumulative totals to tell them.
+    pub fn return_all(&mut self) -> Vec<(Incarnation, u64)> {
+        self.workers
+            .iter_mut()
+            .map(|(incarnation, worker)| {
+                worker.returned += worker.granted.saturating_sub(worker.used + worker.returned);
+                (*incarnation, worker.returned)
+            })
+            .collect()
+    }
+
+    /// Why a task that asks for `requires` finds no worker, in one sentence.
+    pub fn explain(&self, requires: &Labels) -> &'static str {
+        let matches = |worker: &&WorkerCredits| {
+            requires.iter().all(|(key, value)| worker.labels.get(key) == Some(value))
+        };
+        if self.workers.is_empty() {
+            "no worker has registered"
+        } else if !self.workers.values().any(|worker| matches(&worker)) {
+            "no worker has the required labels"
+        } else if !self.workers.values().any(|worker| matches(&worker) && worker.placeable) {
+            "every worker with the required labels is silent or draining"
+        } else {
+            "every worker with the required labels is full"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn incarnation(number: u128) -> Incarnation {
+        Incarnation(Uuid::from_u128(number))
+    }
+
+    fn pool(grants: &[(u128, u64)]) -> CreditPool {
+        let mut pool = CreditPool::default();
+        for (number, granted) in grants {
+            let name = format!("w{number}").parse().unwrap();
+            pool.introduce(incarnation(*number), &name, &Labels::new(), true);
+            pool.grant(incarnation(*number), *granted);
+        }
+        pool
+    }
+
+    fn take(pool: &mut CreditPool, avoid: Option<u128>) -> Option<u128> {
+        let requires = Labels::new();
+        let wanted = Wanted { requires: &requires, avoid: avoid.map(incarnation) };
+        pool.take(wanted).map(|(_, incarnation)| incarnation.0.as_u128())
+    }
+
+    #[test]
+    fn workers_take_turns_and_no_credit_is_used_twice() {
+        let mut pool = pool(&[(1, 2), (2, 1)]);
+        let taken: Vec<_> = (0..4).map(|_| take(&mut pool, None)).collect();
+        assert_eq!(taken, [Some(1), Some(2), Some(1), None]);
+        pool.grant(incarnation(1), 2);
+        assert_eq!(take(&mut pool, None), None, "a repeated grant adds nothing");
+        pool.put_back(incarnation(2));
+        assert_eq!(take(&mut pool, Some(2)), Some(2), "the avoided one when no other has room");
+    }
+
+    #[test]
+    fn a_waiting_shard_is_not_starved() {
+        let mut pool = pool(&[(1, 0)]);
+        let (a, b) = (ShardId(0), ShardId(1));
+        pool.end_turn(a, Hunger::Unfit);
+        pool.end_turn(b, Hunger::Unfit);
+        pool.grant(incarnation(1), 1);
+        assert_eq!(pool.next_to_wake(), Some(a));
+        assert_eq!(pool.begin_turn(b), 0, "b waits behind a");
+        pool.end_turn(b, Hunger::Quota);
+        assert_eq!(pool.begin_turn(a), 1);
+        take(&mut pool, None).unwrap();
+        pool.end_turn(a, Hunger::Quota);
+        pool.grant(incarnation(1), 2);
+        assert_eq!(pool.next_to_wake(), Some(b));
+        pool.end_turn(b, Hunger::Unfit);
+        assert_eq!(pool.next_to_wake(), Some(a), "b found nothing fit for it");
+        assert_eq!(pool.begin_turn(a), 1, "b does not want it");
+        pool.end_turn(a, Hunger::Unfit);
+        assert_eq!(pool.next_to_wake(), None, "no storm while nothing changes");
+    }
+}

@@ -1,0 +1,316 @@
+//! What a shard does with commands, reports, the death of workers, and the passing of time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::machine::{HomeWorker, Poisoned, Shard, WorkerGone};
+use super::staging::Output;
+use super::turn::{assignment, cancellation, stop};
+use crate::domain::event::WorkerEnd;
+use crate::domain::{
+    AttemptOutcome, Decision, Event, Incarnation, Job, JobId, LossCause, Refusal, RefusalCode, Registration, StreamId,
+    TaskState, Timestamp, WorkerHistory, WorkerName,
+};
+use crate::event::{Accepted, AttemptRef, Command, CommandMessage, Meta, ReportItem, ReportKind, ReportMessage};
+
+impl Shard {
+    pub(super) fn on_command(&mut self, offset: i64, message: CommandMessage, now: Timestamp) -> Result<(), Poisoned> {
+        if let Some(job) = message.command.job() {
+            let submits = matches!(message.command, Command::SubmitJob { .. });
+            if let Some(behind) = self.loading.get_mut(&job) {
+                behind.push(offset);
+                self.parked.insert(offset, message);
+                return Ok(());
+            }
+            if !submits && !self.jobs.contains_key(&job) && !self.is_surely_unknown(job, now) {
+                self.loading.insert(job, vec![offset]);
+                self.loads.push(job);
+                self.parked.insert(offset, message);
+                return Ok(());
+            }
+        }
+        self.decide(&message, now)
+    }
+
+    pub(super) fn on_activated(&mut self, id: JobId, found: Option<Box<Job>>, now: Timestamp) -> Result<(), Poisoned> {
+        if let Some(job) = found
+            && !self.jobs.contains_key(&id)
+        {
+            self.host(*job);
+        }
+        for offset in self.loading.remove(&id).unwrap_or_default() {
+            if let Some(message) = self.parked.remove(&offset) {
+                self.decide(&message, now)?;
+            }
+        }
+        // Unchanged, it may leave again; a change makes it dirty, and then a snapshot comes first.
+        if !self.dirty.contains(&id) && self.jobs.get(&id).is_some_and(Job::is_at_rest) {
+            self.jobs.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// The ids of recent jobs are all known; older ones must be looked up.
+    fn is_surely_unknown(&self, job: JobId, now: Timestamp) -> bool {
+        is_recent(job, now) && !self.finished.contains(&job)
+    }
+
+    fn decide(&mut self, message: &CommandMessage, now: Timestamp) -> Result<(), Poisoned> {
+        let result = if now > message.not_after {
+            let late = format!("it arrived after {}, up to which it was wanted", message.not_after);
+            Err(Refusal::new(RefusalCode::Expired, late))
+        } else {
+            self.wish(message, now)?
+        };
+        if let Some(to) = message.reply_to {
+            let result = result.map(|()| Accepted { position: self.position() });
+            self.staged.outputs.push(Output::Reply { to, result });
+        }
+        Ok(())
+    }
+
+    fn wish(&mut self, message: &CommandMessage, now: Timestamp) -> Result<Result<(), Refusal>, Poisoned> {
+        let meta = self.meta(&message.principal, Some(message), now);
+        let (id, decision) = match &message.command {
+            Command::SubmitJob { job, spec } => {
+                if self.jobs.contains_key(job) || self.finished.contains(job) {
+                    return Ok(Ok(()));
+                }
+                if !is_recent(*job, now) {
+                    let text = format!("the time in {job} is not between yesterday and tomorrow");
+                    return Ok(Err(Refusal::new(RefusalCode::IdOutOfRange, text)));
+                }
+                let event = Event::JobSubmitted(Box::new(Job::decide_submit((**spec).clone(), meta.at)));
+                self.begin_job(*job, event, &meta)?;
+                return Ok(Ok(()));
+            }
+            Command::RegisterWorker { registration } => return Ok(self.register(registration, &meta)),
+            Command::RemoveWorker { worker, incarnation, cause } => {
+                self.worker_left(worker, *incarnation, *cause, &meta);
+                return Ok(Ok(()));
+            }
+            Command::KillJob { job }
+            | Command::StopJob { job }
+            | Command::RetryJob { job } => (*job, self.wish_of_job(*job, message, meta.at)),
+            Command::CancelRetry { task } | Command::BringForwardRetry { task } => {
+                (task.job, self.wish_of_job(task.job, message, meta.at))
+            }
+        };
+        match decision {
+            Ok(decision) => {
+                self.carry_out(id, decision, &meta)?;
+                Ok(Ok(()))
+            }
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    fn wish_of_job(&self, id: JobId, message: &CommandMessage, now: Timestamp) -> Result<Decision, Refusal> {
+        let job = self
+            .jobs
+            .get(&id)
+            .ok_or_else(|| Refusal::new(RefusalCode::NotFound, format!("there is no {id}")))?;
+        if job.remembers(message.id) {
+            return Ok(Vec::new());
+        }
+        match &message.command {
+            Command::KillJob { .. } => Ok(job.decide_kill()),
+            Command::StopJob { .. } => Ok(job.decide_stop()),
+            Command::RetryJob { .. } => job.decide_retry(now),
+            Command::CancelRetry { task } => job.decide_cancel_retry(task.number),
+            Command::BringForwardRetry { task } => job.decide_bring_forward(task.number, now),
+            Command::SubmitJob { .. } | Command::RegisterWorker { .. } | Command::RemoveWorker { .. } => Ok(Vec::new()),
+        }
+    }
+
+    fn register(&mut self, registration: &Registration, meta: &Meta) -> Result<(), Refusal> {
+        let name = &registration.worker;
+        let home = self.workers.get(name);
+        let unknown = WorkerHistory::default();
+        let history = home.map_or(&unknown, |home| &home.history);
+        let mut left_version = home.map_or(0, |home| home.version);
+        let mut next = HomeWorker { history: history.clone(), version: left_version };
+        for (stream, event) in history.decide_register(registration)? {
+            next.history.apply(&event);
+            let version = if stream == StreamId::Worker(registration.incarnation) { 1 } else { left_version + 1 };
+            left_version = version;
+            next.version = version;
+            self.record_of_worker(stream, version, event, meta);
+        }
+        self.workers.insert(name.clone(), next);
+        Ok(())
+    }
+
+    fn worker_left(&mut self, name: &WorkerName, incarnation: Incarnation, end: WorkerEnd, meta: &Meta) {
+        let Some(home) = self.workers.get_mut(name) else { return };
+        let Some((stream, event)) = home.history.decide_left(name, incarnation, end) else { return };
+        home.history.apply(&event);
+        home.version += 1;
+        let version = home.version;
+        self.record_of_worker(stream, version, event, meta);
+    }
+
+    pub(super) fn on_report(&mut self, message: ReportMessage, now: Timestamp) -> Result<(), Poisoned> {
+        let principal: Arc<str> = Arc::from(message.worker.to_string());
+        let (worker, incarnation) = (message.worker, message.incarnation);
+        for item in message.items {
+            let meta = self.meta(&principal, None, now);
+            match item {
+                ReportItem::Started { attempt } => {
+                    if self.is_of(attempt, incarnation) {
+                        let decision = self.on_job(attempt, |job| {
+                            job.decide_started(attempt.task.number, attempt.attempt, meta.at)
+                        });
+                        self.carry_out(attempt.task.job, decision, &meta)?;
+                    }
+                    self.acknowledge(&worker, incarnation, ReportKind::Started, attempt);
+                }
+                ReportItem::Ended { attempt, outcome } => {
+                    if self.is_of(attempt, incarnation) {
+                        let (outcome, jitter): (AttemptOutcome, f64) = (outcome.into(), self.jitter());
+                        let decision = self.on_job(attempt, |job| {
+                            job.decide_ended(attempt.task.number, attempt.attempt, outcome, meta.at, jitter)
+                        });
+                        self.carry_out(attempt.task.job, decision, &meta)?;
+                    }
+                    self.acknowledge(&worker, incarnation, ReportKind::Ended, attempt);
+                }
+                ReportItem::Inventory { attempts } => self.take_inventory(&worker, incarnation, &attempts, &meta)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn on_job(&self, attempt: AttemptRef, decide: impl FnOnce(&Job) -> Decision) -> Decision {
+        self.jobs.get(&attempt.task.job).map(decide).unwrap_or_default()
+    }
+
+    /// Whether the job is here and the task's last attempt is this one, on this worker process.
+    fn is_of(&self, attempt: AttemptRef, incarnation: Incarnation) -> bool {
+        let Some(job) = self.jobs.get(&attempt.task.job) else { return false };
+        let number = attempt.task.number;
+        job.task(number).is_some_and(|record| record.attempt() == attempt.attempt)
+            && job.worker_of(number).is_some_and(|(_, of)| *of == incarnation)
+    }
+
+    fn acknowledge(&mut self, worker: &WorkerName, incarnation: Incarnation, kind: ReportKind, attempt: AttemptRef) {
+        self.staged.outputs.push(Output::Ack { worker: worker.clone(), incarnation, kind, attempt });
+    }
+
+    /// Compares what the worker holds with what it should hold.
+    fn take_inventory(
+        &mut self,
+        worker: &WorkerName,
+        incarnation: Incarnation,
+        held: &[AttemptRef],
+        meta: &Meta,
+    ) -> Result<(), Poisoned> {
+        let held_set: std::collections::HashSet<AttemptRef> = held.iter().copied().collect();
+        for attempt in held {
+            if !self.is_of(*attempt, incarnation) {
+                let (worker, attempt) = (worker.clone(), *attempt);
+                self.staged.outputs.push(Output::Cancel { worker, incarnation, attempt });
+            }
+        }
+        for attempt in self.attempts_of(incarnation) {
+            if held_set.contains(&attempt) {
+                continue;
+            }
+            let Some(job) = self.jobs.get(&attempt.task.job) else { continue };
+            let number = attempt.task.number;
+            if job.task(number).is_some_and(|record| record.state() == TaskState::Scheduled) {
+                let again = assignment(job, number, false);
+                self.staged.outputs.extend(again);
+                continue;
+            }
+            let jitter = self.jitter();
+            let decision = self.on_job(attempt, |job| {
+                job.decide_lost(number, attempt.attempt, LossCause::Lost, meta.at, jitter)
+            });
+            self.carry_out(attempt.task.job, decision, meta)?;
+        }
+        Ok(())
+    }
+
+    /// The attempts that should be on this worker process, in order.
+    fn attempts_of(&self, incarnation: Incarnation) -> Vec<AttemptRef> {
+        let mut attempts = Vec::new();
+        for job in self.jobs.values().filter(|job| job.active_count() > 0) {
+            for number in job.active() {
+                if job.worker_of(number).is_some_and(|(_, of)| *of == incarnation)
+                    && let Some(record) = job.task(number)
+                {
+                    attempts.push(AttemptRef { task: job.task_id(number), attempt: record.attempt() });
+                }
+            }
+        }
+        attempts.sort_unstable();
+        attempts
+    }
+
+    pub(super) fn on_worker_gone(&mut self, gone: WorkerGone, now: Timestamp) -> Result<(), Poisoned> {
+        let meta = self.meta(&Arc::clone(&self.system), None, now);
+        for attempt in self.attempts_of(gone.incarnation) {
+            let jitter = self.jitter();
+            let decision = self.on_job(attempt, |job| {
+                job.decide_lost(attempt.task.number, attempt.attempt, gone.cause, meta.at, jitter)
+            });
+            self.carry_out(attempt.task.job, decision, &meta)?;
+        }
+        let of_this = |(name, home): (&WorkerName, &HomeWorker)| {
+            (home.history.incarnation == Some(gone.incarnation)).then(|| name.clone())
+        };
+        if let Some(name) = self.workers.iter().find_map(of_this) {
+            self.worker_left(&name, gone.incarnation, gone.end, &meta);
+        }
+        Ok(())
+    }
+
+    /// Everything that is due, as far as one commit should hold it.
+    pub(super) fn on_timer(&mut self, now: Timestamp) -> Result<(), Poisoned> {
+        let system = Arc::clone(&self.system);
+        while self.staged.events.len() < self.options.most_staged {
+            let Some(timer) = self.timers.pop_due(now) else { break };
+            let jitter = self.jitter();
+            let meta = self.meta(&system, None, now);
+            let decision = match self.jobs.get(&timer.job) {
+                None => continue,
+                Some(job) if timer.task == 0 => job.decide_deadline(timer.version, now),
+                Some(job) => job.decide_timer(timer.task, timer.version, now, jitter),
+            };
+            self.carry_out(timer.job, decision, &meta)?;
+        }
+        Ok(())
+    }
+
+    /// Ids are kept for as long as a submission may repeat them.
+    pub(super) fn forget_old_ids(&mut self, now: Timestamp) {
+        if self.today != now.day() {
+            self.today = now.day();
+            self.finished.retain(|job| is_recent(*job, now));
+        }
+    }
+
+    /// After a load: whatever the job's state says that workers must know.
+    pub(super) fn resend(&mut self, job: &Job) {
+        let mut active: Vec<u32> = job.active().collect();
+        active.sort_unstable();
+        for number in active {
+            let Some(record) = job.task(number) else { continue };
+            let again = match record.state() {
+                TaskState::Scheduled => assignment(job, number, false),
+                TaskState::Running if job.is_stopping() => stop(job, number),
+                TaskState::Ready | TaskState::Failed if record.attempt_open() => cancellation(job, number),
+                TaskState::Ready | TaskState::Running | TaskState::Completed | TaskState::Failed => None,
+            };
+            self.staged.outputs.extend(again);
+        }
+    }
+}
+
+/// Whether the id's time is between yesterday and tomorrow.
+fn is_recent(job: JobId, now: Timestamp) -> bool {
+    let day = Duration::from_secs(86_400);
+    let (from, to) = ((now - day).day(), (now + day).day());
+    (from..=to).contains(&job.day())
+}

@@ -1,0 +1,77 @@
+//! What a turn leaves behind: events to be committed, and outputs that wait for that commit.
+
+use std::sync::Arc;
+
+use crate::domain::{Epoch, Incarnation, JobId, Refusal, Seq, ShardId, WorkerName};
+use crate::event::{Accepted, Assignment, AttemptRef, EventRecord, ReplyAddress, ReportKind};
+
+/// Up to where the bus has been taken into the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Which bus: offsets of another one mean nothing.
+    pub bus: Arc<str>,
+    /// The next offset of the shard's partition of `grid.commands`.
+    pub commands: i64,
+    /// The next offset of the shard's partition of `grid.reports`.
+    pub reports: i64,
+}
+
+/// Something that may leave the shard once the commit it was staged with has succeeded.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    Reply { to: ReplyAddress, result: Result<Accepted, Refusal> },
+    Assign { worker: WorkerName, incarnation: Incarnation, assignment: Assignment },
+    Cancel { worker: WorkerName, incarnation: Incarnation, attempt: AttemptRef },
+    Stop { worker: WorkerName, incarnation: Incarnation, attempt: AttemptRef },
+    Ack { worker: WorkerName, incarnation: Incarnation, kind: ReportKind, attempt: AttemptRef },
+}
+
+impl Output {
+    /// The credit that is lost when the output is thrown away.
+    pub fn charged(&self) -> Option<Incarnation> {
+        match self {
+            Self::Assign { incarnation, assignment, .. } if assignment.charged => Some(*incarnation),
+            Self::Assign { .. } | Self::Reply { .. } | Self::Cancel { .. } | Self::Stop { .. } | Self::Ack { .. } => {
+                None
+            }
+        }
+    }
+}
+
+/// A job's state as of the batch it travels with, to be written after that batch's commit.
+#[derive(Clone, Debug)]
+pub struct JobSnapshot {
+    pub job: JobId,
+    /// At rest: a load leaves it in the database.
+    pub at_rest: bool,
+    /// Uncompressed, see `domain::snapshot`.
+    pub bytes: Vec<u8>,
+}
+
+/// One commit of one shard.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub shard: ShardId,
+    pub epoch: Epoch,
+    /// Place of the first event; also what the shard's next place must be when there are no events.
+    pub first_seq: Seq,
+    pub events: Vec<EventRecord>,
+    pub cursor: Cursor,
+    /// Written when the batch is committed; not empty at the end of a snapshot round only.
+    pub snapshots: Vec<JobSnapshot>,
+}
+
+/// Collects until the journal takes it.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    pub events: Vec<EventRecord>,
+    pub outputs: Vec<Output>,
+    /// Commit even if there is nothing else, for the cursor's sake.
+    pub cursor_only: bool,
+}
+
+impl Staged {
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.outputs.is_empty() && !self.cursor_only
+    }
+}
