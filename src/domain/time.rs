@@ -16,8 +16,19 @@ impl Timestamp {
     /// The Unix epoch; also "never happened" where a record has no room for an option.
     pub const ZERO: Self = Self(0);
 
+    /// The last moment that has a text form: 9999-12-31T23:59:59.999Z.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// Times that have no text form become the nearest one that has.
     pub const fn from_ms(ms: i64) -> Self {
-        Self(ms)
+        const MIN_MS: i64 = -62_167_219_200_000; // 0000-01-01T00:00:00.000Z
+        if ms > Self::MAX.0 {
+            Self::MAX
+        } else if ms < MIN_MS {
+            Self(MIN_MS)
+        } else {
+            Self(ms)
+        }
     }
 
     pub const fn as_ms(self) -> i64 {
@@ -42,26 +53,20 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
     fn add(self, rhs: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)),
-        )
+        Self::from_ms(self.0.saturating_add(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 
 impl Sub<Duration> for Timestamp {
     type Output = Self;
     fn sub(self, rhs: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)),
-        )
+        Self::from_ms(self.0.saturating_sub(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 
 impl From<DateTime<Utc>> for Timestamp {
     fn from(value: DateTime<Utc>) -> Self {
-        Self(value.timestamp_millis())
+        Self::from_ms(value.timestamp_millis())
     }
 }
 
@@ -101,5 +106,15 @@ mod tests {
         assert_eq!(at.to_string(), "2018-02-01T00:00:00.042Z");
         assert_eq!("2018-02-01T01:00:00.042+01:00".parse::<Timestamp>().unwrap(), at);
         assert_eq!(at.day(), 17_563);
+    }
+
+    #[test]
+    fn every_time_that_can_be_computed_can_be_written_and_read() {
+        let ends = [i64::MIN, -62_167_219_200_001, -1, 0, 1, i64::MAX].map(Timestamp::from_ms);
+        let sums = [ends[5] + Duration::MAX, ends[3] + Duration::from_millis(u64::MAX), ends[3] - Duration::MAX];
+        for at in ends.into_iter().chain(sums) {
+            assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at, "{at}");
+        }
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
     }
 }
