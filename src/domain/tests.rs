@@ -1,0 +1,4 @@
+//! The domain's tests.
+
+mod given;
+mod workers;

@@ -36,6 +36,12 @@ impl WorkerHistory {
                 ));
             }
             if registration.incarnation == current {
+                if self.left {
+                    return Err(Refusal::new(
+                        RefusalCode::Superseded,
+                        format!("this process of {} was given up; start a new one", registration.worker),
+                    ));
+                }
                 return Ok(events);
             }
             if !self.left {
