@@ -52,14 +52,14 @@ impl Job {
         let ended_already = self.fan_outs.front().is_some_and(|fan_out| {
             matches!(fan_out.kind, FanOutKind::Kill | FanOutKind::Deadline)
         });
-        if self.counters.unfinished() == 0 || ended_already {
+        if !self.has_work() || ended_already {
             return Vec::new();
         }
         vec![(0, Event::JobKillRequested(JobKillRequested {}))]
     }
 
     pub fn decide_stop(&self) -> Decision {
-        if self.counters.unfinished() == 0 || self.is_ending() {
+        if !self.has_work() || self.is_ending() {
             return Vec::new();
         }
         vec![(0, Event::JobStopRequested(JobStopRequested {}))]
@@ -93,7 +93,7 @@ impl Job {
         let ending = self.fan_outs.front().is_some_and(|fan_out| {
             matches!(fan_out.kind, FanOutKind::Kill | FanOutKind::Deadline)
         });
-        if !due || ending || self.counters.unfinished() == 0 {
+        if !due || ending || !self.has_work() {
             return Vec::new();
         }
         vec![(0, Event::JobDeadlineReached(JobDeadlineReached {}))]

@@ -161,6 +161,12 @@ impl Job {
         self.finished.is_some() && self.active.is_empty() && self.fan_outs.is_empty()
     }
 
+    /// Whether there is anything to kill or stop: unfinished tasks, or failed ones that an accepted retry has not
+    /// reached yet.
+    pub fn has_work(&self) -> bool {
+        self.counters.unfinished() > 0 || self.fan_outs.iter().any(|fan_out| fan_out.kind == FanOutKind::Retry)
+    }
+
     /// Every task is in its final state, and that has not been said yet.
     pub fn must_say_finished(&self) -> bool {
         self.finished.is_none() && self.fan_outs.is_empty() && self.counters.unfinished() == 0
@@ -245,7 +251,7 @@ impl Job {
         let request = |kind| FanOut { kind, request: fact.version, next_task: 1 };
         match fact.event {
             Event::JobKillRequested(_) | Event::JobDeadlineReached(_) => {
-                if self.counters.unfinished() == 0 {
+                if !self.has_work() {
                     return Err(illegal("nothing is unfinished"));
                 }
                 let kill = matches!(fact.event, Event::JobKillRequested(_));
@@ -253,8 +259,8 @@ impl Job {
                 self.fan_outs.push_back(request(if kill { FanOutKind::Kill } else { FanOutKind::Deadline }));
             }
             Event::JobStopRequested(_) => {
-                if self.counters.unfinished() == 0 {
-                    return Err(illegal("nothing is unfinished"));
+                if !self.has_work() || self.is_ending() {
+                    return Err(illegal("nothing is unfinished, or the job is being ended"));
                 }
                 self.stopping = true;
                 self.fan_outs.clear();

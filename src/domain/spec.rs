@@ -40,6 +40,10 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// The delay before the retry that follows `retries_used` earlier ones. `jitter` is drawn from 0 to 1.
     pub fn delay(&self, retries_used: u16, jitter: f64) -> Duration {
+        if self.base_ms == 0 {
+            // Zero times an infinite power is no number.
+            return Duration::ZERO;
+        }
         let exponential = self.base_ms as f64 * self.factor.powi(i32::from(retries_used));
         let capped = exponential.min(self.max_delay_ms as f64);
         let drawn = if self.jitter { capped * jitter } else { capped };
