@@ -1,0 +1,121 @@
+//! Metrics of the process, by the names that Prometheus's client libraries use
+//! (https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics), read from /proc at scrape time.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use nix::unistd::{SysconfVar, sysconf};
+
+/// What /proc tells of this process; what cannot be read is left out.
+#[derive(Debug, Default)]
+struct Process {
+    cpu_seconds: Option<f64>,
+    resident_bytes: Option<f64>,
+    virtual_bytes: Option<f64>,
+    threads: Option<f64>,
+    open_fds: Option<f64>,
+    max_fds: Option<f64>,
+}
+
+impl Process {
+    fn read() -> Self {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let unit = |variable| sysconf(variable).ok().flatten().map(|value| value as f64);
+        let (ticks, page) = (unit(SysconfVar::CLK_TCK), unit(SysconfVar::PAGE_SIZE));
+        // proc(5): the name in field 2 may hold spaces and brackets; what follows the last bracket begins at field 3.
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_whitespace().collect())
+            .unwrap_or_default();
+        let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<f64>().ok());
+        Self {
+            cpu_seconds: field(14)
+                .zip(field(15))
+                .zip(ticks)
+                .map(|((user, system), ticks)| (user + system) / ticks),
+            resident_bytes: field(24).zip(page).map(|(pages, page)| pages * page),
+            virtual_bytes: field(23),
+            threads: field(20),
+            open_fds: std::fs::read_dir("/proc/self/fd")
+                .ok()
+                .map(|entries| entries.count() as f64),
+            max_fds: nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+                .ok()
+                .map(|(soft, _hard)| soft as f64),
+        }
+    }
+}
+
+/// Appends the metrics of this process, which has been up for `uptime`.
+pub fn render(text: &mut String, uptime: Duration) {
+    let process = Process::read();
+    let uptime = uptime.as_secs_f64();
+    let started = crate::clock::now().as_ms() as f64 / 1_000.0 - uptime;
+    let lines = [
+        (
+            "process_cpu_seconds_total",
+            "counter",
+            "User and system CPU time spent, in seconds.",
+            process.cpu_seconds,
+        ),
+        (
+            "process_resident_memory_bytes",
+            "gauge",
+            "Resident memory, in bytes.",
+            process.resident_bytes,
+        ),
+        (
+            "process_virtual_memory_bytes",
+            "gauge",
+            "Virtual memory, in bytes.",
+            process.virtual_bytes,
+        ),
+        ("process_threads", "gauge", "Threads.", process.threads),
+        ("process_open_fds", "gauge", "Open file descriptors.", process.open_fds),
+        (
+            "process_max_fds",
+            "gauge",
+            "Most file descriptors that may be open.",
+            process.max_fds,
+        ),
+        (
+            "process_start_time_seconds",
+            "gauge",
+            "When the process started, in seconds since 1970.",
+            Some(started),
+        ),
+        (
+            "grid_uptime_seconds",
+            "gauge",
+            "How long the process has been up, in seconds.",
+            Some(uptime),
+        ),
+    ];
+    for (name, kind, help, value) in lines {
+        if let Some(value) = value {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_is_measured_as_the_kernel_sees_it() {
+        let ballast = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let process = Process::read();
+        let resident = process.resident_bytes.unwrap();
+        assert!(resident >= ballast.len() as f64, "{resident}");
+        assert!(process.virtual_bytes.unwrap() >= resident);
+        assert!(process.threads.unwrap() >= 1.0);
+        let before = process.open_fds.unwrap();
+        let files: Vec<_> = (0..50).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+        assert!(Process::read().open_fds.unwrap() >= before + 25.0);
+        assert!(process.max_fds.unwrap() >= files.len() as f64);
+        drop(std::hint::black_box(ballast));
+        assert!(process.cpu_seconds.is_some());
+    }
+}
