@@ -1,0 +1,271 @@
+//! What each node's `config` may say, read from JSON into types.
+
+use super::dag::{DagError, DagNode};
+use super::fields::Fields;
+use super::paths::PathTemplate;
+use vrl::path::OwnedValuePath;
+
+/// How records stand in a file or on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Ndjson,
+    Csv,
+    Text,
+}
+
+const ENCODINGS: &[(&str, Encoding)] = &[
+    ("ndjson", Encoding::Ndjson),
+    ("csv", Encoding::Csv),
+    ("text", Encoding::Text),
+];
+
+#[derive(Debug, Clone)]
+pub(super) struct NodeConfig {
+    pub kind: NodeKind,
+    /// A record that fails here fails the whole task instead of being counted and put aside.
+    pub fail_on_error: bool,
+    /// This sink takes the records that failed anywhere, and no others.
+    pub deadletter: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum NodeKind {
+    FileSource(FileSourceConfig),
+    GenerateSource(GenerateSourceConfig),
+    Filter { condition: String },
+    Eval { source: String },
+    Assertion { condition: String, message: Option<String> },
+    Parser(ParserConfig),
+    Stdout(EncoderConfig),
+    FileSink(FileSinkConfig),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct FileSourceConfig {
+    pub path: PathTemplate,
+    pub encoding: Encoding,
+    pub delimiter: u8,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct GenerateSourceConfig {
+    /// Over all replicas; `None` goes on until the task is stopped.
+    pub count: Option<u64>,
+    pub fields: serde_json::Map<String, serde_json::Value>,
+    /// Records a second over all replicas.
+    pub rate: Option<f64>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ParserConfig {
+    pub format: ParserFormat,
+    /// Where the text stands in the record.
+    pub field: OwnedValuePath,
+    /// Where the result goes; `None` makes it the record.
+    pub target: Option<OwnedValuePath>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum ParserFormat {
+    Json,
+    Csv { columns: Vec<String>, delimiter: u8 },
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct EncoderConfig {
+    pub encoding: Encoding,
+    pub delimiter: u8,
+    /// csv: the columns in order; `None` takes the names of the first record.
+    pub columns: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct FileSinkConfig {
+    pub path: PathTemplate,
+    pub encoder: EncoderConfig,
+}
+
+impl NodeKind {
+    pub fn is_source(&self) -> bool {
+        matches!(self, Self::FileSource(_) | Self::GenerateSource(_))
+    }
+
+    pub fn is_sink(&self) -> bool {
+        matches!(self, Self::Stdout(_) | Self::FileSink(_))
+    }
+}
+
+/// `None` when any node could not be read; the errors say why.
+pub(super) fn read_all(dag: &[DagNode], errors: &mut Vec<DagError>) -> Option<Vec<NodeConfig>> {
+    let configs: Vec<Option<NodeConfig>> = dag
+        .iter()
+        .enumerate()
+        .map(|(index, node)| read(index, node, errors))
+        .collect();
+    configs.into_iter().collect()
+}
+
+const COMMANDS: &[&str] = &[
+    "filesource",
+    "generatesource",
+    "filter",
+    "eval",
+    "assertion",
+    "parser",
+    "stdout",
+    "filesink",
+];
+
+fn read(index: usize, node: &DagNode, errors: &mut Vec<DagError>) -> Option<NodeConfig> {
+    if !COMMANDS.contains(&node.command_name.as_str()) {
+        let message = format!("`{}` is not known; one of: {}", node.command_name, COMMANDS.join(", "));
+        errors.push(DagError::at(index, &node.id, "/commandName", message));
+        return None;
+    }
+    let mut fields = Fields::new(index, &node.id, &node.config, errors)?;
+    let kind = match node.command_name.as_str() {
+        "filesource" => file_source(&mut fields).map(NodeKind::FileSource),
+        "generatesource" => Some(NodeKind::GenerateSource(generate_source(&mut fields))),
+        "filter" => fields.required_string("condition").map(|condition| NodeKind::Filter {
+            condition: condition.to_owned(),
+        }),
+        "eval" => fields.required_string("source").map(|source| NodeKind::Eval {
+            source: source.to_owned(),
+        }),
+        "assertion" => {
+            let condition = fields.required_string("condition").map(str::to_owned);
+            let message = fields.string("message").map(str::to_owned);
+            condition.map(|condition| NodeKind::Assertion { condition, message })
+        }
+        "parser" => parser(&mut fields).map(NodeKind::Parser),
+        "stdout" => Some(NodeKind::Stdout(encoder(&mut fields, Encoding::Ndjson))),
+        _ => file_sink(&mut fields).map(NodeKind::FileSink),
+    };
+    let fail_on_error = fields.flag("failOnError");
+    let deadletter = match &kind {
+        Some(kind) if !kind.is_sink() => false,
+        _ => fields.flag("deadletter"),
+    };
+    if deadletter && encoder_of(kind.as_ref()).is_some_and(|encoder| encoder.encoding != Encoding::Ndjson) {
+        fields.error(
+            "encoding",
+            "a dead letter sink writes ndjson: its records are {error, node, record}",
+        );
+    }
+    fields.finish();
+    kind.map(|kind| NodeConfig {
+        kind,
+        fail_on_error,
+        deadletter,
+    })
+}
+
+fn encoder_of(kind: Option<&NodeKind>) -> Option<&EncoderConfig> {
+    match kind? {
+        NodeKind::Stdout(encoder) => Some(encoder),
+        NodeKind::FileSink(sink) => Some(&sink.encoder),
+        _ => None,
+    }
+}
+
+fn path(fields: &mut Fields<'_>) -> Option<PathTemplate> {
+    let text = fields.required_string("path")?;
+    PathTemplate::parse(text)
+        .map_err(|message| fields.error("path", message))
+        .ok()
+}
+
+fn file_source(fields: &mut Fields<'_>) -> Option<FileSourceConfig> {
+    let path = path(fields);
+    let encoding = fields.choice("encoding", ENCODINGS, Encoding::Ndjson);
+    let delimiter = delimiter(fields, encoding);
+    path.map(|path| FileSourceConfig {
+        path,
+        encoding,
+        delimiter,
+    })
+}
+
+fn delimiter(fields: &mut Fields<'_>, encoding: Encoding) -> u8 {
+    // Asked for only where it means something, so that elsewhere it is an unknown field rather than silently ignored.
+    if encoding == Encoding::Csv {
+        fields.delimiter("delimiter")
+    } else {
+        b','
+    }
+}
+
+fn generate_source(fields: &mut Fields<'_>) -> GenerateSourceConfig {
+    let count = fields.count("count");
+    let rate = fields.positive_number("rate");
+    let constant = match fields.optional("fields") {
+        None => serde_json::Map::new(),
+        Some(serde_json::Value::Object(map)) => map.clone(),
+        Some(_) => {
+            fields.error("fields", "must be an object: the fields that every record has");
+            serde_json::Map::new()
+        }
+    };
+    GenerateSourceConfig {
+        count,
+        fields: constant,
+        rate,
+    }
+}
+
+fn parser(fields: &mut Fields<'_>) -> Option<ParserConfig> {
+    const FORMATS: &[(&str, bool)] = &[("json", false), ("csv", true)];
+    fields.required_string("type")?;
+    let csv = fields.choice("type", FORMATS, false);
+    let field = value_path(fields, "field").unwrap_or_else(|| OwnedValuePath::single_field("message"));
+    let target = value_path(fields, "target");
+    let format = if csv {
+        let columns = fields.names("columns");
+        if columns.is_none() {
+            fields.error("columns", "csv text needs the names of its columns");
+        }
+        ParserFormat::Csv {
+            columns: columns?,
+            delimiter: fields.delimiter("delimiter"),
+        }
+    } else {
+        ParserFormat::Json
+    };
+    Some(ParserConfig { format, field, target })
+}
+
+fn value_path(fields: &mut Fields<'_>, name: &'static str) -> Option<OwnedValuePath> {
+    let text = fields.string(name)?;
+    match vrl::path::parse_value_path(text) {
+        Ok(path) if !path.is_root() => Some(path),
+        Ok(_) => {
+            fields.error(name, "must name a field, not the whole record");
+            None
+        }
+        Err(error) => {
+            fields.error(name, format!("is no path to a field: {error}"));
+            None
+        }
+    }
+}
+
+fn encoder(fields: &mut Fields<'_>, default: Encoding) -> EncoderConfig {
+    let encoding = fields.choice("encoding", ENCODINGS, default);
+    let delimiter = delimiter(fields, encoding);
+    let columns = if encoding == Encoding::Csv {
+        fields.names("columns")
+    } else {
+        None
+    };
+    EncoderConfig {
+        encoding,
+        delimiter,
+        columns,
+    }
+}
+
+fn file_sink(fields: &mut Fields<'_>) -> Option<FileSinkConfig> {
+    let path = path(fields);
+    let encoder = encoder(fields, Encoding::Ndjson);
+    path.map(|path| FileSinkConfig { path, encoder })
+}

@@ -1,0 +1,63 @@
+//! Pipelines: a graph of sources, transforms and sinks that a worker runs in its own process, one replica of one
+//! attempt on one thread.
+//!
+//! # What runs
+//! Every record is an object. A source reads or makes records, every node passes them on to its outputs (each output
+//! gets every record), sinks write them.
+//!
+//! | node | config | what it does |
+//! |---|---|---|
+//! | `filesource` | `path`, `encoding` ndjson (default), csv, text; csv: `delimiter` | this replica's records of a file |
+//! | `generatesource` | `count` (over all replicas; without: until stopped), `fields`, `rate` a second | `{"index": n, …fields}` |
+//! | `filter` | `condition` (VRL, boolean) | keeps the records for which it is true; `abort` is false |
+//! | `eval` | `source` (VRL) | changes the record; `abort` drops it; a list of objects becomes as many records |
+//! | `assertion` | `condition`, `message` | a record for which it is false has failed |
+//! | `parser` | `type` json or csv, `field` (`message`), `target`; csv: `columns`, `delimiter` | turns text in a field into the record, or into the field `target` |
+//! | `stdout` | `encoding`; csv: `columns`, `delimiter` | a line of the task's output |
+//! | `filesink` | `path`, `encoding`; csv: `columns`, `delimiter` | one file, whole or not at all |
+//!
+//! Text records are `{"message": "<line>"}`, csv rows are objects of strings. Empty lines are no records, except in
+//! text.
+//!
+//! # Records that fail
+//! A line that cannot be read, a program's runtime error, an assertion that does not hold, a record that a sink cannot
+//! encode: such a record is counted in `errors` of its node and goes no further. With `deadletter: true` on one sink it
+//! is written there as `{"error", "node", "record"}`, with the record as it came into the node (the text, when it could
+//! not be read); otherwise it is dropped. With `failOnError: true` on a node, the first record that fails there fails
+//! the task, without retry: the same record would fail again. Edges into the dead letter sink are allowed, for the
+//! picture; it takes failed records only, from every node.
+//!
+//! # What must stay true
+//! - A run gives all of its output or none: files appear under their names only at the end ([`file_sink`]).
+//! - The replicas of a task read every record of the same, unchanged input exactly once ([`split`]).
+//! - A program is a pure function of the record ([`program`]), and files stay inside the allowed folders ([`paths`]).
+//! - Building only the needed fields of a record ([`projection`]) changes no output.
+
+mod config;
+mod context;
+mod counters;
+mod csv;
+mod dag;
+mod encoding;
+mod engine;
+mod fields;
+mod file_sink;
+mod file_source;
+mod framing;
+mod generate;
+mod json;
+mod parser;
+mod paths;
+mod pipeline;
+mod program;
+mod projection;
+mod report;
+mod split;
+#[cfg(test)]
+mod tests;
+
+pub use context::{Control, RunContext, RunState};
+pub use counters::{NodeCounts, PipelineCounters};
+pub use dag::{DagError, DagNode, MAX_NODE_ID_BYTES, MAX_NODES, ProgramPlace, check, check_replicas};
+pub use pipeline::Pipeline;
+pub use report::{NodeError, PipelineFailure, PipelineFailureReason, PipelineReport};
