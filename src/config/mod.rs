@@ -20,8 +20,8 @@ pub use error::{Error, Problem};
 pub use options::{Key, Options, Reader};
 pub use secret::Secret;
 pub use sections::{
-    JobmasterOptions, KafkaOptions, LogFormat, LogOptions, PostgresOptions, ServerOptions, ShardsOptions,
-    StandaloneOptions, WorkerOptions,
+    JobmasterOptions, LogFormat, LogOptions, PostgresOptions, ServerOptions, ShardsOptions, StandaloneOptions,
+    WorkerOptions,
 };
 pub use setting::{Properties, Setting, Shape};
 pub use show::{Effective, Reference};
@@ -30,6 +30,8 @@ pub use sources::{Flag, Origin, Sources};
 use std::collections::BTreeMap;
 
 use figment::Figment;
+
+use crate::bus::{BusOptions, KafkaOptions};
 
 macro_rules! config {
     ($($(#[doc = $doc:literal])+ $section:ident: $options:ty,)+) => {
@@ -72,6 +74,8 @@ config! {
     standalone: StandaloneOptions,
     /// The log and the read models.
     postgres: PostgresOptions,
+    /// Limits of the bus, over Kafka and inside the process.
+    bus: BusOptions,
     /// The bus between processes; without brokers the bus is inside the process.
     kafka: KafkaOptions,
     /// How the jobs are divided; fixed at the first `grid migrate`.

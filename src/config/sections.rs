@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use figment::value::Value;
 
-use super::{Properties, Secret, Setting};
+use super::{Secret, Setting};
 use crate::options;
 
 options! {
@@ -49,20 +49,6 @@ options! {
         statement_timeout: Duration = Duration::from_secs(30),
         /// How long a statement may wait for a lock.
         lock_timeout: Duration = Duration::from_secs(10),
-    }
-}
-
-options! {
-    /// Options of the bus over Kafka.
-    pub struct KafkaOptions {
-        /// Brokers to begin with: host:port,host:port. Without them the bus is inside the process.
-        brokers: Option<String> = None,
-        /// What the names of all topics begin with.
-        topic_prefix: String = "grid.".into(),
-        /// Replicas of each topic that `grid migrate` creates.
-        replication_factor: u16 = 1,
-        /// Properties for librdkafka, by its names: security.protocol, ssl.ca.location, sasl.username, …
-        properties: Properties = Properties::default(),
     }
 }
 

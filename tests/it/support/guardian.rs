@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 /// Every server has a folder `$1/<name>` with a file `pid` of two words: process id and the signal that ends it. A pid
@@ -31,8 +31,8 @@ rm -rf "$1"
 
 struct Guarded {
     folder: PathBuf,
-    /// Held open as long as this process lives.
-    _pipe: ChildStdin,
+    /// Its stdin is held open as long as this process lives.
+    _guardian: Child,
 }
 
 /// A new folder for the server `name`, below the one that the guardian cleans.
@@ -54,7 +54,7 @@ fn start() -> Guarded {
     fs::create_dir(&folder).unwrap();
     // Postgres runs as another user when the tests run as root.
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut guardian = Command::new("/bin/sh")
+    let guardian = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "guardian"])
         .arg(&folder)
         .stdin(Stdio::piped())
@@ -65,7 +65,7 @@ fn start() -> Guarded {
         .unwrap();
     Guarded {
         folder,
-        _pipe: guardian.stdin.take().unwrap(),
+        _guardian: guardian,
     }
 }
 
