@@ -4,19 +4,36 @@
 //! not check); results go to stdout, everything else to stderr; a closed pipe is no error.
 
 pub mod args;
+mod client;
 mod configure;
+#[cfg(test)]
+mod fixture;
+mod init;
+mod jobs;
 mod output;
+mod problem;
+mod submit;
+mod view;
+mod watch;
+mod workers;
 
 pub use args::{JobmasterArgs, MigrateArgs, RebuildArgs, StandaloneArgs, VerifyArgs, WorkerArgs};
+pub use output::Output;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-use crate::config;
-use output::Output;
+use crate::{config, domain};
+use client::Client;
+use jobs::Wish;
 
-const EXIT_CODES: &str = "Exit codes: 0 good, 1 failed, 2 wrong usage or configuration.";
+const EXIT_CODES: &str = "Exit codes: 0 good, 1 failed, 2 wrong usage or configuration.
+
+Examples:
+  grid init; grid validate job.yaml
+  grid submit job.yaml --watch
+  grid jobs --output json";
 
 /// An event-sourced control plane for distributed data pipelines.
 #[derive(Debug, Parser)]
@@ -32,10 +49,58 @@ pub struct Cli {
 /// What `grid` can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Check job documents, without a server
+    Validate(submit::ValidateArgs),
+    /// Write a job to begin with
+    Init(init::InitArgs),
     /// Show the effective configuration, and where each value came from
     Config(Box<configure::ConfigureArgs>),
     /// Show the version
     Version,
+}
+
+/// What is asked of a running server.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Submit a job
+    Submit(submit::SubmitArgs),
+    /// List jobs
+    Jobs(jobs::JobsArgs),
+    /// Show a job
+    Job(jobs::JobArgs),
+    /// List the tasks of a job
+    Tasks(jobs::TasksArgs),
+    /// Kill a job: what runs is ended, what waits is not started
+    Kill(jobs::JobArgs),
+    /// Stop a job: pipelines end their sources and complete, programs get SIGTERM
+    Stop(jobs::JobArgs),
+    /// Run the failed tasks of a finished job again
+    Retry(jobs::JobArgs),
+    /// List workers
+    Workers(workers::WorkersArgs),
+    /// Show what happened to a job, task or worker
+    Events(workers::EventsArgs),
+}
+
+/// Which server a client command talks to.
+#[derive(Args, Clone, Debug)]
+pub struct ServerArgs {
+    /// Server to talk to
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "GRID_SERVER",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    server: String,
+}
+
+impl ServerArgs {
+    fn client(&self) -> Result<Client, Failure> {
+        Client::new(&self.server).map_err(|error| Failure::Usage(error.to_string()))
+    }
 }
 
 /// Why a command ended without success; tells the exit code.
@@ -53,6 +118,10 @@ impl From<config::Error> for Failure {
     fn from(error: config::Error) -> Self {
         Self::Usage(error.to_string())
     }
+}
+
+fn not_an_id(error: domain::IdError) -> Failure {
+    Failure::Usage(error.to_string())
 }
 
 /// Runs the command of this process.
@@ -86,9 +155,30 @@ fn is_closed_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
+    let output = cli.output;
     match cli.command {
-        Command::Config(args) => configure::run(&args, cli.output),
-        Command::Version => output::version(cli.output),
+        Command::Client(command) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(ask_server(command, output))
+        }
+        Command::Config(args) => configure::run(&args, output),
+        Command::Init(args) => init::run(&args),
+        Command::Validate(args) => submit::validate(&args, output),
+        Command::Version => output::version(output),
+    }
+}
+
+async fn ask_server(command: ClientCommand, output: Output) -> anyhow::Result<()> {
+    match command {
+        ClientCommand::Submit(args) => submit::submit(&args, output).await,
+        ClientCommand::Jobs(args) => jobs::list(&args, output).await,
+        ClientCommand::Job(args) => jobs::show(&args, output).await,
+        ClientCommand::Tasks(args) => jobs::tasks(&args, output).await,
+        ClientCommand::Kill(args) => jobs::ask(&args, Wish::Kill, output).await,
+        ClientCommand::Stop(args) => jobs::ask(&args, Wish::Stop, output).await,
+        ClientCommand::Retry(args) => jobs::ask(&args, Wish::Retry, output).await,
+        ClientCommand::Workers(args) => workers::list(&args, output).await,
+        ClientCommand::Events(args) => workers::events(&args, output).await,
     }
 }
 

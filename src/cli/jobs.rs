@@ -1,0 +1,215 @@
+//! `grid jobs`, `job`, `tasks`, `kill`, `stop`, `retry`.
+
+use clap::Args;
+
+use super::client::Client;
+use super::output::{Output, duration, fields, labels, table, time};
+use super::view::{Job, Page, Task};
+use super::{Failure, ServerArgs, not_an_id};
+use crate::domain::JobId;
+
+/// Which part of a list.
+#[derive(Args, Clone, Debug)]
+pub struct PageArgs {
+    /// Which page, from 0; newest first
+    #[arg(long, default_value_t = 0)]
+    page: u32,
+    /// How many on a page, 1 to 500
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+    size: u32,
+}
+
+impl PageArgs {
+    pub fn query(&self) -> [(&'static str, String); 2] {
+        [("page", self.page.to_string()), ("size", self.size.to_string())]
+    }
+}
+
+/// `grid jobs`
+#[derive(Args, Debug)]
+pub struct JobsArgs {
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Commands on one job.
+#[derive(Args, Debug)]
+pub struct JobArgs {
+    /// The job: job-<uuid>, the prefix may be left out
+    #[arg(value_name = "JOB")]
+    id: String,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+impl JobArgs {
+    fn id(&self) -> Result<JobId, Failure> {
+        self.id.parse().map_err(not_an_id)
+    }
+}
+
+/// `grid tasks`
+#[derive(Args, Debug)]
+pub struct TasksArgs {
+    /// The job: job-<uuid>, the prefix may be left out
+    #[arg(value_name = "JOB")]
+    id: String,
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// What is asked of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Kill,
+    Stop,
+    Retry,
+}
+
+pub async fn list(args: &JobsArgs, output: Output) -> anyhow::Result<()> {
+    let answer = args.server.client()?.get("/api/v1/jobs", &args.page.query()).await?;
+    output.print(&answer, |page: Page<Job>| {
+        let more = more(&page);
+        table(&JOB_HEADS, page.items.into_iter().map(row)) + &more
+    })
+}
+
+const JOB_HEADS: [&str; 10] = [
+    "JOB",
+    "NAME",
+    "STATUS",
+    "READY",
+    "SCHEDULED",
+    "RUNNING",
+    "COMPLETED",
+    "FAILED",
+    "RETRYING",
+    "CREATED",
+];
+
+fn row(job: Job) -> Vec<String> {
+    let counters = job.task_counters;
+    let counts = [
+        counters.ready,
+        counters.scheduled,
+        counters.running,
+        counters.completed,
+        counters.failed,
+    ];
+    let mut row = vec![job.job_id, job.external_id.unwrap_or_default(), job.status];
+    row.extend(counts.iter().map(u64::to_string));
+    row.extend([job.retries_pending.to_string(), time(Some(job.created_at))]);
+    row
+}
+
+/// A last line that says how much there is besides.
+fn more<T>(page: &Page<T>) -> String {
+    let shown = page.items.len();
+    match page.total {
+        Some(total) if total > shown as u64 => format!("({shown} of {total}, page {})\n", page.page),
+        Some(_) | None => String::new(),
+    }
+}
+
+pub async fn show(args: &JobArgs, output: Output) -> anyhow::Result<()> {
+    let answer = args
+        .server
+        .client()?
+        .get(&format!("/api/v1/jobs/{}", args.id()?), &[])
+        .await?;
+    output.print(&answer, |job: Job| details(&job))
+}
+
+/// One job for people.
+pub fn details(job: &Job) -> String {
+    let counters = job.task_counters;
+    let failures: Vec<String> = job
+        .failure_summary
+        .iter()
+        .map(|(reason, n)| format!("{n} {reason}"))
+        .collect();
+    let took = job.finished_at.map(|finished| duration(finished.since(job.created_at)));
+    fields(&[
+        ("job", job.job_id.clone()),
+        ("name", job.external_id.clone().unwrap_or_default()),
+        ("labels", labels(&job.labels)),
+        ("status", job.status.clone()),
+        ("created", time(Some(job.created_at))),
+        ("finished", time(job.finished_at)),
+        ("took", took.unwrap_or_default()),
+        ("tasks", counters.total().to_string()),
+        (
+            "of these",
+            format!(
+                "{} ready, {} scheduled, {} running, {} completed, {} failed",
+                counters.ready, counters.scheduled, counters.running, counters.completed, counters.failed
+            ),
+        ),
+        (
+            "retrying",
+            if job.retries_pending > 0 {
+                job.retries_pending.to_string()
+            } else {
+                String::new()
+            },
+        ),
+        ("failures", failures.join(", ")),
+    ])
+}
+
+pub async fn tasks(args: &TasksArgs, output: Output) -> anyhow::Result<()> {
+    let job: JobId = args.id.parse().map_err(not_an_id)?;
+    let answer = args
+        .server
+        .client()?
+        .get(&format!("/api/v1/jobs/{job}/tasks"), &args.page.query())
+        .await?;
+    output.print(&answer, |page: Page<Task>| {
+        let more = more(&page);
+        table(&TASK_HEADS, page.items.into_iter().map(task_row)) + &more
+    })
+}
+
+const TASK_HEADS: [&str; 8] = [
+    "TASK", "NAME", "STATE", "ATTEMPT", "RETRIES", "WORKER", "TOOK", "FAILURE",
+];
+
+fn task_row(task: Task) -> Vec<String> {
+    let took = task
+        .started_at
+        .zip(task.finished_at)
+        .map(|(from, to)| duration(to.since(from)));
+    let failure = task.failure.map(|failure| {
+        let message = failure.message.lines().next().unwrap_or_default().to_owned();
+        let again = task
+            .next_retry_at
+            .map(|at| format!(", again at {}", time(Some(at))))
+            .unwrap_or_default();
+        format!("{}: {message}{again}", failure.reason)
+    });
+    vec![
+        task.task_id,
+        task.external_id.unwrap_or_default(),
+        task.state,
+        task.attempt.to_string(),
+        format!("{}/{}", task.retry_count, task.max_retries),
+        task.worker_id.unwrap_or_default(),
+        took.unwrap_or_default(),
+        failure.unwrap_or_default(),
+    ]
+}
+
+pub async fn ask(args: &JobArgs, wish: Wish, output: Output) -> anyhow::Result<()> {
+    let id = args.id()?;
+    let client: Client = args.server.client()?;
+    let answer = match wish {
+        Wish::Kill => client.delete(&format!("/api/v1/jobs/kill/{id}")).await?,
+        Wish::Stop => client.post(&format!("/api/v1/jobs/{id}/stop"), None).await?,
+        Wish::Retry => client.post(&format!("/api/v1/jobs/{id}/retry"), None).await?,
+    };
+    output.print(&answer, |job: Job| details(&job))
+}
