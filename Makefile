@@ -1,0 +1,37 @@
+# Everything a newcomer needs. The scripts behind the longer targets are in scripts/.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build run demo test lint bench chaos
+
+GRID := target/release/grid
+# More arguments for run, bench and chaos: make run ARGS="--workers 2"
+ARGS ?=
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Find what is missing on this machine, and install it (Debian, Ubuntu, as root) or say how
+	@scripts/setup.sh
+
+build:
+	@cargo build --release --locked
+
+run: build ## Build and run everything in one process, on ./grid-data
+	@$(GRID) standalone $(ARGS)
+
+demo: build ## Run a job over real data, show the result, and keep serving (DEMO_ONCE=1: end afterwards)
+	@scripts/demo.sh
+
+test: ## Set up what is needed and run every test
+	@scripts/test.sh
+
+lint: ## Check formatting, lints and scripts
+	@cargo fmt --check
+	@cargo clippy --release --locked --all-targets -- -D warnings
+	@shellcheck scripts/*.sh .ci/run
+
+bench: build ## Measure; a table on the terminal
+	@$(GRID) bench $(ARGS)
+
+chaos: ## The long fault tests: kills without number
+	@scripts/chaos.sh $(ARGS)

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Finds what building and testing needs and this machine lacks. Root on Debian or Ubuntu: installs it. Else: prints the
+# line that does, and ends with 1.
+set -euo pipefail
+
+missing=()  # what, for people
+packages=() # Debian's names of it
+
+need() { # need WHAT PACKAGE COMMAND…: COMMAND succeeds when WHAT is there
+    local what=$1 package=$2
+    shift 2
+    if ! "$@" >/dev/null 2>&1; then
+        missing+=("$what")
+        packages+=("$package")
+    fi
+}
+
+has_postgres() {
+    local dir
+    for dir in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin $(pg_config --bindir 2>/dev/null) ${PATH//:/ }; do
+        if [[ -x $dir/initdb && -x $dir/postgres ]]; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+has_jdk() { # 17 or later
+    local version
+    version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+    [[ -n $version && $version -ge 17 ]]
+}
+
+compiles() { # compiles HEADER
+    echo "#include <$1>" | cc -E -x c -
+}
+
+if ! command -v cargo >/dev/null; then
+    echo "setup: Rust is missing. Install it from https://rustup.rs; the version is chosen by rust-toolchain.toml." >&2
+    exit 1
+fi
+
+need "Postgres server programs (14 or later)" postgresql has_postgres
+need "psql" postgresql-client command -v psql
+need "a JDK, 17 or later (the tests' Kafka)" jdk has_jdk
+need "Maven (fetches the tests' Kafka)" maven command -v mvn
+need "a C compiler and its headers" build-essential compiles stdio.h
+need "make" make command -v make
+need "pkg-config" pkg-config command -v pkg-config
+need "OpenSSL's headers (TLS to Kafka)" libssl-dev compiles openssl/ssl.h
+need "zlib's headers" zlib1g-dev compiles zlib.h
+need "curl" curl command -v curl
+need "jq" jq command -v jq
+need "python3" python3 command -v python3
+need "shellcheck" shellcheck command -v shellcheck
+
+if [[ ${#missing[@]} -eq 0 ]]; then
+    echo "setup: everything is there"
+    exit 0
+fi
+printf 'setup: missing: %s\n' "${missing[@]}"
+
+jdk_package() { # the first that this release has
+    local package
+    for package in openjdk-17-jdk-headless openjdk-21-jdk-headless openjdk-25-jdk-headless; do
+        if apt-cache show "$package" >/dev/null 2>&1; then
+            echo "$package"
+            return
+        fi
+    done
+    echo default-jdk-headless
+}
+
+if ! command -v apt-get >/dev/null; then
+    echo "setup: this is not Debian or Ubuntu; install these by your system's means, then run make setup again" >&2
+    exit 1
+fi
+
+if [[ $(id -u) -ne 0 ]]; then
+    packages=("${packages[@]/#jdk/$(jdk_package)}")
+    echo "setup: run this, then make setup again:" >&2
+    echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages[*]}" >&2
+    exit 1
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+packages=("${packages[@]/#jdk/$(jdk_package)}")
+if [[ " ${packages[*]} " == *" postgresql "* ]]; then
+    # Only the programs are wanted: Debian would make a cluster of the system and start it.
+    apt-get install -y -qq --no-install-recommends postgresql-common
+    sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+fi
+apt-get install -y -qq --no-install-recommends "${packages[@]}"
+echo "setup: installed ${packages[*]}"
