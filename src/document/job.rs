@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
 use crate::domain::{ExecutorKind, Labels, RetryPolicy, Timeouts};
+use crate::worker::pipeline::DagNode;
 
 /// A checked job document.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,18 +80,6 @@ impl TaskKind {
             Self::Noop => ExecutorKind::Noop,
         }
     }
-}
-
-/// One node of a pipeline.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DagNode {
-    pub id: String,
-    pub command_name: String,
-    #[serde(default)]
-    pub config: Value,
-    #[serde(default)]
-    pub outputs: Vec<String>,
 }
 
 /// The value of an environment variable.

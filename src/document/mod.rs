@@ -7,6 +7,7 @@
 //!   secrets and never holds one.
 //! - Everything is bounded before it is built: bytes, depth, what aliases expand to, tasks, mistakes listed.
 
+mod dag;
 mod error;
 mod job;
 mod json;
@@ -24,9 +25,9 @@ mod samples;
 mod tests;
 
 pub use error::{DocumentError, ErrorCode};
-pub use job::{DagNode, EnvValue, JobDocument, Limits, TaskKind, TaskSpec};
+pub use job::{EnvValue, JobDocument, Limits, TaskKind, TaskSpec};
 pub use normal::{NormalisedDocument, normalise, to_spec};
-pub use rules::MAX_DOCUMENT_BYTES;
+pub use rules::{MAX_DOCUMENT_BYTES, is_secret_name};
 pub use schema::schema;
 
 use error::Errors;
@@ -83,11 +84,7 @@ pub fn parse(bytes: &[u8], content_type_hint: Option<&str>) -> Result<JobDocumen
     }
     let errors = Errors::default();
     let root = load(bytes, Format::guess(content_type_hint, bytes), &errors);
-    let job = root.and_then(|root| {
-        let spot = Spot::root(&root, &errors);
-        let job = read::job(&spot)?;
-        Some(job)
-    });
+    let job = root.and_then(|root| read::job(&Spot::root(&root, &errors), Some(dag::Checker::default())));
     errors.into_result(job)
 }
 

@@ -9,12 +9,13 @@ use serde_json::{Map, Number, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::error::{DocumentError, ErrorCode, Errors};
-use super::job::{DagNode, EnvValue, JobDocument, Limits, TaskKind, TaskSpec};
+use super::job::{EnvValue, JobDocument, Limits, TaskKind, TaskSpec};
 use super::node::Place;
 use super::rules::MAX_NORMALISED_BYTES;
 use super::spot::Spot;
 use super::{Format, load, read};
 use crate::domain::{JobSpec, Policy, RetryPolicy, TaskGroup, Timeouts};
+use crate::worker::pipeline::DagNode;
 
 /// A document in its normal form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl NormalisedDocument {
         }
         let errors = Errors::default();
         let root = load(bytes, Format::Json, &errors);
-        let job = root.and_then(|root| read::job(&Spot::root(&root, &errors)));
+        let job = root.and_then(|root| read::job(&Spot::root(&root, &errors), None));
         errors.into_result(job)
     }
 

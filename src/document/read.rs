@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::dag::Checker;
 use super::error::ErrorCode;
-use super::job::{DagNode, EnvValue, JobDocument, Limits, TaskKind, TaskSpec};
+use super::job::{EnvValue, JobDocument, Limits, TaskKind, TaskSpec};
 use super::rules;
 use super::spot::{Fields, Spot, shown};
 use crate::domain::{Labels, MAX_TASKS_PER_JOB, RetryPolicy, Timeouts};
+use crate::worker::pipeline::DagNode;
 
 pub const JOB_FIELDS: &[&str] = &[
     "externalId",
@@ -38,8 +40,9 @@ pub const SECRET_FIELDS: &[&str] = &["secret"];
 /// What a task does: exactly one of these.
 pub const KIND_FIELDS: [&str; 3] = ["dag", "command", "executor"];
 
-/// The document; every mistake is left with the spot's errors, and what cannot be read has its default.
-pub fn job(spot: &Spot<'_>) -> Option<JobDocument> {
+/// The document; every mistake is left with the spot's errors, and what cannot be read has its default. Without a checker
+/// the pipelines are trusted.
+pub fn job(spot: &Spot<'_>, mut checker: Option<Checker>) -> Option<JobDocument> {
     let fields = spot.fields(JOB_FIELDS)?;
     let mut job = JobDocument {
         external_id: fields
@@ -59,7 +62,7 @@ pub fn job(spot: &Spot<'_>) -> Option<JobDocument> {
     let tasks = fields.require("tasks")?;
     let mut names = Names::default();
     for spot in tasks.list()? {
-        if let Some(task) = task(&spot, &job, &mut names) {
+        if let Some(task) = task(&spot, &job, &mut names, checker.as_mut()) {
             job.tasks.push(Arc::new(task));
         }
     }
@@ -77,7 +80,12 @@ fn small<T: TryFrom<u64> + Default>(number: u64) -> T {
     T::try_from(number).unwrap_or_default()
 }
 
-fn task<'a>(spot: &Spot<'a>, job: &JobDocument, names: &mut Names<'a>) -> Option<TaskSpec> {
+fn task<'a>(
+    spot: &Spot<'a>,
+    job: &JobDocument,
+    names: &mut Names<'a>,
+    checker: Option<&mut Checker>,
+) -> Option<TaskSpec> {
     let fields = spot.fields(TASK_FIELDS)?;
     let replicas = fields
         .get("replicas")
@@ -89,6 +97,9 @@ fn task<'a>(spot: &Spot<'a>, job: &JobDocument, names: &mut Names<'a>) -> Option
         Some(name.to_owned())
     });
     let kind = kind(spot, &fields);
+    if let (Some(checker), Some(TaskKind::Dag(nodes)), Some(spot)) = (checker, &kind, fields.get("dag")) {
+        checker.check(nodes, replicas, &spot);
+    }
     if let Some(kind) = &kind
         && !matches!(kind, TaskKind::Command { .. })
     {

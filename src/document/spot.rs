@@ -31,6 +31,16 @@ impl<'a> Spot<'a> {
         self.errors.push(DocumentError::at(at, pointer, code, message));
     }
 
+    /// A mistake at `below` (a pointer from here on), or at the nearest node above it that is there.
+    pub fn fail_below(&self, below: &str, code: ErrorCode, message: impl Into<String>) {
+        self.fail_at(
+            self.node.nearest(below).at,
+            format!("{}{below}", self.pointer),
+            code,
+            message,
+        );
+    }
+
     fn wrong_type(&self, expected: &str) {
         let hint = match (&self.node.kind, expected) {
             (Kind::Number(_) | Kind::Bool(_), "text") => "; put it in quotes",

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::samples::{BAD, GOOD, YAML};
 use super::*;
 use crate::domain::{ExecutorKind, GroupIndex};
+use crate::worker::pipeline::DagNode;
 
 fn told(errors: &[DocumentError]) -> Vec<String> {
     errors

@@ -1,3 +1,4 @@
 //! (see ARCHITECTURE.md)
 
+pub mod executor;
 pub mod pipeline;
