@@ -21,8 +21,8 @@ pub use options::{Key, Options, Reader};
 pub use secret::Secret;
 pub use sections::{
     JobmasterOptions, LogFormat, LogOptions, PostgresOptions, ServerOptions, ShardsOptions, StandaloneOptions,
-    WorkerOptions,
 };
+pub use crate::worker::WorkerOptions;
 pub use setting::{Properties, Setting, Shape};
 pub use show::{Effective, Reference};
 pub use sources::{Flag, Origin, Sources};
@@ -141,7 +141,6 @@ impl Config {
                 });
             }
         };
-        must("worker.slots", self.worker.slots > 0, "expected at least 1".to_owned());
         must(
             "shards.count",
             (1..=1024).contains(&self.shards.count),
@@ -152,32 +151,9 @@ impl Config {
             self.postgres.max_connections >= 3,
             "expected at least 3".to_owned(),
         );
-        let worker = &self.worker;
-        must(
-            "worker.inactive_after",
-            worker.inactive_after > worker.heartbeat_interval,
-            format!(
-                "expected more than worker.heartbeat_interval ({})",
-                setting::duration_text(worker.heartbeat_interval)
-            ),
-        );
-        // The attempts of a worker that is cut off must be dead before anybody places them again.
-        must(
-            "worker.dead_after",
-            worker.dead_after < worker.lost_after,
-            format!(
-                "expected less than worker.lost_after ({})",
-                setting::duration_text(worker.lost_after)
-            ),
-        );
-        must(
-            "worker.grace",
-            worker.grace < worker.dead_after,
-            format!(
-                "expected less than worker.dead_after ({})",
-                setting::duration_text(worker.dead_after)
-            ),
-        );
+        for problem in self.worker.problems() {
+            must(&format!("worker.{}", problem.key), false, format!("expected {}", problem.expected));
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The sections that belong to no single component, or whose component is the process itself.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,38 +64,6 @@ options! {
     pub struct JobmasterOptions {
         /// Its name in logs, metrics and the consumer group. Default: made from host and process id.
         name: Option<String> = None,
-    }
-}
-
-options! {
-    /// Options of a worker.
-    pub struct WorkerOptions {
-        /// Its name, kept over restarts; a newer process of the same name takes over. Default: a new one each start.
-        name: Option<String> = None,
-        /// How many tasks run at a time.
-        slots: u32 = 4,
-        /// Labels that tasks may require: zone=a,disk=ssd.
-        labels: BTreeMap<String, String> = BTreeMap::new(),
-        /// Folder of a worker process; relative paths of pipelines are under it. Inside standalone: its data folder.
-        data_dir: PathBuf = "grid-worker".into(),
-        /// Folders that pipelines may also read and write, by absolute path.
-        allow_paths: Vec<PathBuf> = Vec::new(),
-        /// Folder with a file a secret, named by `{secret: NAME}` in a job.
-        secrets_dir: Option<PathBuf> = None,
-        /// URL of the API from which a worker process fetches documents.
-        api_url: Option<String> = None,
-        /// Token that a worker process shows to the API.
-        api_token: Option<Secret> = None,
-        /// How often a worker says that it lives.
-        heartbeat_interval: Duration = Duration::from_secs(2),
-        /// Silence after which nothing new is placed on it.
-        inactive_after: Duration = Duration::from_secs(6),
-        /// Silence after which a worker that is cut off has ended its own tasks. Less than `lost_after`.
-        dead_after: Duration = Duration::from_secs(40),
-        /// Silence after which its tasks count as lost and are placed again.
-        lost_after: Duration = Duration::from_secs(45),
-        /// How long a process has between SIGTERM and SIGKILL.
-        grace: Duration = Duration::from_secs(10),
     }
 }
 

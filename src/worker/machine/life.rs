@@ -1,0 +1,123 @@
+//! The worker itself: registered, heard or cut off, draining, leaving.
+
+use uuid::Uuid;
+
+use super::attempt::Ending;
+use super::liveness::Contact;
+use super::{ExitReason, LEAVE_PATIENCE, Output, Phase, WorkerMachine};
+use crate::domain::{RefusalCode, Timestamp};
+use crate::event::{Beat, Reply};
+
+impl WorkerMachine {
+    /// What its registration is called: the same at every repeat, so that it is decided once.
+    pub(super) fn registration_id(&self) -> Uuid {
+        Uuid::new_v5(&self.identity.incarnation.0, b"register")
+    }
+
+    pub(super) fn goodbye_id(&self) -> Uuid {
+        Uuid::new_v5(&self.identity.incarnation.0, b"goodbye")
+    }
+
+    pub(super) fn reply(&mut self, reply: &Reply, outputs: &mut Vec<Output>) {
+        if reply.node != self.identity.incarnation {
+            return;
+        }
+        if reply.correlation == self.registration_id() {
+            match &reply.result {
+                Ok(_) => self.registered = true,
+                Err(refusal) if refusal.code == RefusalCode::Superseded => self.exit(ExitReason::Superseded, outputs),
+                // Too late, or not decided: it is sent again.
+                Err(_) => {}
+            }
+        } else if reply.correlation == self.goodbye_id() && matches!(self.phase, Phase::Leaving { .. }) {
+            self.exit(ExitReason::Drained, outputs);
+        }
+    }
+
+    pub(super) fn beat(&mut self, beat: &Beat, now: Timestamp, outputs: &mut Vec<Output>) {
+        match beat {
+            Beat::Jobmaster(beat) => self.credits.beat(beat, self.identity.incarnation, now),
+            Beat::Worker(beat) => {
+                if beat.worker == self.identity.worker && beat.incarnation > self.identity.incarnation {
+                    self.exit(ExitReason::Superseded, outputs);
+                }
+            }
+        }
+    }
+
+    /// Ends the attempts while nobody hears the worker: in time to be dead before others may place them again.
+    pub(super) fn check_contact(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
+        match self.liveness.contact(now) {
+            Contact::Heard => {
+                self.changed |= self.fading;
+                self.fading = false;
+            }
+            Contact::Fading => {
+                if !self.fading {
+                    self.fading = true;
+                    self.hand_back_all();
+                    self.end_running(Ending::CutOff, outputs);
+                }
+            }
+            Contact::CutOff => self.exit(ExitReason::CutOff, outputs),
+        }
+    }
+
+    pub(super) fn drain(&mut self, now: Timestamp) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        let kill_at = now + self.options.drain_grace;
+        let leave_at = kill_at + self.options.grace + LEAVE_PATIENCE;
+        self.phase = Phase::Draining {
+            kill_at: Some(kill_at),
+            leave_at,
+        };
+        self.changed = true;
+        self.hand_back_all();
+    }
+
+    /// Ends what still runs at the deadline; leaves when all is told.
+    pub(super) fn advance_drain(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
+        match self.phase {
+            Phase::Serving | Phase::Gone => {}
+            Phase::Draining { kill_at, leave_at } => {
+                if kill_at.is_some_and(|kill_at| kill_at <= now) {
+                    self.phase = Phase::Draining {
+                        kill_at: None,
+                        leave_at,
+                    };
+                    self.end_running(Ending::Drained, outputs);
+                }
+                let all_told = self.running == 0 && self.queued == 0 && self.unacknowledged == 0;
+                if all_told || leave_at <= now {
+                    self.phase = Phase::Leaving {
+                        until: now + LEAVE_PATIENCE,
+                    };
+                    self.say_goodbye(now, outputs);
+                }
+            }
+            Phase::Leaving { until } => {
+                if until <= now {
+                    self.exit(ExitReason::Drained, outputs);
+                }
+            }
+        }
+    }
+
+    fn exit(&mut self, reason: ExitReason, outputs: &mut Vec<Output>) {
+        if self.phase == Phase::Gone {
+            return;
+        }
+        self.end_running(Ending::CutOff, outputs);
+        self.phase = Phase::Gone;
+        self.queue.clear();
+        self.repeats.clear();
+        self.dirty.clear();
+        self.shards
+            .iter_mut()
+            .for_each(|shard| *shard = super::Shard::default());
+        (self.running, self.queued, self.unacknowledged) = (0, 0, 0);
+        outputs.push(Output::Exit { reason });
+    }
+}

@@ -1,0 +1,8 @@
+//! The machine by hand: given, when, then.
+
+mod credits;
+mod given;
+mod life;
+mod properties;
+mod reports;
+mod work;

@@ -1,0 +1,117 @@
+//! Options of a worker.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::Secret;
+use crate::options;
+
+options! {
+    /// Options of a worker.
+    pub struct WorkerOptions {
+        /// Its name, kept over restarts; a newer process of the same name takes over. Default: a new one each start.
+        name: Option<String> = None,
+        /// How many tasks run at a time.
+        slots: u32 = 4,
+        /// Most attempts that wait in the worker for a slot, besides those that run. It asks for about as many as it
+        /// finished in the last 50 ms, so none when tasks are long.
+        prefetch_max: u32 = 2_000,
+        /// Labels that tasks may require: zone=a,disk=ssd.
+        labels: BTreeMap<String, String> = BTreeMap::new(),
+        /// Folder of a worker process; relative paths of pipelines are under it. Inside standalone: its data folder.
+        data_dir: PathBuf = "grid-worker".into(),
+        /// Folders that pipelines may also read and write, by absolute path.
+        allow_paths: Vec<PathBuf> = Vec::new(),
+        /// Folder with a file a secret, named by `{secret: NAME}` in a job.
+        secrets_dir: Option<PathBuf> = None,
+        /// URL of the API from which a worker process fetches documents.
+        api_url: Option<String> = None,
+        /// Token that a worker process shows to the API.
+        api_token: Option<Secret> = None,
+        /// How often a worker says that it lives.
+        heartbeat_interval: Duration = Duration::from_secs(2),
+        /// How often a worker tells every shard which attempts it holds.
+        inventory_interval: Duration = Duration::from_secs(10),
+        /// Silence after which nothing new is placed on it, and after which it forgets the credits of a jobmaster.
+        inactive_after: Duration = Duration::from_secs(6),
+        /// Silence after which a worker that is cut off has ended its own tasks. Less than `lost_after`.
+        dead_after: Duration = Duration::from_secs(40),
+        /// Silence after which its tasks count as lost and are placed again.
+        lost_after: Duration = Duration::from_secs(45),
+        /// How long a process has between SIGTERM and SIGKILL.
+        grace: Duration = Duration::from_secs(10),
+        /// How long running tasks may go on when the worker is told to end; then they fail as WORKER_LOST.
+        drain_grace: Duration = Duration::from_secs(30),
+        /// An attempt that waited so long for a slot is handed back.
+        handback_after: Duration = Duration::from_secs(5),
+        /// How long reports are gathered when one was sent just before; one after a pause goes at once.
+        report_delay: Duration = Duration::from_millis(5),
+        /// After how long an unacknowledged report is repeated first; doubled each time.
+        report_retry_min: Duration = Duration::from_millis(200),
+        /// The longest time between repeats.
+        report_retry_max: Duration = Duration::from_secs(5),
+    }
+}
+
+/// Options that contradict each other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("worker.{key}: expected {expected}")]
+pub struct InvalidWorkerOptions {
+    pub key: &'static str,
+    pub expected: String,
+}
+
+impl WorkerOptions {
+    /// Every contradiction, with the key to change.
+    pub fn problems(&self) -> Vec<InvalidWorkerOptions> {
+        let mut problems = Vec::new();
+        let mut must = |key, holds: bool, expected: String| {
+            if !holds {
+                problems.push(InvalidWorkerOptions { key, expected });
+            }
+        };
+        let text = |duration| humantime::format_duration(duration).to_string();
+        must("slots", (1..=10_000).contains(&self.slots), "1 to 10000".to_owned());
+        must("prefetch_max", self.prefetch_max <= 10_000, "at most 10000".to_owned());
+        must(
+            "heartbeat_interval",
+            !self.heartbeat_interval.is_zero(),
+            "more than 0".to_owned(),
+        );
+        must(
+            "inventory_interval",
+            !self.inventory_interval.is_zero(),
+            "more than 0".to_owned(),
+        );
+        must(
+            "report_retry_min",
+            !self.report_retry_min.is_zero(),
+            "more than 0".to_owned(),
+        );
+        must(
+            "inactive_after",
+            self.inactive_after > self.heartbeat_interval,
+            format!(
+                "more than worker.heartbeat_interval ({})",
+                text(self.heartbeat_interval)
+            ),
+        );
+        // The attempts of a worker that is cut off must be dead before anybody places them again.
+        must(
+            "dead_after",
+            self.dead_after < self.lost_after,
+            format!("less than worker.lost_after ({})", text(self.lost_after)),
+        );
+        // Else it would begin to end its attempts between two ordinary heartbeats.
+        must(
+            "grace",
+            self.grace + 2 * self.heartbeat_interval < self.dead_after,
+            format!(
+                "with two of worker.heartbeat_interval less than worker.dead_after ({})",
+                text(self.dead_after)
+            ),
+        );
+        problems
+    }
+}
