@@ -22,7 +22,6 @@ pub use secret::Secret;
 pub use sections::{
     JobmasterOptions, LogFormat, LogOptions, PostgresOptions, ServerOptions, ShardsOptions, StandaloneOptions,
 };
-pub use crate::worker::WorkerOptions;
 pub use setting::{Properties, Setting, Shape};
 pub use show::{Effective, Reference};
 pub use sources::{Flag, Origin, Sources};
@@ -32,6 +31,7 @@ use std::collections::BTreeMap;
 use figment::Figment;
 
 use crate::bus::{BusOptions, KafkaOptions};
+use crate::worker::WorkerOptions;
 
 macro_rules! config {
     ($($(#[doc = $doc:literal])+ $section:ident: $options:ty,)+) => {
