@@ -3,6 +3,20 @@
 //! The codemap is in ARCHITECTURE.md. Imports point one way: `domain` knows nobody; `event` knows `domain`; `log` and
 //! `bus` know `event`; `shard`, `publish`, `projection` and `worker` know those; `api`, `cli` and `node` know all.
 
+/// Whether a bug that the simulation puts in on purpose is present: never, outside of tests.
+macro_rules! mutant {
+    ($name:ident) => {{
+        #[cfg(test)]
+        {
+            crate::sim::mutant::is(crate::sim::mutant::Mutant::$name)
+        }
+        #[cfg(not(test))]
+        {
+            false
+        }
+    }};
+}
+
 pub mod api;
 pub mod bench;
 pub mod bus;
@@ -18,6 +32,8 @@ pub mod node;
 pub mod projection;
 pub mod publish;
 pub mod shard;
+#[cfg(test)]
+mod sim;
 pub mod task;
 pub mod telemetry;
 pub mod worker;

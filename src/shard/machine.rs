@@ -50,8 +50,10 @@ pub struct Loaded {
     /// Time of the last event.
     pub last_at: Timestamp,
     pub cursor: Cursor,
-    /// Those that are not at rest.
+    /// Those that are not at rest, and those that were changed since the last snapshot round.
     pub jobs: Vec<Job>,
+    /// Jobs changed since the last snapshot round: the next round must write them.
+    pub changed: Vec<JobId>,
     /// Ids of yesterday to tomorrow that are at rest.
     pub finished: Vec<JobId>,
     /// Workers whose history lives here, with the version of their present process' stream.
@@ -153,7 +155,7 @@ impl Shard {
             loads: Vec::new(),
             staged: Staged::default(),
             system: Arc::from("system"),
-            dirty: HashSet::new(),
+            dirty: loaded.changed.into_iter().collect(),
             rng: StdRng::seed_from_u64(options.seed),
             today: 0,
             in_flight: None,
@@ -315,7 +317,10 @@ impl Shard {
     /// Up to where every message has had its effect: before the oldest parked one.
     fn safe_cursor(&self) -> Cursor {
         let oldest = self.parked.keys().next().copied();
-        let commands = oldest.map_or(self.cursor.commands, |oldest| oldest.min(self.cursor.commands));
+        let mut commands = oldest.map_or(self.cursor.commands, |oldest| oldest.min(self.cursor.commands));
+        if mutant!(CursorAhead) {
+            commands += 1;
+        }
         Cursor { bus: Arc::clone(&self.cursor.bus), commands, reports: self.cursor.reports }
     }
 
@@ -345,12 +350,14 @@ impl Shard {
             self.timers.set(Timer { due, job: id, task: 0, version });
         }
         for number in 1..=job.written() {
-            if let Some((due, version)) = job.task(number).and_then(|record| record.timer()) {
+            if let Some((due, version)) = job.task(number).and_then(|record| record.timer())
+                && !mutant!(LostTimers)
+            {
                 self.timers.set(Timer { due, job: id, task: number, version });
             }
         }
         self.resend(&job);
-        if job.fan_out().is_some() {
+        if job.fan_out().is_some() && !mutant!(LostFanOut) {
             self.fan_outs.push_back(id);
         }
         if job.counters().ready > 0 {
@@ -369,4 +376,21 @@ pub struct Observed {
     pub parked: usize,
     pub staged_events: usize,
     pub in_flight: bool,
+}
+
+#[cfg(test)]
+impl Shard {
+    /// Takes staged outputs out before their commit: for the bugs that the simulation puts in on purpose.
+    pub fn steal_outputs(&mut self, wanted: impl Fn(&Output) -> bool) -> Vec<Output> {
+        self.staged.outputs.extract_if(.., |output| wanted(output)).collect()
+    }
+
+    /// Whether memory is exactly what is in the log.
+    pub fn is_settled(&self) -> bool {
+        self.staged.is_empty() && self.in_flight.is_none()
+    }
+
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
 }

@@ -219,7 +219,7 @@ impl Shard {
             let Some(job) = self.jobs.get(&attempt.task.job) else { continue };
             let number = attempt.task.number;
             if job.task(number).is_some_and(|record| record.state() == TaskState::Scheduled) {
-                let again = assignment(job, number, false);
+                let again = assignment(job, number, false).filter(|_| !mutant!(NoResend));
                 self.staged.outputs.extend(again);
                 continue;
             }
@@ -276,8 +276,15 @@ impl Shard {
             let decision = match self.jobs.get(&timer.job) {
                 None => continue,
                 Some(job) if timer.task == 0 => job.decide_deadline(timer.version, now),
+                Some(job) if mutant!(StaleTimer) => {
+                    let timer_now = job.task(timer.task).and_then(|record| record.timer());
+                    timer_now.map_or_else(Vec::new, |(due, version)| {
+                        job.decide_timer(timer.task, version, due.max(now), jitter)
+                    })
+                }
                 Some(job) => job.decide_timer(timer.task, timer.version, now, jitter),
             };
+            let decision = if mutant!(DoublePlacement) { without_open_attempts(decision) } else { decision };
             self.carry_out(timer.job, decision, &meta)?;
         }
         Ok(())
@@ -298,9 +305,12 @@ impl Shard {
         for number in active {
             let Some(record) = job.task(number) else { continue };
             let again = match record.state() {
+                TaskState::Scheduled if mutant!(NoResend) => None,
                 TaskState::Scheduled => assignment(job, number, false),
                 TaskState::Running if job.is_stopping() => stop(job, number),
-                TaskState::Ready | TaskState::Failed if record.attempt_open() => cancellation(job, number),
+                TaskState::Ready | TaskState::Failed if record.attempt_open() && !mutant!(LostCancellation) => {
+                    cancellation(job, number)
+                }
                 TaskState::Ready | TaskState::Running | TaskState::Completed | TaskState::Failed => None,
             };
             self.staged.outputs.extend(again);
@@ -313,4 +323,16 @@ fn is_recent(job: JobId, now: Timestamp) -> bool {
     let day = Duration::from_secs(86_400);
     let (from, to) = ((now - day).day(), (now + day).day());
     (from..=to).contains(&job.day())
+}
+
+/// One of the bugs that the simulation puts in on purpose.
+fn without_open_attempts(decision: Decision) -> Decision {
+    let close = |(task, event)| match event {
+        Event::TaskFailed(mut failed) => {
+            failed.attempt_open = false;
+            (task, Event::TaskFailed(failed))
+        }
+        other => (task, other),
+    };
+    decision.into_iter().map(close).collect()
 }

@@ -203,7 +203,12 @@ impl Shard {
                         unfit.insert((id, policy));
                         continue;
                     };
-                    if let Some(event) = job.decide_schedule(number, &worker, incarnation, now) {
+                    if let Some(mut event) = job.decide_schedule(number, &worker, incarnation, now) {
+                        if let Event::TaskScheduled(scheduled) = &mut event
+                            && mutant!(AttemptReuse)
+                        {
+                            scheduled.attempt.0 = scheduled.attempt.0.saturating_sub(1).max(1);
+                        }
                         stage.event(job, number, event, &meta)?;
                     } else {
                         credits.put_back(incarnation);

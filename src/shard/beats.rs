@@ -1,0 +1,130 @@
+//! The actor that hears heartbeats for all shards of the process, and sends its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::host::Host;
+use crate::bus::{BusError, Message as BusMessage, Record, Start, Topic};
+use crate::clock;
+use crate::event::{Beat, Wire};
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Heard(Vec<Record>);
+
+/// Hunger has changed: workers should know at once.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(super) struct BeatSoon;
+
+/// Whether beats that were asked for follow each other too quickly.
+const SOONEST: Duration = Duration::from_millis(5);
+/// How often silence is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Keeps the directory of workers for all shards of the process.
+pub struct WorkerDirectory {
+    host: Arc<Host>,
+    soon: Option<SpawnHandle>,
+}
+
+impl WorkerDirectory {
+    /// Starts hearing from the end of the heartbeats on.
+    ///
+    /// # Errors
+    /// When the bus cannot be read.
+    pub async fn start(host: Arc<Host>) -> Result<Addr<Self>, BusError> {
+        let mut subscription = host.bus.subscribe(Topic::Heartbeats, 0, Start::End).await?;
+        let address = Self { host: Arc::clone(&host), soon: None }.start();
+        host.set_beats(address.clone().recipient());
+        let to = address.clone();
+        crate::task::spawn("read_heartbeats", async move {
+            loop {
+                let mut records = Vec::new();
+                match subscription.recv_many(&mut records, 1_024).await {
+                    Ok(_) if to.send(Heard(records)).await.is_ok() => {}
+                    Ok(_) => return,
+                    Err(error) => {
+                        tracing::error!(%error, "directory.reader.ended");
+                        // Beats are worth only what is new.
+                        match host.bus.subscribe(Topic::Heartbeats, 0, Start::End).await {
+                            Ok(again) => subscription = again,
+                            Err(_) => return,
+                        }
+                    }
+                }
+            }
+        });
+        Ok(address)
+    }
+
+    fn beat(&self, leaving: bool) {
+        let hungry = self.host.credits().is_hungry();
+        let beat = self.host.directory().beat(clock::now(), hungry, leaving);
+        self.host.bus.post(Topic::Heartbeats, 0, BusMessage::new(Beat::Jobmaster(beat).encode()));
+    }
+
+    fn tick(&self) {
+        let gone = {
+            let mut directory = self.host.directory();
+            let mut credits = self.host.credits();
+            let gone = directory.tick(clock::now(), &mut credits);
+            directory.return_credits(&mut credits);
+            gone
+        };
+        self.host.tell_gone(&gone);
+    }
+}
+
+impl Actor for WorkerDirectory {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.beat(false);
+        ctx.run_interval(TICK, |actor, _| actor.tick());
+        ctx.run_interval(self.host.options.heartbeat_interval, |actor, _| actor.beat(false));
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        self.beat(true);
+    }
+}
+
+impl Handler<Heard> for WorkerDirectory {
+    type Result = ();
+    fn handle(&mut self, Heard(records): Heard, _: &mut Context<Self>) {
+        let mut gone = Vec::new();
+        for record in records {
+            match Beat::decode(&record.message.payload) {
+                Ok(beat) => {
+                    let mut directory = self.host.directory();
+                    gone.extend(directory.on_beat(beat, clock::now(), &mut self.host.credits()));
+                }
+                Err(error) => {
+                    metrics::counter!("grid_heartbeats_unreadable_total").increment(1);
+                    tracing::warn!(%error, "directory.beat.unreadable");
+                }
+            }
+        }
+        self.host.tell_gone(&gone);
+        self.host.wake_next(None);
+    }
+}
+
+impl Handler<BeatSoon> for WorkerDirectory {
+    type Result = ();
+    fn handle(&mut self, _: BeatSoon, ctx: &mut Context<Self>) {
+        if self.soon.is_some() {
+            return;
+        }
+        self.beat(false);
+        self.soon = Some(ctx.run_later(SOONEST, |actor, _| {
+            actor.soon = None;
+            if actor.host.hunger_is_news() {
+                actor.beat(false);
+            }
+        }));
+    }
+}

@@ -1,0 +1,178 @@
+//! What all shards of a process share: the bus, the log, credits, the directory of workers, and how to wake each other.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use actix::Recipient;
+use bytes::Bytes;
+
+use super::actor::{Gone, Wake};
+use super::beats::BeatSoon;
+use super::credits::CreditPool;
+use super::directory::{Directory, LiveWorker};
+use super::machine::WorkerGone;
+use crate::bus::Bus;
+use crate::domain::{Epoch, Incarnation, Labels, Seq, ShardId, Timestamp, WorkerName};
+use crate::event::EventRecord;
+use crate::log::{JournalHandle, Log};
+
+/// A commit, as those hear of it who follow the log.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    pub shard: ShardId,
+    pub epoch: Epoch,
+    pub first_seq: Seq,
+    pub records: Arc<Vec<EventRecord>>,
+    /// The bytes of the same events, as in the log.
+    pub payloads: Arc<[Bytes]>,
+}
+
+/// Those who follow what shards commit; calls must not block.
+pub trait Followers: Send + Sync + 'static {
+    /// This process owns the shard from now on; `next` is the place of its next event.
+    fn owned(&self, shard: ShardId, epoch: Epoch, next: Seq, published: Seq);
+    fn committed(&self, committed: Committed);
+    /// It does not own it any more.
+    fn disowned(&self, shard: ShardId);
+    /// Up to where the shard's events are published, as far as known.
+    fn published(&self, shard: ShardId) -> Seq;
+}
+
+pub struct Host {
+    pub bus: Arc<dyn Bus>,
+    pub log: Log,
+    pub journal: JournalHandle,
+    pub followers: Arc<dyn Followers>,
+    pub jobmaster: Incarnation,
+    pub timeline: uuid::Uuid,
+    pub shards: u16,
+    pub options: super::JobmasterOptions,
+    credits: Mutex<CreditPool>,
+    directory: Mutex<Directory>,
+    addresses: RwLock<HashMap<ShardId, Address>>,
+    beats: RwLock<Option<Recipient<BeatSoon>>>,
+    /// As workers were last told.
+    told_hungry: AtomicBool,
+}
+
+#[derive(Clone)]
+pub(super) struct Address {
+    pub wake: Recipient<Wake>,
+    pub gone: Recipient<Gone>,
+}
+
+/// What a host is made of.
+pub struct HostParts {
+    pub bus: Arc<dyn Bus>,
+    pub log: Log,
+    pub journal: JournalHandle,
+    pub followers: Arc<dyn Followers>,
+    pub jobmaster: Incarnation,
+    pub timeline: uuid::Uuid,
+    pub shards: u16,
+    pub options: super::JobmasterOptions,
+    pub directory: Directory,
+}
+
+impl Host {
+    pub fn new(parts: HostParts) -> Self {
+        Self {
+            bus: parts.bus,
+            log: parts.log,
+            journal: parts.journal,
+            followers: parts.followers,
+            jobmaster: parts.jobmaster,
+            timeline: parts.timeline,
+            shards: parts.shards,
+            options: parts.options,
+            credits: Mutex::new(CreditPool::default()),
+            directory: Mutex::new(parts.directory),
+            addresses: RwLock::new(HashMap::new()),
+            beats: RwLock::new(None),
+            told_hungry: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn credits(&self) -> MutexGuard<'_, CreditPool> {
+        // A turn that panicked leaves whole credits: each change is one step.
+        self.credits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn directory(&self) -> MutexGuard<'_, Directory> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn enter(&self, shard: ShardId, address: Address) {
+        self.addresses.write().unwrap_or_else(PoisonError::into_inner).insert(shard, address);
+    }
+
+    pub(super) fn leave(&self, shard: ShardId) {
+        self.addresses.write().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+        self.credits().end_turn(shard, super::Hunger::None);
+    }
+
+    /// Wakes the shard whose turn at the credits it is. `me` needs no waking.
+    pub(super) fn wake_next(&self, me: Option<ShardId>) {
+        let next = self.credits().next_to_wake();
+        let Some(shard) = next.filter(|shard| Some(*shard) != me) else { return };
+        let address = self.addresses.read().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned();
+        match address {
+            // A full mailbox is a shard that is awake.
+            Some(address) => drop(address.wake.try_send(Wake)),
+            None => self.credits().end_turn(shard, super::Hunger::None),
+        }
+    }
+
+    pub(super) fn set_beats(&self, beats: Recipient<BeatSoon>) {
+        *self.beats.write().unwrap_or_else(PoisonError::into_inner) = Some(beats);
+    }
+
+    /// Whether workers think otherwise about this process' hunger; they are regarded as told from now on.
+    pub(super) fn hunger_is_news(&self) -> bool {
+        let hungry = self.credits().is_hungry();
+        self.told_hungry.swap(hungry, Ordering::Relaxed) != hungry
+    }
+
+    /// Tells the workers when this process begins or ceases to have READY tasks that wait.
+    pub(super) fn tell_hunger(&self) {
+        if self.hunger_is_news()
+            && let Some(beats) = &*self.beats.read().unwrap_or_else(PoisonError::into_inner)
+        {
+            // A full mailbox: a beat goes out every two seconds anyway.
+            drop(beats.try_send(BeatSoon));
+        }
+    }
+
+    /// Tells all shards of dead worker processes.
+    pub(super) fn tell_gone(&self, gone: &[WorkerGone]) {
+        if gone.is_empty() {
+            return;
+        }
+        let addresses: Vec<Address> =
+            self.addresses.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for gone in gone {
+            tracing::info!(incarnation = %gone.incarnation, end = ?gone.end, "worker.gone");
+            for address in &addresses {
+                let (to, message) = (address.gone.clone(), Gone(*gone));
+                // Waits for room: a shard that does not hear of it would keep the attempts for ever.
+                crate::task::spawn("tell_gone", async move { drop(to.send(message).await) });
+            }
+        }
+    }
+
+    /// The live fields of a worker.
+    pub fn live_worker(&self, name: &WorkerName, now: Timestamp) -> Option<LiveWorker> {
+        self.directory().live(name, now)
+    }
+
+    /// Why a task that asks for these labels finds no worker, in one sentence.
+    pub fn explain_placing(&self, requires: &Labels) -> &'static str {
+        self.credits().explain(requires)
+    }
+
+    /// Shards that are served here now.
+    pub fn serving(&self) -> Vec<ShardId> {
+        self.addresses.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+}
