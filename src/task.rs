@@ -15,3 +15,12 @@ where
 {
     tokio::spawn(future.instrument(tracing::info_span!("task", name)))
 }
+
+/// As [`spawn`], on the given runtime: for work that must not share the thread of an actor.
+pub fn spawn_on<F>(runtime: &tokio::runtime::Handle, name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    runtime.spawn(future.instrument(tracing::info_span!("task", name)))
+}

@@ -52,28 +52,35 @@ impl EventRecord {
 
     /// The bytes of the log.
     pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(192);
+        self.encode_into(&mut bytes);
+        bytes
+    }
+
+    /// The bytes of the log, behind those of others.
+    pub fn encode_into(&self, bytes: &mut Vec<u8>) {
         match &self.event {
-            Event::JobSubmitted(data) => self.write(data),
-            Event::JobKillRequested(data) => self.write(data),
-            Event::JobStopRequested(data) => self.write(data),
-            Event::JobRetryRequested(data) => self.write(data),
-            Event::JobDeadlineReached(data) => self.write(data),
-            Event::FanOutAdvanced(data) => self.write(data),
-            Event::JobFinished(data) => self.write(data),
-            Event::TaskReady(data) => self.write(data),
-            Event::TaskScheduled(data) => self.write(data),
-            Event::TaskStarted(data) => self.write(data),
-            Event::TaskCompleted(data) => self.write(data),
-            Event::TaskFailed(data) => self.write(data),
-            Event::RetryScheduled(data) => self.write(data),
-            Event::RetryCancelled(data) => self.write(data),
-            Event::AttemptEnded(data) => self.write(data),
-            Event::WorkerRegistered(data) => self.write(data),
-            Event::WorkerLeft(data) => self.write(data),
+            Event::JobSubmitted(data) => self.write(data, bytes),
+            Event::JobKillRequested(data) => self.write(data, bytes),
+            Event::JobStopRequested(data) => self.write(data, bytes),
+            Event::JobRetryRequested(data) => self.write(data, bytes),
+            Event::JobDeadlineReached(data) => self.write(data, bytes),
+            Event::FanOutAdvanced(data) => self.write(data, bytes),
+            Event::JobFinished(data) => self.write(data, bytes),
+            Event::TaskReady(data) => self.write(data, bytes),
+            Event::TaskScheduled(data) => self.write(data, bytes),
+            Event::TaskStarted(data) => self.write(data, bytes),
+            Event::TaskCompleted(data) => self.write(data, bytes),
+            Event::TaskFailed(data) => self.write(data, bytes),
+            Event::RetryScheduled(data) => self.write(data, bytes),
+            Event::RetryCancelled(data) => self.write(data, bytes),
+            Event::AttemptEnded(data) => self.write(data, bytes),
+            Event::WorkerRegistered(data) => self.write(data, bytes),
+            Event::WorkerLeft(data) => self.write(data, bytes),
         }
     }
 
-    fn write<T: Serialize>(&self, data: &T) -> Vec<u8> {
+    fn write<T: Serialize>(&self, data: &T, bytes: &mut Vec<u8>) {
         #[derive(Serialize)]
         struct Whole<'a, T> {
             r#type: &'static str,
@@ -98,10 +105,8 @@ impl EventRecord {
             traceparent: self.meta.traceparent.as_deref(),
             data,
         };
-        let mut bytes = Vec::with_capacity(192);
         // Writing into memory cannot fail, and these types have string keys and finite numbers only.
-        let _ = serde_json::to_writer(&mut bytes, &whole);
-        bytes
+        let _ = serde_json::to_writer(bytes, &whole);
     }
 }
 

@@ -1,1 +1,36 @@
-//! (see ARCHITECTURE.md)
+//! The log: the truth of the system, in Postgres.
+//!
+//! Must stay true: events are only ever added, each shard by its one fenced writer, gapless in `seq`; what is read back
+//! is what was committed, byte for byte; a chain of hashes over every commit proves it; a load claims a new epoch first
+//! and only then reads.
+//!
+//! [`Log`] is the way in to everything but appending, which goes through the [`JournalHandle`].
+
+mod batch;
+mod chain;
+mod claim;
+mod commit;
+mod connect;
+mod error;
+mod fold;
+mod gather;
+mod journal;
+mod load;
+mod migrate;
+mod quarantine;
+mod reader;
+mod snapshot;
+mod stored;
+
+pub use batch::{CommitOutcome, Committed, Cursor, ShardBatch};
+pub use chain::{Hash, Part};
+pub use claim::Claimed;
+pub use connect::{Log, Options};
+pub use error::Error;
+pub use journal::{Journal, JournalHandle, JournalOptions, JournalState};
+pub use load::{LoadedShard, UnreadableJob};
+pub use migrate::{LOG_FORMAT, Migrated, Setup, migrate};
+pub use quarantine::{Poison, QuarantineSource, Quarantined};
+pub use reader::{Head, ShardPage, StreamPage};
+pub use snapshot::SnapshotRow;
+pub use stored::StoredEvent;

@@ -20,4 +20,5 @@
 
 mod support;
 
+mod log;
 mod parts;

@@ -1,0 +1,221 @@
+//! Preparing the database, and refusing one that is not fit.
+//!
+//! Must stay true: the number of shards is fixed at the first migration; the service never runs with rights to change
+//! the log, nor on a server that may lose what it has acknowledged.
+
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, Executor, Row};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::{Error, Log};
+use crate::config::Secret;
+
+/// The newest format of events, hashes and keys that this program writes and reads.
+pub const LOG_FORMAT: i32 = 1;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// What the log says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    pub timeline: Uuid,
+    pub shards: u16,
+}
+
+/// What a migration did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    pub setup: Setup,
+    /// The log was begun by it.
+    pub begun: bool,
+    pub migrations_applied: usize,
+    /// Partitions made.
+    pub days_made: u32,
+}
+
+/// Brings the database to this program's schema; repeated, it changes nothing.
+///
+/// As a superuser it makes the roles `grid_owner` and `grid` when they are missing and works as `grid_owner`. As anybody
+/// else it works as that user, who then owns the tables; the role `grid` must exist, or the user be able to create it.
+///
+/// # Errors
+/// When the log has another number of shards, or a statement fails. What was done until then stays, and can be repeated.
+pub async fn migrate(owner_url: &Secret, shards: u16) -> Result<Migrated, Error> {
+    let options: PgConnectOptions = owner_url.reveal().parse()?;
+    let mut connection = options.application_name("grid migrate").connect().await?;
+    become_owner(&mut connection).await?;
+    let before = applied(&mut connection).await?;
+    MIGRATIONS.run_direct(None, &mut connection, false).await?;
+    let after = applied(&mut connection).await?;
+    connection.execute("GRANT SELECT ON _sqlx_migrations TO grid").await?;
+    let begun = begin(&mut connection, shards).await?;
+    let setup = read_setup(&mut connection).await?;
+    if setup.shards != shards {
+        return Err(Error::ShardsDiffer { found: setup.shards, wanted: shards });
+    }
+    let days: i32 = sqlx::query_scalar("SELECT grid_make_days()").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(Migrated { setup, begun, migrations_applied: after.len() - before.len(), days_made: days.unsigned_abs() })
+}
+
+async fn become_owner(connection: &mut PgConnection) -> Result<(), Error> {
+    let superuser: bool = sqlx::query_scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+        .fetch_one(&mut *connection)
+        .await?;
+    make_role(connection, "grid", "CREATE ROLE grid LOGIN").await?;
+    if !superuser {
+        return Ok(());
+    }
+    make_role(connection, "grid_owner", "CREATE ROLE grid_owner LOGIN").await?;
+    connection
+        .execute(
+            "DO $$ BEGIN
+                 IF NOT has_schema_privilege('grid_owner', 'public', 'CREATE') THEN
+                     GRANT USAGE, CREATE ON SCHEMA public TO grid_owner;
+                 END IF;
+             END $$;
+             SET ROLE grid_owner",
+        )
+        .await?;
+    Ok(())
+}
+
+async fn make_role(connection: &mut PgConnection, name: &str, statement: &'static str) -> Result<(), Error> {
+    let there = sqlx::query("SELECT 1 FROM pg_roles WHERE rolname = $1").bind(name);
+    if there.fetch_optional(&mut *connection).await?.is_some() {
+        return Ok(());
+    }
+    match connection.execute(statement).await {
+        Ok(_) => Ok(()),
+        Err(sqlx::Error::Database(error)) => match error.code().as_deref() {
+            // Another migration of the same server was quicker.
+            Some("42710" | "23505") => Ok(()),
+            Some("42501") => Err(Error::NotMigrated(format!(
+                "the role {name} is missing and this user may not create it; run as a superuser: {statement}"
+            ))),
+            _ => Err(sqlx::Error::Database(error).into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, Error> {
+    let table: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !table {
+        return Ok(Vec::new());
+    }
+    let versions = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version");
+    Ok(versions.fetch_all(connection).await?)
+}
+
+/// Writes the first rows, once.
+async fn begin(connection: &mut PgConnection, shards: u16) -> Result<bool, Error> {
+    let begin = "
+        WITH meta AS (
+            INSERT INTO log_meta (timeline, shards, log_format) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING 1
+        ), rows AS (
+            INSERT INTO shards (shard, log_format) SELECT shard, $3 FROM generate_series(0, $2 - 1) AS shard, meta
+        )
+        SELECT count(*) FROM meta";
+    let shards = i16::try_from(shards).map_err(|_| Error::Unsafe(format!("{shards} shards are too many")))?;
+    let query = sqlx::query_scalar(begin).bind(Uuid::now_v7()).bind(shards).bind(LOG_FORMAT);
+    Ok(query.fetch_one(connection).await.map(|rows: i64| rows > 0)?)
+}
+
+async fn read_setup(connection: &mut PgConnection) -> Result<Setup, Error> {
+    let row = sqlx::query("SELECT timeline, shards, log_format FROM log_meta").fetch_optional(connection).await?;
+    let row = row.ok_or_else(|| Error::NotMigrated("the log was not begun".to_owned()))?;
+    let format: i32 = row.try_get(2)?;
+    if format > LOG_FORMAT {
+        return Err(Error::NewerFormat { what: "the log".to_owned(), found: format, known: LOG_FORMAT });
+    }
+    Ok(Setup { timeline: row.try_get(0)?, shards: row.try_get::<i16, _>(1)? as u16 })
+}
+
+impl Log {
+    /// What must hold before a service may start. `shards`: as configured, when that is to be compared.
+    ///
+    /// # Errors
+    /// Says what is wrong and what to do.
+    pub async fn check(&self, shards: Option<u16>) -> Result<Setup, Error> {
+        let log = self.clone();
+        let setup = self.run("log.check", async move { check(&mut *log.inner.pool.acquire().await?).await }).await?;
+        match shards {
+            Some(wanted) if wanted != setup.shards => Err(Error::ShardsDiffer { found: setup.shards, wanted }),
+            _ => Ok(setup),
+        }
+    }
+
+    /// Makes the partitions from yesterday to a week ahead that are missing; returns how many.
+    pub async fn make_days(&self) -> Result<u32, Error> {
+        let log = self.clone();
+        let unit = async move {
+            let days: i32 = sqlx::query_scalar("SELECT grid_make_days()").fetch_one(&log.inner.pool).await?;
+            Ok(days.unsigned_abs())
+        };
+        self.run("log.make_days", unit).await
+    }
+
+    /// Makes partitions now and every hour, until the handle is aborted. A failure is tried again the next time: there
+    /// is a week for it.
+    pub fn keep_days(&self) -> JoinHandle<()> {
+        let log = self.clone();
+        crate::task::spawn_on(&self.inner.runtime, "log.keep_days", async move {
+            let mut hourly = tokio::time::interval(Duration::from_secs(3600));
+            loop {
+                hourly.tick().await;
+                match log.make_days().await {
+                    Ok(0) => {}
+                    Ok(days) => tracing::info!(days, "log.partitions_made"),
+                    Err(error) => {
+                        metrics::counter!("grid_log_partition_failures_total").increment(1);
+                        tracing::error!(error = %error, "log.partitions_not_made");
+                    }
+                }
+            }
+        })
+    }
+}
+
+async fn check(connection: &mut PgConnection) -> Result<Setup, Error> {
+    let version = connection.server_version_num().unwrap_or(0);
+    if version < 150_000 {
+        return Err(Error::Unsafe(format!("Postgres 15 or newer is needed, this is {version}")));
+    }
+    for setting in ["fsync", "synchronous_commit"] {
+        let value: String =
+            sqlx::query_scalar("SELECT current_setting($1)").bind(setting).fetch_one(&mut *connection).await?;
+        if value == "off" {
+            return Err(Error::Unsafe(format!("{setting} is off, so a crash loses what was acknowledged; set it to on")));
+        }
+    }
+    let prepared: bool = sqlx::query_scalar(
+        "SELECT to_regclass('log_meta') IS NOT NULL AND to_regclass('_sqlx_migrations') IS NOT NULL",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if !prepared {
+        return Err(Error::NotMigrated("it has no log".to_owned()));
+    }
+    let applied = applied(connection).await?;
+    if let Some(missing) = MIGRATIONS.iter().find(|migration| !applied.contains(&migration.version)) {
+        return Err(Error::NotMigrated(format!("migration {} is missing", missing.version)));
+    }
+    let may: Vec<String> = sqlx::query_scalar(
+        "SELECT format('%s on %s', p, t) FROM unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) p,
+         unnest(ARRAY['events', 'batches']) t WHERE has_table_privilege(t, p)",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    if !may.is_empty() {
+        let may = may.join(", ");
+        return Err(Error::Unsafe(format!("this user may change the log ({may}); connect as the service role `grid`")));
+    }
+    read_setup(connection).await
+}

@@ -1,0 +1,142 @@
+//! Messages and events that cannot be taken in: counted durably by their place, and after enough tries passed over.
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::{Error, Log};
+use crate::domain::{ShardId, Timestamp};
+
+/// Where a poisoned item came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum QuarantineSource {
+    Command,
+    Report,
+    Event,
+}
+
+impl QuarantineSource {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Report => "report",
+            Self::Event => "event",
+        }
+    }
+
+    fn of(name: &str) -> Self {
+        match name {
+            "command" => Self::Command,
+            "report" => Self::Report,
+            _ => Self::Event,
+        }
+    }
+}
+
+/// One failure of one item.
+#[derive(Clone, Debug)]
+pub struct Poison {
+    pub shard: ShardId,
+    pub source: QuarantineSource,
+    /// Which bus `place` belongs to; empty for an event.
+    pub bus: String,
+    /// Offset of the message, or `seq` of the event.
+    pub place: i64,
+    pub reason: String,
+    pub payload: Vec<u8>,
+    pub principal: String,
+}
+
+/// An item in quarantine.
+#[derive(Clone, Debug)]
+pub struct Quarantined {
+    pub poison: Poison,
+    pub attempts: u32,
+    pub first_at: Timestamp,
+    pub quarantined_at: Timestamp,
+}
+
+impl Log {
+    /// Counts a failure; from the `most`-th on the item is in quarantine. Returns how often it has failed.
+    pub async fn note_failure(&self, poison: Poison, most: u32) -> Result<u32, Error> {
+        let pool = self.inner.pool.clone();
+        let unit = async move {
+            let attempts: i32 = sqlx::query_scalar(
+                "INSERT INTO quarantine AS q (shard, source, bus, place, attempts, reason, payload, principal, quarantined_at)
+                 VALUES ($1, $2, $3, $4, 1, $5, $6, $7, CASE WHEN $8 <= 1 THEN now() END)
+                 ON CONFLICT (shard, source, bus, place) DO UPDATE
+                 SET attempts = q.attempts + 1, reason = excluded.reason, last_at = now(),
+                     quarantined_at = coalesce(q.quarantined_at, CASE WHEN q.attempts + 1 >= $8 THEN now() END)
+                 RETURNING attempts",
+            )
+            .bind(poison.shard.0 as i16)
+            .bind(poison.source.name())
+            .bind(&poison.bus)
+            .bind(poison.place)
+            .bind(&poison.reason)
+            .bind(&poison.payload)
+            .bind(&poison.principal)
+            .bind(most as i32)
+            .fetch_one(&pool)
+            .await?;
+            let attempts = attempts.unsigned_abs();
+            tracing::error!(
+                shard = poison.shard.0, source = poison.source.name(), place = poison.place, attempts,
+                reason = poison.reason, "log.poisoned"
+            );
+            if attempts == most.max(1) {
+                metrics::counter!("grid_quarantined_total", "source" => poison.source.name()).increment(1);
+            }
+            Ok(attempts)
+        };
+        self.run("log.note_failure", unit).await
+    }
+
+    /// The places of a shard's messages in quarantine, of one bus: these are passed over.
+    pub async fn quarantined_places(
+        &self,
+        shard: ShardId,
+        bus: &str,
+        source: QuarantineSource,
+        from: i64,
+    ) -> Result<Vec<i64>, Error> {
+        let (pool, bus) = (self.inner.pool.clone(), bus.to_owned());
+        let unit = async move {
+            let places = "SELECT place FROM quarantine WHERE shard = $1 AND source = $2 AND bus = $3 AND place >= $4
+                          AND quarantined_at IS NOT NULL ORDER BY place";
+            let query = sqlx::query_scalar(places).bind(shard.0 as i16).bind(source.name()).bind(bus).bind(from);
+            Ok(query.fetch_all(&pool).await?)
+        };
+        self.run("log.quarantined_places", unit).await
+    }
+
+    /// What is in quarantine, newest first.
+    pub async fn quarantine(&self, offset: u64, limit: usize) -> Result<Vec<Quarantined>, Error> {
+        let pool = self.inner.pool.clone();
+        let unit = async move {
+            let list = "SELECT shard, source, bus, place, reason, payload, principal, attempts,
+                            (extract(epoch FROM first_at) * 1000)::int8, (extract(epoch FROM quarantined_at) * 1000)::int8
+                        FROM quarantine WHERE quarantined_at IS NOT NULL
+                        ORDER BY quarantined_at DESC, shard, place OFFSET $1 LIMIT $2";
+            let rows = sqlx::query(list).bind(offset as i64).bind(limit as i64).fetch_all(&pool).await?;
+            Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+        };
+        self.run("log.quarantine", unit).await
+    }
+}
+
+fn read(row: &PgRow) -> Result<Quarantined, sqlx::Error> {
+    Ok(Quarantined {
+        poison: Poison {
+            shard: ShardId(row.try_get::<i16, _>(0)? as u16),
+            source: QuarantineSource::of(row.try_get(1)?),
+            bus: row.try_get(2)?,
+            place: row.try_get(3)?,
+            reason: row.try_get(4)?,
+            payload: row.try_get(5)?,
+            principal: row.try_get(6)?,
+        },
+        attempts: row.try_get::<i32, _>(7)?.unsigned_abs(),
+        first_at: Timestamp::from_ms(row.try_get(8)?),
+        quarantined_at: Timestamp::from_ms(row.try_get(9)?),
+    })
+}
