@@ -27,6 +27,8 @@ pub mod document;
 pub mod domain;
 pub mod embedded;
 pub mod event;
+#[cfg(test)]
+mod imports;
 pub mod log;
 pub mod node;
 pub mod projection;
