@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::version::Unreadable;
+use super::version::{Unreadable, why_not};
 use crate::domain::event::{Event, StreamId};
 use crate::domain::Timestamp;
 
@@ -131,7 +131,7 @@ pub struct EventHeader<'a> {
 
 impl<'a> EventHeader<'a> {
     pub fn read(bytes: &'a [u8]) -> Result<Self, Unreadable> {
-        serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))
+        serde_json::from_slice(bytes).map_err(|error| unreadable(why_not(bytes, EVENT_VERSION, &error)))
     }
 
     pub fn meta(&self) -> Meta {

@@ -28,9 +28,23 @@ impl<'de, const N: u16> Deserialize<'de> for Version<N> {
         if found == N {
             return Ok(Self);
         }
-        Err(serde::de::Error::custom(format_args!(
-            "version {found} is unknown, this program reads version {N}; a newer program wrote it"
-        )))
+        Err(serde::de::Error::custom(unknown_version(found, N)))
+    }
+}
+
+fn unknown_version(found: u16, known: u16) -> String {
+    format!("version {found} is unknown, this program reads version {known}; a newer program wrote it")
+}
+
+/// Why the bytes cannot be read. Another version may have any shape, so its number is looked for first.
+pub(super) fn why_not(bytes: &[u8], known: u16, error: &serde_json::Error) -> String {
+    #[derive(Deserialize)]
+    struct OnlyVersion {
+        v: u16,
+    }
+    match serde_json::from_slice::<OnlyVersion>(bytes) {
+        Ok(OnlyVersion { v }) if v != known => unknown_version(v, known),
+        Ok(_) | Err(_) => error.to_string(),
     }
 }
 
@@ -38,6 +52,8 @@ impl<'de, const N: u16> Deserialize<'de> for Version<N> {
 pub trait Wire: Serialize + DeserializeOwned {
     /// What it is, for error messages.
     const WHAT: &'static str;
+    /// The version that is written, the only one that is read.
+    const VERSION: u16 = 1;
 
     fn encode(&self) -> Bytes {
         // Writing these types cannot fail: their keys are strings and their numbers finite.
@@ -45,6 +61,7 @@ pub trait Wire: Serialize + DeserializeOwned {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        serde_json::from_slice(bytes).map_err(|error| Unreadable { what: Self::WHAT, why: error.to_string() })
+        serde_json::from_slice(bytes)
+            .map_err(|error| Unreadable { what: Self::WHAT, why: why_not(bytes, Self::VERSION, &error) })
     }
 }
