@@ -20,5 +20,6 @@
 
 mod support;
 
+mod cli;
 mod log;
 mod parts;
