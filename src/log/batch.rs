@@ -26,7 +26,7 @@ pub struct ShardBatch {
     pub epoch: Epoch,
     /// Place of the first event; what the shard's next place must be when there is none.
     pub first_seq: Seq,
-    pub events: Vec<EventRecord>,
+    pub events: Arc<Vec<EventRecord>>,
     pub cursor: Cursor,
     /// Up to where the shard's events are published.
     pub published: Seq,
@@ -82,7 +82,7 @@ impl Encoded {
     pub fn new(batch: ShardBatch) -> Self {
         let mut buffer = Vec::with_capacity(batch.events.len() * 224);
         let mut ends = Vec::with_capacity(batch.events.len());
-        for event in &batch.events {
+        for event in batch.events.iter() {
             event.encode_into(&mut buffer);
             ends.push(buffer.len());
         }

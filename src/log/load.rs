@@ -24,8 +24,10 @@ const PAGE_EVENTS: usize = 10_000;
 /// What a shard's owner begins with.
 #[derive(Debug)]
 pub struct LoadedShard {
-    /// Those that are not at rest, by id.
+    /// Those that are not at rest, and those that were changed behind the last round of snapshots; by id.
     pub jobs: Vec<Job>,
+    /// Jobs that were changed behind the last round: the next round must write them.
+    pub changed: Vec<JobId>,
     /// Ids of yesterday to tomorrow that need not be in memory: at rest, or unreadable.
     pub finished: Vec<JobId>,
     /// Workers whose history lives here, with the version of the stream of their present incarnation.
@@ -119,6 +121,7 @@ struct Loading<'a> {
     workers: Workers,
     bad_workers: Vec<(Position, String, bytes::Bytes)>,
     tail_events: usize,
+    changed: HashSet<JobId>,
 }
 
 impl<'a> Loading<'a> {
@@ -131,6 +134,7 @@ impl<'a> Loading<'a> {
             workers: Workers::default(),
             bad_workers: Vec::new(),
             tail_events: 0,
+            changed: HashSet::new(),
         }
     }
 
@@ -146,11 +150,12 @@ impl<'a> Loading<'a> {
         let mut unreadable = Vec::new();
         for (id, fold) in std::mem::take(&mut self.folds) {
             match fold.finish() {
-                Ok(Some(job)) if job.is_at_rest() => {
-                    finished.insert(id);
-                }
                 Ok(Some(job)) => {
-                    finished.remove(&id);
+                    if job.is_at_rest() {
+                        finished.insert(id);
+                    } else {
+                        finished.remove(&id);
+                    }
                     jobs.insert(id, job);
                 }
                 Ok(None) => {}
@@ -170,6 +175,7 @@ impl<'a> Loading<'a> {
         let workers = self.workers.0.into_iter();
         Ok(LoadedShard {
             jobs: jobs.into_values().collect(),
+            changed: self.changed.into_iter().collect(),
             finished: finished.into_iter().collect(),
             workers: workers.map(|(name, head)| (name, head.history, head.version)).collect(),
             tail_events: self.tail_events,
@@ -222,6 +228,7 @@ impl<'a> Loading<'a> {
             for stored in &page.events {
                 match stored.job() {
                     Some(job) => {
+                        self.changed.insert(job);
                         if let Some(fold) = self.folds.get_mut(&job) {
                             fold.take(job, stored);
                         }

@@ -24,33 +24,48 @@ use crate::event::{
 use crate::log::{CommitOutcome, QuarantineSource, ShardBatch};
 
 /// Records of one of the shard's two partitions, in order.
-#[derive(Message)]
-#[rtype(result = "()")]
 pub(super) struct Arrived {
     pub source: QuarantineSource,
     pub records: Vec<Record>,
 }
 
+impl Message for Arrived {
+    type Result = ();
+}
+
 /// Credits may be there.
-#[derive(Clone, Copy, Message)]
-#[rtype(result = "()")]
+#[derive(Clone, Copy)]
 pub(super) struct Wake;
 
+impl Message for Wake {
+    type Result = ();
+}
+
 /// A worker process is dead.
-#[derive(Clone, Copy, Message)]
-#[rtype(result = "()")]
+#[derive(Clone, Copy)]
 pub(super) struct Gone(pub WorkerGone);
 
+impl Message for Gone {
+    type Result = ();
+}
+
 /// The shard shall be closed; what is staged is thrown away.
-#[derive(Clone, Copy, Message)]
-#[rtype(result = "()")]
+#[derive(Clone, Copy)]
 pub(super) struct Close;
 
+impl Message for Close {
+    type Result = ();
+}
+
 /// The shard's messages cannot be read any more.
-#[derive(Message)]
-#[rtype(result = "()")]
 pub(super) struct ReaderFailed(pub String);
 
+impl Message for ReaderFailed {
+    type Result = ();
+}
+
+/// How often a message may fail before it is passed over.
+const MOST_FAILURES: u32 = 3;
 /// How often the cursor is written when nothing else is committed.
 const CURSOR_EVERY: Duration = Duration::from_secs(300);
 
@@ -139,7 +154,7 @@ impl ShardActor {
                 payload: culprit.payload.to_vec(),
                 principal: String::new(),
             };
-            if let Err(error) = host.log.count_poison(poison).await {
+            if let Err(error) = host.log.note_failure(poison, MOST_FAILURES).await {
                 tracing::error!(shard = shard.0, %error, "shard.poison.uncounted");
             }
         };
@@ -204,7 +219,7 @@ impl ShardActor {
     fn activate(&mut self, job: JobId, ctx: &mut Context<Self>) {
         let (host, shard) = (Arc::clone(&self.host), self.shard);
         let load = async move { host.log.load_job(shard, job).await };
-        let taken_in = |actor: &mut Self, found: Result<Option<Job>, crate::log::Error>, ctx: &mut Context<Self>| {
+        let taken_in = move |actor: &mut Self, found: Result<Option<Job>, crate::log::Error>, ctx: &mut Context<Self>| {
             match found {
                 Ok(found) => {
                     let found = found.map(Box::new);
@@ -374,7 +389,6 @@ impl ShardActor {
         unreadable: &Unreadable,
         ctx: &mut Context<Self>,
     ) {
-        metrics::counter!("grid_quarantined_total").increment(1);
         tracing::error!(shard = self.shard.0, offset, why = %unreadable, "shard.message.unreadable");
         let (host, shard, reason) = (Arc::clone(&self.host), self.shard, unreadable.to_string());
         let quarantine = async move {
@@ -387,7 +401,7 @@ impl ShardActor {
                 payload: payload.to_vec(),
                 principal: String::new(),
             };
-            if let Err(error) = host.log.quarantine(poison).await {
+            if let Err(error) = host.log.note_failure(poison, 1).await {
                 tracing::error!(shard = shard.0, %error, "shard.quarantine.unwritten");
             }
         };

@@ -10,14 +10,19 @@ use crate::bus::{BusError, Message as BusMessage, Record, Start, Topic};
 use crate::clock;
 use crate::event::{Beat, Wire};
 
-#[derive(Message)]
-#[rtype(result = "()")]
 struct Heard(Vec<Record>);
 
+impl Message for Heard {
+    type Result = ();
+}
+
 /// Hunger has changed: workers should know at once.
-#[derive(Clone, Copy, Message)]
-#[rtype(result = "()")]
+#[derive(Clone, Copy)]
 pub(super) struct BeatSoon;
+
+impl Message for BeatSoon {
+    type Result = ();
+}
 
 /// Whether beats that were asked for follow each other too quickly.
 const SOONEST: Duration = Duration::from_millis(5);

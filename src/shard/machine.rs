@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::credits::CreditPool;
 use super::ready::ReadyRing;
-use super::staging::{Batch, Cursor, JobSnapshot, Output, Staged};
+use super::staging::{Batch, JobSnapshot, Output, Staged};
 use super::timers::{Timer, Timers};
 use crate::domain::event::WorkerEnd;
 use crate::domain::{
@@ -21,6 +21,7 @@ use crate::domain::{
     WorkerName,
 };
 use crate::event::{CommandMessage, Meta, ReportMessage};
+use crate::log::Cursor;
 
 /// What does not change while a shard is owned.
 #[derive(Clone, Debug)]

@@ -1,17 +1,26 @@
 //! Shards: the one place where jobs are decided. A shard hosts its jobs, takes one message a turn, and lets nothing
 //! leave before the commit.
 
+mod actor;
+mod beats;
 mod credits;
 mod directory;
+mod host;
 mod machine;
 mod messages;
+mod options;
 mod ready;
 mod staging;
+mod supervisor;
 mod timers;
 mod turn;
 
+pub use beats::WorkerDirectory;
 pub use credits::{CreditPool, Hunger, Wanted};
 pub use directory::{Directory, DirectoryOptions, LiveWorker, Liveness};
+pub use host::{Committed, Followers, Host, HostParts};
 pub use machine::{Input, Loaded, Observed, Poisoned, Shard, ShardOptions, WorkerGone};
-pub use staging::{Batch, Cursor, JobSnapshot, Output};
+pub use options::JobmasterOptions;
+pub use staging::{Batch, JobSnapshot, Output};
+pub use supervisor::{Supervisor, SupervisorHandle};
 pub use timers::{Timer, Timers};

@@ -1,20 +1,8 @@
 //! What a turn leaves behind: events to be committed, and outputs that wait for that commit.
 
-use std::sync::Arc;
-
 use crate::domain::{Epoch, Incarnation, JobId, Refusal, Seq, ShardId, WorkerName};
+use crate::log::Cursor;
 use crate::event::{Accepted, Assignment, AttemptRef, EventRecord, ReplyAddress, ReportKind};
-
-/// Up to where the bus has been taken into the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    /// Which bus: offsets of another one mean nothing.
-    pub bus: Arc<str>,
-    /// The next offset of the shard's partition of `grid.commands`.
-    pub commands: i64,
-    /// The next offset of the shard's partition of `grid.reports`.
-    pub reports: i64,
-}
 
 /// Something that may leave the shard once the commit it was staged with has succeeded.
 #[derive(Clone, Debug, PartialEq)]

@@ -34,22 +34,29 @@ pub(super) enum Ending {
     Bus(String),
 }
 
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Clone, Debug)]
 pub(super) struct Ended {
     pub shard: ShardId,
     pub generation: u64,
     pub ending: Ending,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
+impl Message for Ended {
+    type Result = ();
+}
+
 struct News(Ownership);
 
+impl Message for News {
+    type Result = ();
+}
+
 /// Closes all shards and leaves the group; answers when that is done.
-#[derive(Message)]
-#[rtype(result = "()")]
 struct Leave;
+
+impl Message for Leave {
+    type Result = ();
+}
 
 struct Slot {
     generation: u64,
@@ -271,8 +278,8 @@ async fn open(
     let text = |error: &dyn std::fmt::Display| error.to_string();
     member.prove(partition, generation).await.map_err(|error| text(&error))?;
     let shard = ShardId(partition);
-    let claimed = host.log.claim(shard, host.jobmaster).await.map_err(|error| text(&error))?;
-    let loaded = host.log.load(&claimed).await.map_err(|error| text(&error))?;
+    let claimed = host.journal.claim(shard, &host.jobmaster.to_string()).await.map_err(|error| text(&error))?;
+    let loaded = host.log.load(&claimed, clock::now()).await.map_err(|error| text(&error))?;
     let same_bus = *claimed.cursor.bus == *host.bus.identity();
     let start = |offset| if same_bus { Start::Offset(offset) } else { Start::Beginning };
     let commands = host.bus.subscribe(Topic::Commands, partition, start(claimed.cursor.commands)).await;
@@ -280,7 +287,9 @@ async fn open(
     let reports = host.bus.subscribe(Topic::Reports, partition, start(claimed.cursor.reports)).await;
     let reports = reports.map_err(|error| text(&error))?;
     let bus = host.bus.identity();
-    let quarantined = host.log.passed_over(shard, bus).await.map_err(|error| text(&error))?;
+    let commands_passed = loaded.poisoned_commands.into_iter().map(|offset| (QuarantineSource::Command, offset));
+    let reports_passed = loaded.poisoned_reports.into_iter().map(|offset| (QuarantineSource::Report, offset));
+    let quarantined = commands_passed.chain(reports_passed).collect();
     let options = ShardOptions {
         shard,
         shards: host.shards,
@@ -306,6 +315,7 @@ async fn open(
             last_at: claimed.last_at,
             cursor,
             jobs: loaded.jobs,
+            changed: loaded.changed,
             finished: loaded.finished,
             workers: loaded.workers,
             tail_events: loaded.tail_events,

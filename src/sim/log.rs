@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{Epoch, Event, Fact, Incarnation, Job, JobId, Seq, StreamId, Timestamp, WorkerHistory, WorkerName};
 use crate::event::EventRecord;
-use crate::shard::{Batch, Cursor, JobSnapshot, Loaded};
+use crate::log::Cursor;
+use crate::shard::{Batch, JobSnapshot, Loaded};
 use crate::sim::mutant::{self, Mutant};
 
 /// One shard's row and events.
