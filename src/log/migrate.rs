@@ -77,6 +77,9 @@ async fn become_owner(connection: &mut PgConnection) -> Result<(), Error> {
                  IF NOT has_schema_privilege('grid_owner', 'public', 'CREATE') THEN
                      GRANT USAGE, CREATE ON SCHEMA public TO grid_owner;
                  END IF;
+                 IF NOT has_database_privilege('grid_owner', current_database(), 'CREATE') THEN
+                     EXECUTE format('GRANT CREATE ON DATABASE %I TO grid_owner', current_database());
+                 END IF;
              END $$;
              SET ROLE grid_owner",
         )

@@ -1,1 +1,27 @@
-//! (see ARCHITECTURE.md)
+//! Read models: what REST, GraphQL and the page read, kept in step with the log.
+//!
+//! Must stay true: read models hold nothing that the log does not; rows and the cursor that says how far they are move
+//! together or not at all; an event moves the same rows whether it is fed as it is committed, read from the log after a
+//! gap, or read again for a rebuild.
+
+mod actor;
+mod change;
+mod columns;
+mod log_pages;
+mod machine;
+mod options;
+mod position;
+mod read;
+mod watermark;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use actor::{LogError, LogPages, Progress, ProjectorHandle, ProjectorParts};
+pub use machine::{Feed, LogPage, Machine, Move, Want, WriteSet, Written};
+pub use options::ProjectionOptions;
+pub use position::{PositionError, PositionToken, from_base64url, to_base64url};
+pub use read::{JobKey, JobRow, Plan, Reading, TaskRow, WorkerKey, WorkerRow};
+pub use watermark::{Lagging, Watermarks};
+pub use writer::{LIVE_SCHEMA, Writer};

@@ -20,6 +20,6 @@
 
 mod support;
 
-mod cli;
 mod log;
 mod parts;
+mod projection;

@@ -123,7 +123,7 @@ impl Pipeline {
             });
         }
         let sources = open_sources(&stages, source_configs, &context)?;
-        let mut engine = Engine::new(stages, letters, Arc::clone(&counters), context.control.clone(), stdout);
+        let mut engine = Engine::new(stages, letters, Arc::clone(&counters), stdout);
         let stopped = drive(sources, &mut engine, &context.control);
         engine.publish();
         let stopped = stopped?;

@@ -1,0 +1,50 @@
+//! Reading the read models.
+//!
+//! Must stay true: a question is one or two statements found by key; none looks at rows that it does not give, but for a
+//! page deep inside a list, which passes over the keys before it.
+
+mod jobs;
+mod plan;
+mod tasks;
+mod workers;
+
+pub use jobs::{JobKey, JobRow};
+pub use plan::Plan;
+pub use tasks::TaskRow;
+pub use workers::{WorkerKey, WorkerRow};
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use crate::domain::Timestamp;
+
+/// The live read models; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    pool: PgPool,
+    plans: plan::Plans,
+}
+
+impl Reading {
+    pub fn new(pool: PgPool) -> Self {
+        Self {
+            pool,
+            plans: plan::Plans::default(),
+        }
+    }
+
+    /// Whether the read models are there and can be read.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn check(&self) -> Result<(), sqlx::Error> {
+        sqlx::query("SELECT 1 FROM grid_read.projection_cursors LIMIT 1")
+            .fetch_optional(&self.pool)
+            .await
+            .map(drop)
+    }
+}
+
+fn at(time: Option<DateTime<Utc>>) -> Option<Timestamp> {
+    time.map(Timestamp::from)
+}

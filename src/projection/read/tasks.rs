@@ -1,0 +1,116 @@
+//! Rows of tasks.
+
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::{Reading, at};
+use crate::domain::event::{Failure, FailureReason, TaskState};
+use crate::domain::{JobId, TaskId, Timestamp};
+
+/// A task as its row tells it. The times, the worker and the failure are those of the present attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskRow {
+    pub id: TaskId,
+    pub state: TaskState,
+    pub attempt: u32,
+    pub retry_count: u32,
+    pub next_retry_at: Option<Timestamp>,
+    pub worker: Option<String>,
+    pub scheduled_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub failure: Option<Failure>,
+}
+
+impl TaskRow {
+    /// A task that is not written out yet: it counts as READY.
+    pub const fn unwritten(id: TaskId) -> Self {
+        Self {
+            id,
+            state: TaskState::Ready,
+            attempt: 0,
+            retry_count: 0,
+            next_retry_at: None,
+            worker: None,
+            scheduled_at: None,
+            started_at: None,
+            finished_at: None,
+            failure: None,
+        }
+    }
+}
+
+const COLUMNS: &str = "job, number, state, attempt, retry_count, next_retry_at, worker, scheduled_at, started_at, \
+    finished_at, reason, failure::text";
+
+fn read(row: &PgRow) -> Result<TaskRow, sqlx::Error> {
+    let state: &str = row.try_get(2)?;
+    let state = TaskState::ALL.into_iter().find(|known| known.name() == state);
+    let reason: Option<&str> = row.try_get(10)?;
+    let reason = reason.and_then(|reason| FailureReason::ALL.into_iter().find(|known| known.name() == reason));
+    let failure: Option<&str> = row.try_get(11)?;
+    let failure: Option<Failure> = failure.and_then(|text| serde_json::from_str(text).ok());
+    Ok(TaskRow {
+        id: TaskId {
+            job: JobId(row.try_get(0)?),
+            number: row.try_get::<i32, _>(1)?.unsigned_abs(),
+        },
+        state: state.ok_or_else(|| sqlx::Error::Decode("an unknown state of a task".into()))?,
+        attempt: row.try_get::<i32, _>(3)?.unsigned_abs(),
+        retry_count: u32::from(row.try_get::<i16, _>(4)?.unsigned_abs()),
+        next_retry_at: at(row.try_get(5)?),
+        worker: row.try_get(6)?,
+        scheduled_at: at(row.try_get(7)?),
+        started_at: at(row.try_get(8)?),
+        finished_at: at(row.try_get(9)?),
+        // A cancelled retry changes why it has failed, not what was seen of it.
+        failure: reason.map(|reason| Failure {
+            reason,
+            ..failure.unwrap_or_else(|| Failure::new(reason, String::new()))
+        }),
+    })
+}
+
+impl Reading {
+    /// `None`: it has no row, because its job is not there, has no such task, or has not written it out yet.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn task(&self, task: TaskId) -> Result<Option<TaskRow>, sqlx::Error> {
+        let sql = format!("SELECT {COLUMNS} FROM grid_read.tasks WHERE job = $1 AND number = $2");
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(task.job.0)
+            .bind(task.number as i32);
+        query.fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
+    }
+
+    /// The tasks `first` to `last` of a job of at least so many, by number.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn tasks(&self, job: JobId, first: u32, last: u32) -> Result<Vec<TaskRow>, sqlx::Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM grid_read.tasks WHERE job = $1 AND number BETWEEN $2 AND $3 ORDER BY number"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(job.0)
+            .bind(first as i32)
+            .bind(last as i32);
+        let rows = query.fetch_all(&self.pool).await?;
+        let mut tasks: Vec<TaskRow> = (first..=last)
+            .map(|number| TaskRow::unwritten(TaskId { job, number }))
+            .collect();
+        for row in &rows {
+            let task = read(row)?;
+            if let Some(slot) = task
+                .id
+                .number
+                .checked_sub(first)
+                .and_then(|index| tasks.get_mut(index as usize))
+            {
+                *slot = task;
+            }
+        }
+        Ok(tasks)
+    }
+}
