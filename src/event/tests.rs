@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{
-    AssignmentMessage, Beat, CommandMessage, EventHeader, EventRecord, Reply, ReportMessage, Unreadable, Wire,
-};
+use super::{EventHeader, EventRecord, Unreadable, Wire};
 use crate::domain::event::Event;
 
 /// The version that each type is written in today.
