@@ -20,7 +20,7 @@ pub use error::{Error, Problem};
 pub use options::{Key, Options, Reader};
 pub use secret::Secret;
 pub use sections::{
-    JobmasterOptions, LogFormat, LogOptions, PostgresOptions, ServerOptions, ShardsOptions, StandaloneOptions,
+    LogFormat, LogOptions, PostgresOptions, ServerOptions, ShardsOptions, StandaloneOptions,
 };
 pub use setting::{Properties, Setting, Shape};
 pub use show::{Effective, Reference};
@@ -31,6 +31,8 @@ use std::collections::BTreeMap;
 use figment::Figment;
 
 use crate::bus::{BusOptions, KafkaOptions};
+use crate::projection::ProjectionOptions;
+use crate::shard::JobmasterOptions;
 use crate::worker::WorkerOptions;
 
 macro_rules! config {
@@ -80,6 +82,8 @@ config! {
     kafka: KafkaOptions,
     /// How the jobs are divided; fixed at the first `grid migrate`.
     shards: ShardsOptions,
+    /// The read models.
+    projection: ProjectionOptions,
     /// A jobmaster process.
     jobmaster: JobmasterOptions,
     /// A worker, in a process of its own or inside standalone.

@@ -60,14 +60,6 @@ options! {
 }
 
 options! {
-    /// Options of a jobmaster.
-    pub struct JobmasterOptions {
-        /// Its name in logs, metrics and the consumer group. Default: made from host and process id.
-        name: Option<String> = None,
-    }
-}
-
-options! {
     /// Options of the log of the process.
     pub struct LogOptions {
         /// How lines look on stderr.

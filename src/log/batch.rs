@@ -26,7 +26,7 @@ pub struct ShardBatch {
     pub epoch: Epoch,
     /// Place of the first event; what the shard's next place must be when there is none.
     pub first_seq: Seq,
-    pub events: Arc<Vec<EventRecord>>,
+    pub events: Arc<[EventRecord]>,
     pub cursor: Cursor,
     /// Up to where the shard's events are published.
     pub published: Seq,

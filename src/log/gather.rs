@@ -161,7 +161,7 @@ mod tests {
             shard: ShardId(shard),
             epoch: Epoch(epoch),
             first_seq: Seq(1),
-            events: std::sync::Arc::new(Vec::new()),
+            events: std::sync::Arc::new([]),
             cursor: Cursor { bus: "".into(), commands: 0, reports: 0 },
             published: Seq(0),
             closed_before: 0,

@@ -1,1 +1,12 @@
-//! (see ARCHITECTURE.md)
+//! Processes: how the parts are put together for `grid standalone`, `grid jobmaster` and `grid worker`, and how they
+//! are taken apart again.
+//!
+//! Must stay true: what depends on a part ends before it: workers drain first, then shards close, then the API stops,
+//! then the log and the database.
+
+mod core;
+mod follow;
+mod signals;
+mod stores;
+
+pub use stores::{migrate, open_log, service_url};

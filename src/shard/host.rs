@@ -23,7 +23,7 @@ pub struct Committed {
     pub shard: ShardId,
     pub epoch: Epoch,
     pub first_seq: Seq,
-    pub records: Arc<Vec<EventRecord>>,
+    pub records: Arc<[EventRecord]>,
     /// The bytes of the same events, as in the log.
     pub payloads: Arc<[Bytes]>,
 }

@@ -210,6 +210,10 @@ impl Shard {
             if !self.is_of(*attempt, incarnation) {
                 let (worker, attempt) = (worker.clone(), *attempt);
                 self.staged.outputs.push(Output::Cancel { worker, incarnation, attempt });
+            } else if let Some(job) = self.jobs.get(&attempt.task.job) {
+                // A cancellation or stop that was lost on its way.
+                let again = ending_of(job, attempt.task.number);
+                self.staged.outputs.extend(again);
             }
         }
         for attempt in self.attempts_of(incarnation) {
@@ -307,14 +311,28 @@ impl Shard {
             let again = match record.state() {
                 TaskState::Scheduled if mutant!(NoResend) => None,
                 TaskState::Scheduled => assignment(job, number, false),
-                TaskState::Running if job.is_stopping() => stop(job, number),
-                TaskState::Ready | TaskState::Failed if record.attempt_open() && !mutant!(LostCancellation) => {
-                    cancellation(job, number)
+                TaskState::Ready | TaskState::Running | TaskState::Completed | TaskState::Failed => {
+                    ending_of(job, number)
                 }
-                TaskState::Ready | TaskState::Running | TaskState::Completed | TaskState::Failed => None,
             };
             self.staged.outputs.extend(again);
         }
+    }
+}
+
+/// The cancellation or stop that is under way for the task's attempt.
+fn ending_of(job: &Job, number: u32) -> Option<Output> {
+    let record = job.task(number)?;
+    match record.state() {
+        TaskState::Running if job.is_stopping() => stop(job, number),
+        TaskState::Ready | TaskState::Failed if record.attempt_open() && !mutant!(LostCancellation) => {
+            cancellation(job, number)
+        }
+        TaskState::Ready
+        | TaskState::Scheduled
+        | TaskState::Running
+        | TaskState::Completed
+        | TaskState::Failed => None,
     }
 }
 

@@ -52,7 +52,7 @@ impl WorkerMachine {
         let Some(shard) = self.shard_mut(message.shard) else {
             return false;
         };
-        if shard.epoch.is_some_and(|epoch| message.epoch < epoch) {
+        if shard.epoch.is_some_and(|epoch| message.epoch < epoch) && !mutant!(StaleAssignment) {
             return false;
         }
         if shard.epoch != Some(message.epoch) {

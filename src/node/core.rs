@@ -1,0 +1,101 @@
+//! A jobmaster within a process: journal, read models, shards, and the directory of workers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Addr, Arbiter};
+use tokio::task::JoinHandle;
+
+use super::follow::Following;
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::domain::Incarnation;
+use crate::log::{Journal, JournalHandle, JournalOptions, Log, Setup};
+use crate::projection::{ProjectorHandle, ProjectorParts, Watermarks, Writer};
+use crate::shard::{Directory, DirectoryOptions, Host, HostParts, Supervisor, SupervisorHandle, WorkerDirectory};
+
+/// What a jobmaster is made of.
+pub struct CoreParts<'a> {
+    pub config: &'a Config,
+    pub log: Log,
+    pub setup: Setup,
+    pub bus: Arc<dyn Bus>,
+    pub incarnation: Incarnation,
+    /// Worker processes older than this are dead: only a standalone that holds its data folder knows that.
+    pub dead_before: Option<Incarnation>,
+}
+
+/// The running parts.
+pub struct Core {
+    pub log: Log,
+    pub setup: Setup,
+    pub bus: Arc<dyn Bus>,
+    pub journal: JournalHandle,
+    pub projector: ProjectorHandle,
+    pub watermarks: Watermarks,
+    pub supervisor: SupervisorHandle,
+    directory: Addr<WorkerDirectory>,
+    days: JoinHandle<()>,
+}
+
+impl Core {
+    /// Starts serving shards. Must run on an actix system.
+    ///
+    /// # Errors
+    /// When the bus cannot be read.
+    pub async fn start(parts: CoreParts<'_>) -> anyhow::Result<Self> {
+        let CoreParts { config, log, setup, bus, incarnation, dead_before } = parts;
+        let journal = Journal::start_here(log.clone(), JournalOptions::default());
+        let watermarks = Watermarks::new(setup.shards, log.pool().clone());
+        let projector = ProjectorHandle::start(
+            ProjectorParts {
+                options: config.projection.clone(),
+                writer: Writer::new(log.pool()),
+                log: Arc::new(log.clone()),
+                watermarks: watermarks.clone(),
+            },
+            Arbiter::current(),
+        );
+        let options = config.jobmaster.clone();
+        let directory = Directory::new(DirectoryOptions {
+            jobmaster: incarnation,
+            inactive_after: options.worker_inactive_after,
+            lost_after: options.worker_lost_after,
+            feed_fresh_for: 2 * options.heartbeat_interval,
+            dead_before,
+        });
+        let host = Arc::new(Host::new(HostParts {
+            bus: Arc::clone(&bus),
+            log: log.clone(),
+            journal: journal.clone(),
+            followers: Arc::new(Following::new(projector.clone())),
+            jobmaster: incarnation,
+            timeline: setup.timeline,
+            shards: setup.shards,
+            options,
+            directory,
+        }));
+        let days = log.keep_days();
+        let directory = WorkerDirectory::start(Arc::clone(&host)).await?;
+        let supervisor = Supervisor::start(host, bus.join().await?);
+        Ok(Self { log, setup, bus, journal, projector, watermarks, supervisor, directory, days })
+    }
+
+    pub fn host(&self) -> &Arc<Host> {
+        self.supervisor.host()
+    }
+
+    /// Closes the shards, so that others take over at once, and lets the log and the read models come to an end.
+    pub async fn stop(self) {
+        self.supervisor.leave().await;
+        let patience = Duration::from_secs(10);
+        self.journal.drained(patience).await;
+        if tokio::time::timeout(patience, self.projector.drained()).await.is_err() {
+            tracing::warn!("node.projector.not_drained");
+        }
+        self.days.abort();
+        drop(self.directory);
+        self.log.close().await;
+    }
+}
+
