@@ -1,1 +1,130 @@
-//! (see ARCHITECTURE.md)
+//! The REST API: what the outside sees of jobs, tasks, workers and their histories, and the way in for commands.
+//!
+//! Must stay true: reads go to the read models and the log, never to actors; what is wrong is a problem document that
+//! names it; nothing waits without a bound; an answer to a command comes after its commit.
+
+mod body;
+mod commands;
+mod history;
+mod jobs;
+mod options;
+mod page;
+mod params;
+mod problem;
+mod replies;
+mod routes;
+mod server;
+mod submit;
+mod system;
+mod tasks;
+mod view;
+mod workers;
+
+#[cfg(test)]
+mod tests;
+
+pub use commands::{Caller, Commands, Submission};
+pub use options::ApiOptions;
+pub use problem::{Mistake, Problem};
+pub use replies::Replies;
+pub use server::{Error, Server, serve};
+
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::bus::Bus;
+use crate::config::Secret;
+use crate::domain::{Incarnation, WorkerName};
+use crate::log::Log;
+use crate::projection::{PositionToken, Reading, Watermarks};
+use crate::shard::LiveWorker;
+use params::Params;
+
+/// What a worker does at the moment, as this process has heard it.
+pub type LiveWorkers = Arc<dyn Fn(&WorkerName) -> Option<LiveWorker> + Send + Sync>;
+/// What the process still waits for before it can serve; empty: nothing.
+pub type WaitingFor = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+/// The metrics as Prometheus' text.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// All that the API works with.
+#[derive(Clone)]
+pub struct ApiParts {
+    pub options: ApiOptions,
+    pub log: Log,
+    pub bus: Arc<dyn Bus>,
+    pub watermarks: Watermarks,
+    /// Of the log.
+    pub timeline: Uuid,
+    /// This process.
+    pub node: Incarnation,
+    pub live_workers: LiveWorkers,
+    pub waiting_for: WaitingFor,
+    pub metrics: RenderMetrics,
+    /// What workers show to fetch documents; without it nobody can.
+    pub worker_token: Option<Secret>,
+}
+
+/// What every handler sees.
+struct Api {
+    commands: Commands,
+    reading: Reading,
+    parts: ApiParts,
+    shards: u16,
+}
+
+impl Api {
+    fn caller(request: &HttpRequest) -> Caller {
+        let traceparent = request
+            .headers()
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok());
+        Caller {
+            principal: Arc::from("anonymous"),
+            traceparent: traceparent.filter(|text| is_traceparent(text)).map(Arc::from),
+        }
+    }
+
+    fn token(&self, position: crate::domain::Position) -> PositionToken {
+        PositionToken::new(self.parts.timeline, position)
+    }
+
+    /// Waits until the read models are at least as new as `minPosition` asks.
+    async fn wait_for_position(&self, params: &Params) -> Result<(), Problem> {
+        let Some(token) = params.parsed::<PositionToken>("minPosition")? else {
+            return Ok(());
+        };
+        if token.timeline != self.parts.timeline {
+            let message = "it is of another timeline of the log, which was restored since: start over without it";
+            return Err(Problem::bad_parameter("minPosition", message));
+        }
+        if let Some(position) = token.positions().find(|position| position.shard.0 >= self.shards) {
+            return Err(Problem::bad_parameter(
+                "minPosition",
+                format!("there is no shard {}", position.shard),
+            ));
+        }
+        let deadline = Instant::now() + self.parts.options.position_wait;
+        self.parts
+            .watermarks
+            .wait_for_all(&token, deadline)
+            .await
+            .map_err(|lagging| {
+                let mut problem = Problem::unavailable(format!("{lagging}; try again"));
+                problem.code = "READ_MODEL_BEHIND".into();
+                problem
+            })
+    }
+}
+
+/// The form of https://www.w3.org/TR/trace-context/#traceparent-header: anything else is not passed on.
+fn is_traceparent(text: &str) -> bool {
+    let hex =
+        |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let parts: Vec<&str> = text.split('-').collect();
+    matches!(parts.as_slice(), [version, trace, parent, flags]
+        if hex(version, 2) && hex(trace, 32) && hex(parent, 16) && hex(flags, 2))
+}

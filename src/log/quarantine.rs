@@ -109,6 +109,16 @@ impl Log {
         self.run("log.quarantined_places", unit).await
     }
 
+    /// How much is in quarantine.
+    pub async fn quarantine_count(&self) -> Result<u64, Error> {
+        let pool = self.inner.pool.clone();
+        let unit = async move {
+            let count = "SELECT count(*) FROM quarantine WHERE quarantined_at IS NOT NULL";
+            Ok(sqlx::query_scalar::<_, i64>(count).fetch_one(&pool).await?.unsigned_abs())
+        };
+        self.run("log.quarantine_count", unit).await
+    }
+
     /// What is in quarantine, newest first.
     pub async fn quarantine(&self, offset: u64, limit: usize) -> Result<Vec<Quarantined>, Error> {
         let pool = self.inner.pool.clone();

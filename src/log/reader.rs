@@ -52,12 +52,7 @@ impl Log {
     /// Up to `limit` events of one stream after version `after`, in order.
     pub async fn stream(&self, stream: StreamId, after: u32, limit: usize) -> Result<StreamPage, Error> {
         let (id, task) = stream.columns();
-        // A job's day is in its id; a worker's events are in the days in which they happened.
-        let (first_day, last_day) = match stream {
-            StreamId::Job(job) => (job.day(), job.day()),
-            StreamId::Task(task) => (task.job.day(), task.job.day()),
-            StreamId::Worker(incarnation) => (JobId(incarnation.0).day().saturating_sub(1), i32::MAX),
-        };
+        let (first_day, last_day) = days_of(stream);
         let sql = format!(
             "SELECT {COLUMNS} FROM events
              WHERE day BETWEEN $1 AND $2 AND job = $3 AND task = $4 AND version > $5 ORDER BY version LIMIT $6"
@@ -89,6 +84,19 @@ impl Log {
         Ok(StreamPage { events: read_all(&rows)?, more })
     }
 
+    /// Version of a stream's last event; 0: it has none.
+    pub async fn stream_version(&self, stream: StreamId) -> Result<u32, Error> {
+        let (pool, (id, task)) = (self.inner.pool.clone(), stream.columns());
+        let (first_day, last_day) = days_of(stream);
+        let unit = async move {
+            let last = "SELECT version FROM events WHERE day BETWEEN $1 AND $2 AND job = $3 AND task = $4
+                        ORDER BY version DESC LIMIT 1";
+            let query = sqlx::query_scalar(last).bind(first_day).bind(last_day).bind(id).bind(task as i32);
+            Ok(query.fetch_optional(&pool).await?.map_or(0, i32::unsigned_abs))
+        };
+        self.run("log.stream_version", unit).await
+    }
+
     /// The event at a place.
     pub async fn event_at(&self, position: Position) -> Result<Option<StoredEvent>, Error> {
         let Position { shard, seq: Seq(seq) } = position;
@@ -113,6 +121,15 @@ impl Log {
         let pool = self.inner.pool.clone();
         let unit = async move { Ok(sqlx::query_scalar("SELECT timeline FROM log_meta").fetch_one(&pool).await?) };
         self.run("log.timeline", unit).await
+    }
+}
+
+/// A job's day is in its id; a worker's events are in the days in which they happened.
+fn days_of(stream: StreamId) -> (i32, i32) {
+    match stream {
+        StreamId::Job(job) => (job.day(), job.day()),
+        StreamId::Task(task) => (task.job.day(), task.job.day()),
+        StreamId::Worker(incarnation) => (JobId(incarnation.0).day().saturating_sub(1), i32::MAX),
     }
 }
 

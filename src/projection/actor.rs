@@ -3,7 +3,7 @@
 //! Must stay true: what is fed never blocks the feeder (what does not fit is read from the log later); a write runs in a
 //! task of its own and is never cancelled; with nothing to write and nobody waiting, the database is left alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ pub struct ProjectorParts {
 #[derive(Default)]
 struct Shared {
     open: BTreeMap<ShardId, Seq>,
-    /// Shards whose commits did not fit into the mailbox.
-    missed: BTreeSet<ShardId>,
+    /// Shards with commits that did not fit into the mailbox, and their last event.
+    missed: BTreeMap<ShardId, Seq>,
 }
 
 /// The way to the projector; cheap to clone.
@@ -88,10 +88,10 @@ impl ProjectorHandle {
         if feed.records.is_empty() {
             return;
         }
-        let shard = feed.shard;
+        let (shard, last) = (feed.shard, feed.last_seq());
         let sent = lock(&self.address).try_send(Fed(feed));
         if let Err(error) = sent {
-            lock(&self.shared).missed.insert(shard);
+            lock(&self.shared).missed.insert(shard, last);
             metrics::counter!("grid_projection_feeds_missed_total").increment(1);
             if matches!(error, SendError::Closed(_)) {
                 self.revive();
@@ -210,8 +210,9 @@ impl Projector {
 
     /// After every input: asks what there is to ask, writes what there is to write.
     fn go_on(&mut self, ctx: &mut Context<Self>) {
-        for shard in std::mem::take(&mut lock(&self.shared).missed) {
-            self.machine.missed(shard);
+        let missed = std::mem::take(&mut lock(&self.shared).missed);
+        for (shard, head) in missed {
+            self.machine.missed(shard, head);
         }
         for want in self.machine.wants() {
             match want {

@@ -19,6 +19,13 @@ pub struct Feed {
     pub records: Arc<[EventRecord]>,
 }
 
+impl Feed {
+    /// The place of the last event; that before the first one when there are none.
+    pub fn last_seq(&self) -> Seq {
+        Seq((self.first_seq.0 + self.records.len() as u64).saturating_sub(1))
+    }
+}
+
 /// Events of one shard as they were read from the log.
 #[derive(Clone, Debug)]
 pub struct LogPage {
@@ -172,8 +179,7 @@ impl Machine {
         let Some(shard) = self.shards.get_mut(&feed.shard) else {
             return;
         };
-        let last = Seq(feed.first_seq.0 + feed.records.len() as u64 - 1);
-        shard.head = shard.head.max(last);
+        shard.head = shard.head.max(feed.last_seq());
         if shard.mode != Mode::Live {
             return;
         }
@@ -184,12 +190,13 @@ impl Machine {
         self.take(feed);
     }
 
-    /// Events of the shard were committed that were not fed.
-    pub fn missed(&mut self, shard: ShardId) {
-        if let Some(shard) = self.shards.get_mut(&shard)
-            && shard.mode == Mode::Live
-        {
-            shard.mode = Mode::Behind;
+    /// Events of the shard up to `head` were committed, of which some were not fed.
+    pub fn missed(&mut self, shard: ShardId, head: Seq) {
+        if let Some(shard) = self.shards.get_mut(&shard) {
+            shard.head = shard.head.max(head);
+            if shard.mode == Mode::Live && shard.taken < shard.head {
+                shard.mode = Mode::Behind;
+            }
         }
     }
 

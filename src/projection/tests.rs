@@ -241,6 +241,35 @@ fn days_that_were_dropped_are_passed_over() {
 }
 
 #[test]
+fn a_lost_feed_is_read_from_the_log_though_nothing_follows() {
+    let life = Life::random(37, 3, 200);
+    let head = life.records.len() as u64;
+    let (mut machine, mut store) = (live(), Store::default());
+    machine.feed(&feed(1, &life.records[..10]));
+    machine.missed(SHARD, Seq(head));
+    assert_eq!(
+        machine.wants(),
+        [Want::Log {
+            shard: SHARD,
+            after: Seq(10)
+        }]
+    );
+    machine.log(SHARD, Seq(10), page(11, &life.records[10..20]));
+    assert!(!machine.is_live());
+    assert_eq!(
+        machine.wants(),
+        [Want::Log {
+            shard: SHARD,
+            after: Seq(20)
+        }]
+    );
+    machine.log(SHARD, Seq(20), page(21, &life.records[20..]));
+    flush(&mut machine, &mut store);
+    assert!(machine.is_live());
+    assert_eq!(&store.jobs[&life.job.id()].counters, life.job.counters());
+}
+
+#[test]
 fn a_moved_cursor_is_read_again() {
     let life = Life::random(17, 3, 200);
     let mut machine = live();

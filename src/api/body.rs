@@ -1,0 +1,100 @@
+//! The body of a submission: of a type that can be a document, and not too long.
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, web};
+use futures::StreamExt;
+
+use super::problem::Problem;
+use crate::document::{Format, MAX_DOCUMENT_BYTES};
+
+/// A document as it was sent.
+pub struct Body {
+    pub bytes: Vec<u8>,
+    pub content_type: &'static str,
+}
+
+const JSON: &str = "application/json";
+const YAML: &str = "application/yaml";
+
+/// # Errors
+/// 415 for another type, charset or encoding; 413 for more than the limit; 408 when it does not come in time.
+pub async fn read(request: &HttpRequest, payload: web::Payload, timeout: std::time::Duration) -> Result<Body, Problem> {
+    let declared = declared_type(request)?;
+    let length = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > MAX_DOCUMENT_BYTES as u64) {
+        return Err(too_large());
+    }
+    let read = tokio::time::timeout(timeout, gather(payload)).await;
+    let bytes = read.map_err(|_| {
+        Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "BODY_TIMEOUT",
+            format!("the body did not arrive within {timeout:?}"),
+        )
+    })??;
+    let content_type = declared.unwrap_or_else(|| match Format::guess(None, &bytes) {
+        Format::Json => JSON,
+        Format::Yaml => YAML,
+    });
+    Ok(Body { bytes, content_type })
+}
+
+async fn gather(mut payload: web::Payload) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "BROKEN_BODY",
+                format!("the body cannot be read: {error}"),
+            )
+        })?;
+        if bytes.len() + chunk.len() > MAX_DOCUMENT_BYTES {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn too_large() -> Problem {
+    let detail = format!("a document has at most {MAX_DOCUMENT_BYTES} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", detail)
+}
+
+fn unsupported(detail: String) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail)
+}
+
+/// The declared type; `None` when there is none: then the text decides.
+fn declared_type(request: &HttpRequest) -> Result<Option<&'static str>, Problem> {
+    if let Some(encoding) = request.headers().get(header::CONTENT_ENCODING)
+        && encoding.as_bytes() != b"identity"
+    {
+        return Err(unsupported(
+            "send the document as it is: no Content-Encoding is known here".to_owned(),
+        ));
+    }
+    let Some(value) = request.headers().get(header::CONTENT_TYPE) else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+    let mut parts = text.split(';').map(str::trim);
+    let declared = match parts.next().unwrap_or_default() {
+        "application/json" => JSON,
+        "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml" => YAML,
+        other => {
+            return Err(unsupported(format!(
+                "expected Content-Type application/json or application/yaml, found {other:?}"
+            )));
+        }
+    };
+    let charset = parts.find_map(|part| part.strip_prefix("charset="));
+    match charset.map(|charset| charset.trim_matches('"')) {
+        None | Some("utf-8" | "utf8") => Ok(Some(declared)),
+        Some(other) => Err(unsupported(format!("a document is UTF-8, not {other:?}"))),
+    }
+}

@@ -1,0 +1,105 @@
+//! Lists: which part of them is asked for, and how it is given.
+//!
+//! A page is named by its number, or by the cursor that the page before it gave (base64url of a letter for the list, the
+//! number of the page, and the key of the last item; opaque to clients). A cursor is found by key, however deep it is.
+
+use serde::Serialize;
+
+use super::params::Params;
+use super::problem::Problem;
+use crate::projection::{from_base64url, to_base64url};
+
+/// The parameters of every list.
+pub const PAGE_PARAMS: [&str; 4] = ["page", "size", "cursor", "minPosition"];
+
+const MAX_SIZE: u32 = 500;
+
+/// Which list a cursor belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListKind {
+    Jobs = b'j' as isize,
+    Tasks = b't' as isize,
+    Workers = b'w' as isize,
+    Events = b'e' as isize,
+    Quarantine = b'q' as isize,
+}
+
+/// What part of a list is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageQuery {
+    pub page: u32,
+    pub size: u32,
+    /// The key of the last item of the page before, when a cursor was given.
+    pub after: Option<Vec<u8>>,
+}
+
+impl PageQuery {
+    /// # Errors
+    /// 400 when page or size is out of bounds, or the cursor is not one of this list.
+    pub fn read(params: &Params, kind: ListKind, default_size: u32) -> Result<Self, Problem> {
+        let size = params.whole("size", default_size, 1..=MAX_SIZE)?;
+        let Some(text) = params.get("cursor") else {
+            // At most as many items as a 64 bit offset can count.
+            let page = params.whole("page", 0, 0..=u32::MAX)?;
+            return Ok(Self {
+                page,
+                size,
+                after: None,
+            });
+        };
+        if params.get("page").is_some() {
+            return Err(Problem::bad_parameter("cursor", "give either page or cursor"));
+        }
+        let cursor = from_base64url(text).and_then(|bytes| {
+            let (&letter, rest) = bytes.split_first()?;
+            let (page, key) = rest.split_first_chunk::<4>()?;
+            (letter == kind as u8).then(|| (u32::from_be_bytes(*page), key.to_vec()))
+        });
+        let (page, key) = cursor.ok_or_else(|| Self::bad_cursor())?;
+        Ok(Self {
+            page,
+            size,
+            after: Some(key),
+        })
+    }
+
+    pub fn bad_cursor() -> Problem {
+        Problem::bad_parameter("cursor", "it is not a cursor of this list: take it from nextCursor")
+    }
+
+    /// How many items come before the page.
+    pub fn offset(&self) -> u64 {
+        u64::from(self.page) * u64::from(self.size)
+    }
+
+    /// The cursor of the page after this one, whose last item has this key.
+    pub fn next(&self, kind: ListKind, key: &[u8]) -> String {
+        let mut bytes = vec![kind as u8];
+        bytes.extend_from_slice(&self.page.saturating_add(1).to_be_bytes());
+        bytes.extend_from_slice(key);
+        to_base64url(&bytes)
+    }
+}
+
+/// A list as it is answered.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct List<T> {
+    pub items: Vec<T>,
+    pub page: u32,
+    pub size: u32,
+    pub total: u64,
+    pub next_cursor: Option<String>,
+}
+
+impl<T> List<T> {
+    pub fn new(query: &PageQuery, items: Vec<T>, total: u64, next_cursor: Option<String>) -> Self {
+        Self {
+            items,
+            page: query.page,
+            size: query.size,
+            total,
+            next_cursor,
+        }
+    }
+}
