@@ -32,6 +32,7 @@ use figment::Figment;
 
 use crate::bus::{BusOptions, KafkaOptions};
 use crate::projection::ProjectionOptions;
+use crate::publish::Options as PublishOptions;
 use crate::shard::JobmasterOptions;
 use crate::worker::WorkerOptions;
 
@@ -82,6 +83,8 @@ config! {
     kafka: KafkaOptions,
     /// How the jobs are divided; fixed at the first `grid migrate`.
     shards: ShardsOptions,
+    /// The publication of events to Kafka.
+    publish: PublishOptions,
     /// The read models.
     projection: ProjectionOptions,
     /// A jobmaster process.

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::domain::Incarnation;
 use crate::log::{Journal, JournalHandle, JournalOptions, Log, Setup};
 use crate::projection::{ProjectorHandle, ProjectorParts, Watermarks, Writer};
+use crate::publish::{Publisher, PublisherHandle, ReadLog};
 use crate::shard::{Directory, DirectoryOptions, Host, HostParts, Supervisor, SupervisorHandle, WorkerDirectory};
 
 /// What a jobmaster is made of.
@@ -34,6 +35,7 @@ pub struct Core {
     pub projector: ProjectorHandle,
     pub watermarks: Watermarks,
     pub supervisor: SupervisorHandle,
+    publisher: Option<PublisherHandle>,
     directory: Addr<WorkerDirectory>,
     days: JoinHandle<()>,
 }
@@ -56,6 +58,10 @@ impl Core {
             },
             Arbiter::current(),
         );
+        let publisher = match &config.kafka.brokers {
+            None => None,
+            Some(_) => Some(publisher(config, &log, &setup, &*bus)?),
+        };
         let options = config.jobmaster.clone();
         let directory = Directory::new(DirectoryOptions {
             jobmaster: incarnation,
@@ -68,7 +74,7 @@ impl Core {
             bus: Arc::clone(&bus),
             log: log.clone(),
             journal: journal.clone(),
-            followers: Arc::new(Following::new(projector.clone())),
+            followers: Arc::new(Following { projector: projector.clone(), publisher: publisher.clone() }),
             jobmaster: incarnation,
             timeline: setup.timeline,
             shards: setup.shards,
@@ -78,7 +84,7 @@ impl Core {
         let days = log.keep_days();
         let directory = WorkerDirectory::start(Arc::clone(&host)).await?;
         let supervisor = Supervisor::start(host, bus.join().await?);
-        Ok(Self { log, setup, bus, journal, projector, watermarks, supervisor, directory, days })
+        Ok(Self { log, setup, bus, journal, projector, watermarks, supervisor, publisher, directory, days })
     }
 
     pub fn host(&self) -> &Arc<Host> {
@@ -93,9 +99,22 @@ impl Core {
         if tokio::time::timeout(patience, self.projector.drained()).await.is_err() {
             tracing::warn!("node.projector.not_drained");
         }
+        if let Some(publisher) = &self.publisher {
+            publisher.stop();
+        }
         self.days.abort();
         drop(self.directory);
         self.log.close().await;
     }
 }
 
+
+fn publisher(config: &Config, log: &Log, setup: &Setup, bus: &dyn Bus) -> anyhow::Result<PublisherHandle> {
+    let log = log.clone();
+    let read: ReadLog = Arc::new(move |shard, after, limit| {
+        let log = log.clone();
+        Box::pin(async move { log.events_after(shard, after, limit).await })
+    });
+    let most_bytes = config.bus.max_message_bytes as usize;
+    Ok(Publisher::start(config.publish.clone(), bus, read, setup.timeline, most_bytes)?)
+}

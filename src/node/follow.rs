@@ -1,40 +1,46 @@
-//! Those who follow what the shards of a process commit: the read models, and the publisher when there is one.
-
-use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+//! Those who follow what the shards of a process commit: the read models, and the publisher when there is a Kafka.
 
 use crate::domain::{Epoch, Seq, ShardId};
 use crate::projection::{Feed, ProjectorHandle};
+use crate::publish::{Item, PublisherHandle};
 use crate::shard::{Committed, Followers};
 
 pub struct Following {
     pub projector: ProjectorHandle,
-    published: RwLock<BTreeMap<ShardId, Seq>>,
-}
-
-impl Following {
-    pub fn new(projector: ProjectorHandle) -> Self {
-        Self { projector, published: RwLock::new(BTreeMap::new()) }
-    }
+    /// The bus inside a process has no readers of events.
+    pub publisher: Option<PublisherHandle>,
 }
 
 impl Followers for Following {
-    fn owned(&self, shard: ShardId, _epoch: Epoch, next: Seq, published: Seq) {
-        self.published.write().unwrap_or_else(PoisonError::into_inner).insert(shard, published);
+    fn owned(&self, shard: ShardId, epoch: Epoch, next: Seq, published: Seq) {
         self.projector.open(shard, Seq(next.0 - 1));
+        if let Some(publisher) = &self.publisher {
+            publisher.own(shard, epoch, next, published);
+        }
     }
 
     fn committed(&self, committed: Committed) {
-        let Committed { shard, first_seq, records, .. } = committed;
+        let Committed { shard, epoch, first_seq, records, payloads } = committed;
+        if let Some(publisher) = &self.publisher {
+            let items = records.iter().zip(&*payloads).zip(first_seq.0..).map(|((record, payload), seq)| Item {
+                seq: Seq(seq),
+                stream: record.stream,
+                version: record.version,
+                payload: payload.clone(),
+            });
+            publisher.feed(shard, epoch, items);
+        }
         self.projector.feed(Feed { shard, first_seq, records });
     }
 
     fn disowned(&self, shard: ShardId) {
-        self.published.write().unwrap_or_else(PoisonError::into_inner).remove(&shard);
         self.projector.close(shard);
+        if let Some(publisher) = &self.publisher {
+            publisher.disown(shard);
+        }
     }
 
-    fn published(&self, shard: ShardId) -> Seq {
-        self.published.read().unwrap_or_else(PoisonError::into_inner).get(&shard).copied().unwrap_or_default()
+    fn published(&self, shard: ShardId) -> Option<Seq> {
+        self.publisher.as_ref().and_then(|publisher| publisher.published(shard))
     }
 }

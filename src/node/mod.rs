@@ -5,8 +5,11 @@
 //! then the log and the database.
 
 mod core;
+mod endpoint;
 mod follow;
+mod roles;
 mod signals;
 mod stores;
 
+pub use roles::{jobmaster, run, standalone, worker};
 pub use stores::{migrate, open_log, service_url};

@@ -235,7 +235,7 @@ impl ShardActor {
 
     fn commit(&mut self, batch: Batch, ctx: &mut Context<Self>) {
         let Batch { shard, epoch, first_seq, events, cursor, snapshots } = batch;
-        self.published = self.host.followers.published(shard).max(self.published);
+        self.published = self.host.followers.published(shard).unwrap_or(self.published).max(self.published);
         let records: Arc<[crate::event::EventRecord]> = events.into();
         let batch = ShardBatch {
             shard,

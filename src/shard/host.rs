@@ -1,6 +1,6 @@
 //! What all shards of a process share: the bus, the log, credits, the directory of workers, and how to wake each other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -35,8 +35,8 @@ pub trait Followers: Send + Sync + 'static {
     fn committed(&self, committed: Committed);
     /// It does not own it any more.
     fn disowned(&self, shard: ShardId);
-    /// Up to where the shard's events are published, as far as known.
-    fn published(&self, shard: ShardId) -> Seq;
+    /// Up to where the shard's events are published; `None` when nobody publishes them.
+    fn published(&self, shard: ShardId) -> Option<Seq>;
 }
 
 pub struct Host {
@@ -54,7 +54,13 @@ pub struct Host {
     beats: RwLock<Option<Recipient<BeatSoon>>>,
     /// As workers were last told.
     told_hungry: AtomicBool,
+    /// Shards that the group has assigned to this process.
+    assigned: RwLock<BTreeSet<ShardId>>,
+    conditions: RwLock<Vec<(&'static str, Condition)>>,
 }
+
+/// What something waits for; `None`: nothing.
+type Condition = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 #[derive(Clone)]
 pub(super) struct Address {
@@ -91,6 +97,8 @@ impl Host {
             addresses: RwLock::new(HashMap::new()),
             beats: RwLock::new(None),
             told_hungry: AtomicBool::new(false),
+            assigned: RwLock::new(BTreeSet::new()),
+            conditions: RwLock::new(Vec::new()),
         }
     }
 
@@ -171,8 +179,28 @@ impl Host {
         self.credits().explain(requires)
     }
 
-    /// Shards that are served here now.
-    pub fn serving(&self) -> Vec<ShardId> {
-        self.addresses.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    pub(super) fn set_assigned(&self, shard: ShardId, assigned: bool) {
+        let mut shards = self.assigned.write().unwrap_or_else(PoisonError::into_inner);
+        if assigned { shards.insert(shard) } else { shards.remove(&shard) };
+    }
+
+    /// Adds to what the process waits for before it is ready.
+    pub fn wait_for(&self, what: &'static str, condition: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        self.conditions.write().unwrap_or_else(PoisonError::into_inner).push((what, Box::new(condition)));
+    }
+
+    /// What the process still waits for; empty: it is ready.
+    pub fn waiting_for(&self) -> Vec<String> {
+        let serving = self.addresses.read().unwrap_or_else(PoisonError::into_inner).len();
+        let assigned = self.assigned.read().unwrap_or_else(PoisonError::into_inner).len();
+        let mut waiting = Vec::new();
+        if assigned == 0 {
+            waiting.push("shards: none is assigned to this process yet".to_owned());
+        } else if serving < assigned {
+            waiting.push(format!("shards: {serving} of {assigned} are loaded"));
+        }
+        let conditions = self.conditions.read().unwrap_or_else(PoisonError::into_inner);
+        waiting.extend(conditions.iter().filter_map(|(what, pending)| Some(format!("{what}: {}", pending()?))));
+        waiting
     }
 }

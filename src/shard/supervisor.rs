@@ -17,7 +17,7 @@ use super::host::Host;
 use super::machine::{Loaded, Shard, ShardOptions};
 use crate::bus::{Member, Membership, Ownership, Start, Subscription, Topic};
 use crate::clock;
-use crate::domain::ShardId;
+use crate::domain::{Seq, ShardId};
 use crate::log::QuarantineSource;
 
 /// Why a shard's actor is over.
@@ -191,6 +191,7 @@ impl Handler<News> for Supervisor {
     fn handle(&mut self, News(news): News, ctx: &mut Context<Self>) {
         match news {
             Ownership::Assigned { partition, generation } => {
+                self.host.set_assigned(ShardId(partition), true);
                 let old = self.slots.insert(
                     partition,
                     Slot { generation, address: None, readers: Vec::new(), failures: 0, releasing: false },
@@ -201,6 +202,7 @@ impl Handler<News> for Supervisor {
                 self.open(partition, generation, ctx);
             }
             Ownership::Revoked { partition } => {
+                self.host.set_assigned(ShardId(partition), false);
                 let Some(slot) = self.slots.get_mut(&partition) else { return self.member.release(partition) };
                 slot.releasing = true;
                 // One that is being opened is released when that has come to its end.
@@ -209,6 +211,7 @@ impl Handler<News> for Supervisor {
                 }
             }
             Ownership::Lost { partition } => {
+                self.host.set_assigned(ShardId(partition), false);
                 if let Some(address) = self.slots.remove(&partition).and_then(|slot| slot.address) {
                     crate::task::spawn("close_shard", async move { drop(address.send(Close).await) });
                 }
@@ -306,7 +309,9 @@ async fn open(
         commands: commands.position(),
         reports: reports.position(),
     };
-    host.followers.owned(shard, claimed.epoch, claimed.next_seq, claimed.published);
+    // On another bus nothing has been published yet.
+    let published = if same_bus { claimed.published } else { Seq(0) };
+    host.followers.owned(shard, claimed.epoch, claimed.next_seq, published);
     let machine = Shard::load(
         options,
         Loaded {
@@ -327,7 +332,7 @@ async fn open(
         shard,
         generation,
         machine,
-        published: claimed.published,
+        published,
         closed_before: claimed.closed_before,
         dead,
         quarantined,

@@ -1,0 +1,72 @@
+//! The HTTP endpoint of a worker process: health and metrics.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, OnceLock};
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use anyhow::Context;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::telemetry::Telemetry;
+use crate::worker::WorkerState;
+
+type States = watch::Receiver<Option<WorkerState>>;
+
+/// The running endpoint.
+pub struct Endpoint {
+    pub address: SocketAddr,
+    handle: ServerHandle,
+    states: Arc<OnceLock<States>>,
+}
+
+impl Endpoint {
+    /// Shows this worker's state from now on.
+    pub fn show(&self, states: States) {
+        self.states.get_or_init(|| states);
+    }
+
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+    }
+}
+
+/// Serves `/health/live`, `/health/ready` and `/metrics`.
+///
+/// # Errors
+/// When the address is taken.
+pub fn serve(listen: SocketAddr, telemetry: Telemetry) -> anyhow::Result<Endpoint> {
+    let listener = TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}; choose another with --listen"))?;
+    let address = listener.local_addr()?;
+    let states: Arc<OnceLock<States>> = Arc::default();
+    let shown = Arc::clone(&states);
+    let server = HttpServer::new(move || {
+        let (telemetry, states) = (telemetry.clone(), Arc::clone(&shown));
+        App::new()
+            .route("/health/live", web::get().to(|| async { HttpResponse::Ok().json(json!({"status": "UP"})) }))
+            .route("/health/ready", web::get().to(move || ready(Arc::clone(&states))))
+            .route(
+                "/metrics",
+                web::get().to(move || {
+                    let text = telemetry.render();
+                    async move { HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text) }
+                }),
+            )
+    })
+    .workers(1)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    crate::task::spawn("worker.endpoint", server);
+    Ok(Endpoint { address, handle, states })
+}
+
+async fn ready(states: Arc<OnceLock<States>>) -> HttpResponse {
+    let registered = states.get().is_some_and(|states| states.borrow().is_some_and(|state| state.registered()));
+    if registered {
+        return HttpResponse::Ok().json(json!({"status": "READY", "waitingFor": []}));
+    }
+    HttpResponse::ServiceUnavailable().json(json!({"status": "WAITING", "waitingFor": ["the worker to register"]}))
+}

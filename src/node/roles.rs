@@ -1,0 +1,244 @@
+//! The three ways to run: all in one process, a jobmaster, a worker.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use uuid::Uuid;
+
+use super::core::{Core, CoreParts};
+use super::stores::{migrate, open_log, service_url};
+use super::{endpoint, signals};
+use crate::api::{self, ApiParts};
+use crate::bus::{self, Bus};
+use crate::config::{Config, Secret};
+use crate::domain::{Incarnation, WorkerName};
+use crate::embedded::{self, Embedded, Role};
+use crate::telemetry::Telemetry;
+use crate::worker::executor::{Guardian, GuardianOptions};
+use crate::worker::{Worker, WorkerHandle, WorkerSetup};
+
+/// Runs `work` on an actix system over a runtime of several threads, so that the log and the bus are never held up by
+/// an actor.
+///
+/// # Errors
+/// Those of `work`, or when the runtime cannot be made.
+pub fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("grid").build()?;
+    // An actix system makes its runtime by a function that it calls once.
+    let runtime = std::sync::Mutex::new(Some(runtime));
+    let system = actix::System::with_tokio_rt(move || {
+        let made = runtime.lock().ok().and_then(|mut runtime| runtime.take());
+        made.unwrap_or_else(|| unreachable!("a system makes one runtime"))
+    });
+    system.block_on(work)
+}
+
+/// What a name or URL is made of when none is configured.
+fn public_url(config: &Config, address: SocketAddr) -> String {
+    config.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"))
+}
+
+fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, token: Option<Secret>) -> ApiParts {
+    let (live, ready) = (Arc::clone(core.host()), Arc::clone(core.host()));
+    ApiParts {
+        options: config.api.clone(),
+        log: core.log.clone(),
+        bus: Arc::clone(&core.bus),
+        watermarks: core.watermarks.clone(),
+        timeline: core.setup.timeline,
+        node: core.host().jobmaster,
+        live_workers: Arc::new(move |name| live.live_worker(name, crate::clock::now())),
+        waiting_for: Arc::new(move || ready.waiting_for()),
+        metrics: Arc::new(move || telemetry.render()),
+        worker_token: token,
+    }
+}
+
+/// Everything in one process: `grid standalone`.
+///
+/// # Errors
+/// Says what could not be started and what to do.
+pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
+    let incarnation = Incarnation(Uuid::now_v7());
+    let database = match &config.postgres.url {
+        Some(url) if !url.reveal().is_empty() => None,
+        _ => Some(Embedded::start(embedded::Options::of(&config)).await?),
+    };
+    let url = match &database {
+        Some(database) => {
+            config.postgres.owner_url = Some(database.url(Role::Owner));
+            database.url(Role::Service)
+        }
+        None => service_url(&config)?,
+    };
+    migrate(&config).await?;
+    let (log, setup) = open_log(&config, url, Some(config.shards.count)).await?;
+    let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
+    // Only who holds the lock of the data folder, and the whole bus, knows that earlier workers are gone.
+    let dead_before = (database.is_some() && config.kafka.brokers.is_none()).then_some(incarnation);
+    let parts = CoreParts { config: &config, log, setup, bus: Arc::clone(&bus), incarnation, dead_before };
+    let core = Core::start(parts).await?;
+    let token = Secret::new(Uuid::new_v4().to_string());
+    let parts = api_parts(&core, &config, telemetry, Some(token.clone()));
+    let server = api::serve(config.server.listen, parts).await?;
+    let url = public_url(&config, server.address);
+    tracing::info!(address = %server.address, "node.serving");
+    let workers = start_workers(&config, &core, &format!("http://{}", server.address), &url, &token)?;
+    let why = signals::told_to_end().await?;
+    tracing::info!(why, "node.ending");
+    drain(&workers).await;
+    server.stop().await;
+    core.stop().await;
+    close_bus(&*bus).await;
+    if let Some(database) = database {
+        database.stop().await?;
+    }
+    tracing::info!("node.ended");
+    Ok(())
+}
+
+fn start_workers(
+    config: &Config,
+    core: &Core,
+    api_url: &str,
+    endpoint_url: &str,
+    token: &Secret,
+) -> anyhow::Result<Vec<WorkerHandle>> {
+    if config.standalone.workers == 0 {
+        return Ok(Vec::new());
+    }
+    let guardian = Guardian::start(GuardianOptions::default())?;
+    let mut workers = Vec::new();
+    for number in 1..=config.standalone.workers {
+        let mut options = config.worker.clone();
+        // Relative paths of pipelines are under the folder that people named.
+        options.data_dir = std::path::absolute(config.standalone.data_dir.join("files"))?;
+        let name = options.name.clone().unwrap_or_else(|| "local".to_owned());
+        let name = if config.standalone.workers == 1 { name } else { format!("{name}-{number}") };
+        workers.push(Worker::start(WorkerSetup {
+            name: name.parse()?,
+            options,
+            bus: Arc::clone(&core.bus),
+            timeline: core.setup.timeline,
+            api_url: api_url.to_owned(),
+            api_token: token.clone(),
+            endpoint_url: endpoint_url.to_owned(),
+            guardian: guardian.clone(),
+        })?);
+    }
+    let watched: Vec<_> = workers.iter().map(|worker| (worker.name().clone(), worker.states())).collect();
+    core.host().wait_for("workers", move || {
+        let pending = watched.iter().find(|(_, state)| state.borrow().is_none_or(|state| !state.registered()));
+        pending.map(|(name, _)| format!("{name} to register"))
+    });
+    Ok(workers)
+}
+
+async fn drain(workers: &[WorkerHandle]) {
+    for worker in workers {
+        worker.drain();
+    }
+    for worker in workers {
+        let ended = worker.ended().await;
+        tracing::info!(worker = %worker.name(), ?ended, "node.worker.ended");
+    }
+}
+
+async fn close_bus(bus: &dyn Bus) {
+    if let Err(error) = bus.close(Duration::from_secs(5)).await {
+        tracing::warn!(%error, "node.bus.not_closed");
+    }
+}
+
+/// A process that decides jobs and serves the API: `grid jobmaster`.
+///
+/// # Errors
+/// Says what could not be started and what to do.
+pub async fn jobmaster(config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
+    anyhow::ensure!(config.kafka.brokers.is_some(), "kafka.brokers is not set: a jobmaster needs Kafka; give --kafka");
+    let incarnation = Incarnation(Uuid::now_v7());
+    let (log, setup) = open_log(&config, service_url(&config)?, None).await?;
+    let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
+    let parts = CoreParts { config: &config, log, setup, bus: Arc::clone(&bus), incarnation, dead_before: None };
+    let core = Core::start(parts).await?;
+    let token = config.worker.api_token.clone();
+    let server = api::serve(config.server.listen, api_parts(&core, &config, telemetry, token)).await?;
+    tracing::info!(address = %server.address, "node.serving");
+    let why = signals::told_to_end().await?;
+    tracing::info!(why, "node.ending");
+    // Others take the shards over while requests under way still get their answers.
+    core.supervisor.leave().await;
+    server.stop().await;
+    core.stop().await;
+    close_bus(&*bus).await;
+    tracing::info!("node.ended");
+    Ok(())
+}
+
+/// What a worker has to know of the log, as the API tells.
+#[derive(serde::Deserialize)]
+struct Info {
+    timeline: Uuid,
+    shards: u16,
+}
+
+/// A process that runs tasks: `grid worker`.
+///
+/// # Errors
+/// Says what could not be started and what to do.
+pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
+    anyhow::ensure!(config.kafka.brokers.is_some(), "kafka.brokers is not set: a worker needs Kafka; give --kafka");
+    let api_url = config.worker.api_url.clone().context("worker.api_url is not set: give --api URL of a jobmaster")?;
+    let info = info(&api_url).await?;
+    let bus = bus::open(&config.bus, &config.kafka, info.shards).await?;
+    let mut options = config.worker.clone();
+    options.data_dir = std::path::absolute::<&PathBuf>(&options.data_dir)?;
+    let name: WorkerName = match &options.name {
+        Some(name) => name.parse()?,
+        None => Uuid::now_v7().to_string().parse()?,
+    };
+    let endpoint = endpoint::serve(config.server.listen, telemetry)?;
+    let worker = Worker::start(WorkerSetup {
+        name,
+        options,
+        bus: Arc::clone(&bus),
+        timeline: info.timeline,
+        api_url,
+        api_token: config.worker.api_token.clone().unwrap_or_else(|| Secret::new("")),
+        endpoint_url: public_url(&config, endpoint.address),
+        guardian: Guardian::start(GuardianOptions::default())?,
+    })?;
+    endpoint.show(worker.states());
+    tracing::info!(worker = %worker.name(), address = %endpoint.address, "node.serving");
+    tokio::select! {
+        why = signals::told_to_end() => tracing::info!(why = why?, "node.ending"),
+        ended = worker.ended() => tracing::info!(?ended, "node.ending"),
+    }
+    worker.drain();
+    let ended = worker.ended().await;
+    endpoint.stop().await;
+    close_bus(&*bus).await;
+    tracing::info!(?ended, "node.ended");
+    Ok(())
+}
+
+/// Asks the API, which may come up later than the worker.
+async fn info(api_url: &str) -> anyhow::Result<Info> {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+    let url = format!("{}/api/v1/info", api_url.trim_end_matches('/'));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let asked = async { client.get(&url).send().await?.error_for_status()?.json::<Info>().await };
+        match asked.await {
+            Ok(info) => return Ok(info),
+            Err(error) if tokio::time::Instant::now() > deadline => {
+                return Err(error).with_context(|| format!("{url} (worker.api_url) does not answer"));
+            }
+            Err(error) => tracing::warn!(%error, url, "node.api.unanswered"),
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
