@@ -25,7 +25,8 @@ impl Checker {
                 .unwrap_or_default()
         });
         for error in errors {
-            spot.fail_below(&error.pointer, ErrorCode::InvalidDag, error.to_string());
+            let within = error.place.map(|place| (place.line, place.column));
+            spot.fail_below(&error.pointer, within, ErrorCode::InvalidDag, error.to_string());
         }
     }
 }

@@ -78,6 +78,10 @@ impl Errors {
         }
     }
 
+    pub fn is_full(&self) -> bool {
+        self.0.borrow().len() >= MAX_ERRORS
+    }
+
     /// What was read when there is no mistake, else the mistakes in the order of the text.
     pub fn into_result<T>(self, read: Option<T>) -> Result<T, Vec<DocumentError>> {
         let mut list = self.0.into_inner();

@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
             Some(b'n') => self.word("null", Kind::Null)?,
             _ => return Err(self.unexpected("a value")),
         };
-        Ok(Node { at, kind })
+        Ok(Node::new(at, kind))
     }
 
     fn word(&mut self, word: &'static str, kind: Kind) -> Read<Kind> {

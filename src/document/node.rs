@@ -31,6 +31,8 @@ pub fn clamp(count: usize) -> u32 {
 pub struct Node {
     pub at: Place,
     pub kind: Kind,
+    /// Text whose lines stand in the document as they are (YAML's `|`), the first of them at `at`.
+    pub is_literal: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +54,26 @@ pub struct Member {
 }
 
 impl Node {
+    pub fn new(at: Place, kind: Kind) -> Self {
+        Self {
+            at,
+            kind,
+            is_literal: false,
+        }
+    }
+
+    /// Where in the document a place within the node's text is, as far as that can be told.
+    pub fn within(&self, line: u32, column: u32) -> Place {
+        match &self.kind {
+            // A first line that is blank, or indented by itself, may hide where the text begins.
+            Kind::Text(text) if self.is_literal && !text.starts_with(char::is_whitespace) => Place {
+                line: self.at.line.saturating_add(line.saturating_sub(1)),
+                column: self.at.column.saturating_add(column.saturating_sub(1)),
+            },
+            _ => self.at,
+        }
+    }
+
     /// What it is, for a message: "expected text, found a number".
     pub fn what(&self) -> &'static str {
         match &self.kind {

@@ -62,6 +62,9 @@ pub fn job(spot: &Spot<'_>, mut checker: Option<Checker>) -> Option<JobDocument>
     let tasks = fields.require("tasks")?;
     let mut names = Names::default();
     for spot in tasks.list()? {
+        if spot.has_enough() {
+            break;
+        }
         if let Some(task) = task(&spot, &job, &mut names, checker.as_mut()) {
             job.tasks.push(Arc::new(task));
         }

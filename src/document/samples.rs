@@ -253,4 +253,42 @@ pub const BAD: &[(&str, &[&str])] = &[
             "4:56 wrong_type /tasks/0/dag/0/outputs/0: expected text, found a number; put it in quotes",
         ],
     ),
+    // What the pipelines mean.
+    (
+        "tasks:\n- externalId: a\n  dag: []\n- externalId: b\n  replicas: 2\n  dag:\n  - id: in\n    commandName: generatesource\n    \
+         config: {count: 1}\n    outputs: [f, nowhere]\n  - id: f\n    commandName: filter\n    config:\n      condition: |\n        \
+         .a >=\n    outputs: []\n",
+        &[
+            "3:8 invalid_dag /tasks/0/dag: the dag is empty; a pipeline needs at least a source and a sink",
+            "10:18 invalid_dag /tasks/1/dag/0/outputs/1: node `in`: there is no node with id `nowhere`",
+        ],
+    ),
+    (
+        "tasks:\n- externalId: a\n  dag:\n  - {id: in, commandName: generatesource, config: {count: 1}, outputs: [f]}\n  - id: f\n    \
+         commandName: filter\n    config:\n      condition: |\n        # at least 4\n        true && .mag >= 4\n    outputs: [out]\n  - {id: out, commandName: stdout}\n",
+        &[
+            "10:17 invalid_dag /tasks/0/dag/1/config/condition: node `f`: VRL error E100: unhandled error; expression can \
+             result in runtime error; handle the error case to ensure runtime success; see documentation about error \
+             handling at https://errors.vrl.dev/#handling (line 2, column 9)",
+        ],
+    ),
+    (
+        "{\"tasks\": [{\"externalId\": \"a\", \"replicas\": 2, \"dag\": [\n\
+         {\"id\": \"in\", \"commandName\": \"generatesource\", \"config\": {\"count\": 1}, \"outputs\": [\"out\"]},\n\
+         {\"id\": \"out\", \"commandName\": \"filesink\", \"config\": {\"path\": \"same.ndjson\"}}]}]}",
+        &[
+            "3:61 invalid_dag /tasks/0/dag/1/config/path: node `out`: 2 replicas would write the same file `same.ndjson`; put \
+             ${REPLICA_INDEX} into the path",
+        ],
+    ),
+    (
+        "tasks:\n- externalId: a\n  dag:\n  - {id: in, commandName: nosuch, outputs: [out]}\n  - {id: out, commandName: filesink, config: {pth: x}}\n",
+        &[
+            "4:27 invalid_dag /tasks/0/dag/0/commandName: node `in`: `nosuch` is not known; one of: filesource, \
+             generatesource, filter, eval, assertion, parser, stdout, filesink",
+            "5:46 invalid_dag /tasks/0/dag/1/config/path: node `out`: is missing",
+            "5:52 invalid_dag /tasks/0/dag/1/config/pth: node `out`: unknown field `pth`; known here: path, encoding, \
+             failOnError, deadletter",
+        ],
+    ),
 ];

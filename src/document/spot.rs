@@ -31,14 +31,17 @@ impl<'a> Spot<'a> {
         self.errors.push(DocumentError::at(at, pointer, code, message));
     }
 
-    /// A mistake at `below` (a pointer from here on), or at the nearest node above it that is there.
-    pub fn fail_below(&self, below: &str, code: ErrorCode, message: impl Into<String>) {
-        self.fail_at(
-            self.node.nearest(below).at,
-            format!("{}{below}", self.pointer),
-            code,
-            message,
-        );
+    /// A mistake at `below` (a pointer from here on), or at the nearest node above it that is there; `within`: line and
+    /// column in that node's text.
+    pub fn fail_below(&self, below: &str, within: Option<(u32, u32)>, code: ErrorCode, message: impl Into<String>) {
+        let node = self.node.nearest(below);
+        let at = within.map_or(node.at, |(line, column)| node.within(line, column));
+        self.fail_at(at, format!("{}{below}", self.pointer), code, message);
+    }
+
+    /// As many mistakes are found as are told: looking for more is idle.
+    pub fn has_enough(&self) -> bool {
+        self.errors.is_full()
     }
 
     fn wrong_type(&self, expected: &str) {
@@ -198,6 +201,9 @@ impl<'a> Spot<'a> {
     pub fn fields(&self, known: &'static [&'static str]) -> Option<Fields<'a, '_>> {
         let members = self.members()?;
         for member in members {
+            if self.has_enough() {
+                break;
+            }
             if !known.contains(&member.name.as_str()) {
                 let pointer = format!("{}{}", self.pointer, step(&member.name));
                 self.fail_at(
@@ -270,6 +276,9 @@ pub fn report_duplicate_keys(root: &Node, errors: &Errors) {
 }
 
 fn visit(node: &Node, pointer: &mut String, errors: &Errors) {
+    if errors.is_full() {
+        return;
+    }
     let length = pointer.len();
     match &node.kind {
         Kind::List(nodes) => {

@@ -1,3 +1,4 @@
+use nix::sys::time::TimeValLike;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -104,6 +105,75 @@ fn size_depth_and_aliases_are_bounded() {
         told(&parse(b"tasks: \xff[]", None).unwrap_err()),
         ["1:8 syntax : the document is not UTF-8 at byte 7"]
     );
+}
+
+/// Of this thread: what else the machine does does not count.
+fn processor_time() -> std::time::Duration {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+    let ms = (usage.user_time() + usage.system_time()).num_milliseconds();
+    std::time::Duration::from_millis(ms.unsigned_abs())
+}
+
+/// Texts on which a careless parser takes quadratic time, each of nearly a MiB.
+#[test]
+fn no_text_takes_long() {
+    let mut slow = Vec::new();
+    let full = |part: &str| part.repeat(MAX_DOCUMENT_BYTES / part.len() - 8);
+    let texts = [
+        full("["),
+        full("{"),
+        full("- "),
+        full("? "),
+        full("[a, "),
+        full("a: "),
+        full("x"),
+        full("\n"),
+        full(" "),
+        full("# x\n"),
+        full("&a "),
+        full("*a "),
+        full("!!str "),
+        full("- a\n"),
+        format!("tasks: [{}]", full("1,")),
+        format!("a: \"{}\"", full("\\n")),
+        full("'"),
+        full("\""),
+        format!("a: |\n{}", full("  x\n")),
+        format!("a: >\n{}", full(" x\n\n")),
+        full("a:\n"),
+        full("---\n"),
+        format!("a: {}", full("x\n ")),
+        full("\t"),
+        full("%a\n"),
+        full("{a: b, "),
+        full("a: &a [b]\n"),
+        (0..60_000).map(|n| format!("k{n}: {n}\n")).collect(),
+        format!("{{\"a\": {}}}", full("0")),
+        full("\u{feff}"),
+        full("é: "),
+        format!(
+            "labels: {{{}}}\ntasks: []",
+            (0..90_000).map(|n| format!("l{n}: x, ")).collect::<String>()
+        ),
+        format!(
+            "tasks: [{}]",
+            (0..20_000)
+                .map(|n| format!("{{externalId: a{n}, executor: noop}},"))
+                .collect::<String>()
+        ),
+    ];
+    for text in texts {
+        for name in ["a.yaml", "a.json"] {
+            let before = processor_time();
+            let _ = parse(text.as_bytes(), Some(name));
+            let took = processor_time() - before;
+            if took > std::time::Duration::from_secs(3) {
+                slow.push(format!("{name} {:?}: {took:?}", &text[..text.floor_char_boundary(40)]));
+            }
+        }
+    }
+    assert!(slow.is_empty(), "{slow:#?}");
 }
 
 #[test]

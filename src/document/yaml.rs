@@ -111,6 +111,7 @@ impl<'a> Loader<'a> {
         if depth > MAX_DEPTH {
             return Err(too_large(at, format!("nested deeper than {MAX_DEPTH} levels")));
         }
+        let is_literal = matches!(event, Event::Scalar(_, ScalarStyle::Literal, ..));
         let (kind, anchor) = match event {
             Event::Alias(anchor) => return self.alias(anchor, at, depth),
             Event::Scalar(text, style, anchor, tag) => (scalar(text, style, tag.as_deref(), at)?, anchor),
@@ -124,7 +125,7 @@ impl<'a> Loader<'a> {
             }
             _ => return Err(syntax(at, "this is not YAML: expected a value")),
         };
-        let node = Node { at, kind };
+        let node = Node { at, kind, is_literal };
         if anchor > 0 {
             let weight = weight(&node);
             self.expand(weight, at)?;
@@ -155,6 +156,7 @@ impl<'a> Loader<'a> {
         }
         self.expand(weight, at)?;
         node.at = at;
+        node.is_literal = false;
         Ok(node)
     }
 

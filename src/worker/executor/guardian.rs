@@ -31,6 +31,10 @@ const FRAME_BYTES: usize = 9;
 const REGISTER: u8 = b'R';
 const FORGET: u8 = b'F';
 const RENEW: u8 = b'D';
+/// What a guardian writes once it watches. (ASCII "acknowledge": nothing prints that by chance.)
+const READY: u8 = 6;
+/// A program that is there in time and does not say so is no guardian.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 
 fn frame(kind: u8, number: u64) -> [u8; FRAME_BYTES] {
     let mut frame = [kind; FRAME_BYTES];
@@ -61,6 +65,8 @@ impl Default for GuardianOptions {
 pub enum GuardianError {
     #[error("the guardian {program:?}, which kills tasks when this worker dies, cannot be started")]
     Start { program: PathBuf, source: io::Error },
+    #[error("{program:?} was started as the guardian and does not behave as one")]
+    NotReady { program: PathBuf },
 }
 
 /// The worker's end: one for all workers of a process. Cheap to clone.
@@ -241,7 +247,7 @@ fn launch(options: &GuardianOptions) -> Result<(Child, PipeWriter), GuardianErro
         .envs(options.environment.iter().cloned())
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(reader)))
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null());
     // SAFETY: between fork and exec only a system call is made.
     unsafe {
@@ -251,13 +257,44 @@ fn launch(options: &GuardianOptions) -> Result<(Child, PipeWriter), GuardianErro
             Ok(())
         });
     }
-    let child = command.spawn().map_err(failed)?;
+    let mut child = command.spawn().map_err(failed)?;
+    let is_ready = child
+        .stdout
+        .take()
+        .is_some_and(|stdout| becomes_ready(&File::from(OwnedFd::from(stdout))));
+    if !is_ready {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(GuardianError::NotReady {
+            program: options.program.clone(),
+        });
+    }
     Ok((child, writer))
+}
+
+/// Waits for the guardian's word, past anything else that its program may print first.
+fn becomes_ready(mut stdout: &File) -> bool {
+    let deadline = Instant::now() + START_PATIENCE;
+    let mut chunk = [0; 256];
+    while wait_readable(stdout, Some(deadline)) {
+        match stdout.read(&mut chunk) {
+            Ok(count @ 1..) if chunk[..count].contains(&READY) => return true,
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// The guardian's own program: reads frames from its standard input until that closes.
 pub fn guardian_main() -> ExitCode {
-    for ignored in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+    for ignored in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGPIPE,
+    ] {
         // SAFETY: no handler is set, so nothing runs in a signal's context.
         let _ = unsafe { signal(ignored, SigHandler::SigIgn) };
     }
@@ -265,6 +302,14 @@ pub fn guardian_main() -> ExitCode {
     let Ok(mut input) = io::stdin().as_fd().try_clone_to_owned().map(File::from) else {
         return ExitCode::FAILURE;
     };
+    // Nobody reads on after this, and nothing more is written.
+    if io::stdout()
+        .write_all(&[READY])
+        .and_then(|()| io::stdout().flush())
+        .is_err()
+    {
+        return ExitCode::FAILURE;
+    }
     let mut watch = Watch::default();
     let mut buffer = Vec::new();
     loop {
