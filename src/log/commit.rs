@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::postgres::{PgBindIterExt, PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::ConnectOptions;
 
 use super::batch::CommitOutcome;
 use super::gather::Chained;
@@ -112,12 +112,6 @@ impl Writer {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(Failed::Unknown(format!("cannot connect: {error}"))),
             Err(_) => Err(Failed::Unknown(format!("cannot connect within {:?}", self.connect_timeout))),
-        }
-    }
-
-    pub async fn close(mut self) {
-        if let Some(connection) = self.connection.take() {
-            let _ = connection.close().await;
         }
     }
 }

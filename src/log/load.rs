@@ -281,6 +281,7 @@ impl<'a> Loading<'a> {
             let payload = event.map(|event| event.payload).unwrap_or_default();
             bad.push((job.position, format!("{}: {}", job.job, job.why), payload));
         }
+        self.distrust_snapshots(unreadable).await?;
         for (position, reason, payload) in bad {
             let principal = crate::event::EventHeader::read(&payload).map(|header| header.principal.into_owned());
             let poison = Poison {
@@ -294,6 +295,20 @@ impl<'a> Loading<'a> {
             };
             log.note_failure(poison, 1).await?;
         }
+        Ok(())
+    }
+
+    /// The next round of snapshots passes these jobs by. A mark of no schema stays in its place, so that every load folds
+    /// them from the start again: a newer program, that reads the event, finds them whole.
+    async fn distrust_snapshots(&self, unreadable: &[UnreadableJob]) -> Result<(), Error> {
+        if unreadable.is_empty() {
+            return Ok(());
+        }
+        let jobs: Vec<Uuid> = unreadable.iter().map(|job| job.job.0).collect();
+        let mark = "INSERT INTO snapshots (job, shard, seq, schema, at_rest, raw_bytes, bytes)
+                    SELECT job, $1, 0, -1, false, 0, '' FROM unnest($2::uuid[]) AS job
+                    ON CONFLICT (job) DO UPDATE SET schema = -1, at_rest = false, raw_bytes = 0, bytes = ''";
+        sqlx::query(mark).bind(self.claimed.shard.0 as i16).bind(jobs).execute(self.pool).await?;
         Ok(())
     }
 }

@@ -21,6 +21,7 @@ mod quarantine;
 mod reader;
 mod snapshot;
 mod stored;
+pub mod verify;
 
 pub use batch::{CommitOutcome, Committed, Cursor, ShardBatch};
 pub use chain::{Hash, Part};
@@ -34,3 +35,4 @@ pub use quarantine::{Poison, QuarantineSource, Quarantined};
 pub use reader::{Head, ShardPage, StreamPage};
 pub use snapshot::SnapshotRow;
 pub use stored::StoredEvent;
+pub use verify::{Difference, DifferenceKind, VerifyOptions, VerifyReport, Witness};

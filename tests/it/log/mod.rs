@@ -1,6 +1,10 @@
 //! The log on a real Postgres.
 
 mod append;
+mod figures;
+mod loading;
+mod rights;
+mod verifying;
 mod histories;
 
 use std::future::Future;
@@ -13,6 +17,7 @@ use grid::event::{EventRecord, Meta};
 use grid::log::{
     Claimed, CommitOutcome, Committed, Cursor, Journal, JournalHandle, JournalOptions, Log, Options, ShardBatch, migrate,
 };
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use uuid::Uuid;
 
 use crate::support::Postgres;
@@ -74,7 +79,7 @@ pub fn batch(claimed: &Claimed, first_seq: Seq, events: Vec<EventRecord>) -> Sha
 }
 
 pub fn at_epoch(shard: ShardId, epoch: Epoch, first_seq: Seq, events: Vec<EventRecord>) -> ShardBatch {
-    ShardBatch { shard, epoch, first_seq, events, cursor: cursor(0), published: Seq(0), closed_before: 0 }
+    ShardBatch { shard, epoch, first_seq, events: events.into(), cursor: cursor(0), published: Seq(0), closed_before: 0 }
 }
 
 #[track_caller]
@@ -107,4 +112,12 @@ pub fn tiny(at: Timestamp) -> EventRecord {
 pub fn tinies(count: usize) -> Vec<EventRecord> {
     let now = grid::clock::now();
     (0..count).map(|_| tiny(now)).collect()
+}
+
+/// Why the database refuses a statement.
+pub async fn refusal(connection: &mut PgConnection, sql: &str) -> String {
+    match connection.execute(AssertSqlSafe(sql.to_owned())).await {
+        Ok(_) => panic!("not refused: {sql}"),
+        Err(error) => error.to_string(),
+    }
 }
