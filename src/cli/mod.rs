@@ -12,6 +12,7 @@ mod init;
 mod jobs;
 mod output;
 mod problem;
+mod process;
 mod submit;
 mod view;
 mod watch;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{config, domain};
+use crate::worker::executor::{GUARDIAN_ARGUMENT, guardian_main};
 use client::Client;
 use jobs::Wish;
 
@@ -59,6 +61,28 @@ pub enum Command {
     Config(Box<configure::ConfigureArgs>),
     /// Show the version
     Version,
+    #[command(flatten)]
+    Process(ProcessCommand),
+    #[command(flatten)]
+    Store(StoreCommand),
+}
+
+/// What runs until it is told to end.
+#[derive(Debug, Subcommand)]
+pub enum ProcessCommand {
+    /// Run everything in one process: API, jobmaster, workers, and a private Postgres in the data folder
+    Standalone(Box<StandaloneArgs>),
+    /// Run a process that decides jobs and serves the API; needs Postgres and Kafka
+    Jobmaster(Box<JobmasterArgs>),
+    /// Run a process that runs tasks; needs Kafka and a jobmaster
+    Worker(Box<WorkerArgs>),
+}
+
+/// What works on the log's database itself.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Prepare the database and the topics; repeated, it changes nothing
+    Migrate(Box<MigrateArgs>),
 }
 
 /// What is asked of a running server.
@@ -126,6 +150,10 @@ fn not_an_id(error: domain::IdError) -> Failure {
 
 /// Runs the command of this process.
 pub fn main() -> ExitCode {
+    // Workers start this program again as the guardian of their tasks' processes.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == GUARDIAN_ARGUMENT) {
+        return guardian_main();
+    }
     let cli = Cli::parse();
     exit_code(run(cli))
 }
@@ -165,6 +193,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Init(args) => init::run(&args),
         Command::Validate(args) => submit::validate(&args, output),
         Command::Version => output::version(output),
+        Command::Process(command) => process::run(command),
+        Command::Store(command) => process::run_on_store(command),
     }
 }
 

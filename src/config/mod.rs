@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 
 use figment::Figment;
 
+use crate::api::ApiOptions;
 use crate::bus::{BusOptions, KafkaOptions};
 use crate::projection::ProjectionOptions;
 use crate::publish::Options as PublishOptions;
@@ -83,6 +84,8 @@ config! {
     kafka: KafkaOptions,
     /// How the jobs are divided; fixed at the first `grid migrate`.
     shards: ShardsOptions,
+    /// REST: how long it waits, and for how much.
+    api: ApiOptions,
     /// The publication of events to Kafka.
     publish: PublishOptions,
     /// The read models.

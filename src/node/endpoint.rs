@@ -64,7 +64,7 @@ pub fn serve(listen: SocketAddr, telemetry: Telemetry) -> anyhow::Result<Endpoin
 }
 
 async fn ready(states: Arc<OnceLock<States>>) -> HttpResponse {
-    let registered = states.get().is_some_and(|states| states.borrow().is_some_and(|state| state.registered()));
+    let registered = states.get().is_some_and(|states| states.borrow().is_some_and(|state| state.glance.registered));
     if registered {
         return HttpResponse::Ok().json(json!({"status": "READY", "waitingFor": []}));
     }

@@ -131,7 +131,7 @@ fn start_workers(
     }
     let watched: Vec<_> = workers.iter().map(|worker| (worker.name().clone(), worker.states())).collect();
     core.host().wait_for("workers", move || {
-        let pending = watched.iter().find(|(_, state)| state.borrow().is_none_or(|state| !state.registered()));
+        let pending = watched.iter().find(|(_, state)| state.borrow().is_none_or(|state| !state.glance.registered));
         pending.map(|(name, _)| format!("{name} to register"))
     });
     Ok(workers)

@@ -3,10 +3,25 @@
 //! Must stay true: an attempt is kept until its end is acknowledged, and what was said of it is repeated until then;
 //! a worker that is cut off has ended its attempts before anybody may place them again; a rebuilt worker is a new
 //! incarnation and knows nothing of the one before.
+//!
+//! [`machine`] decides; the actor around it moves messages; a [`task_actor`] drives one attempt through its
+//! [`executor`]; [`service`] makes one incarnation after the other.
 
+mod actor;
+mod documents;
 pub mod executor;
+mod gauges;
+mod load;
 pub mod machine;
 mod options;
 pub mod pipeline;
+mod pump;
+mod service;
+mod steady;
+mod task_actor;
+#[cfg(test)]
+mod tests;
 
+pub use actor::WorkerState;
 pub use options::{InvalidWorkerOptions, WorkerOptions};
+pub use service::{Worker, WorkerEnded, WorkerError, WorkerHandle, WorkerSetup};

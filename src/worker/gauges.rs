@@ -1,0 +1,128 @@
+//! The worker's metrics: `grid_worker_…{worker}`.
+
+use metrics::{Counter, Gauge};
+
+use super::machine::{Glance, Totals};
+use crate::domain::WorkerName;
+
+pub(super) struct Gauges {
+    running: Gauge,
+    queued: Gauge,
+    unacknowledged: Gauge,
+    slots: Gauge,
+    prefetch: Gauge,
+    outstanding: Gauge,
+    jobmasters: Gauge,
+    registered: Gauge,
+    fading: Gauge,
+    totals: Vec<(Counter, fn(&Totals) -> u64)>,
+    /// What earlier incarnations have counted is not lost: counters only ever rise.
+    told: Totals,
+}
+
+impl Gauges {
+    pub(super) fn new(worker: &WorkerName) -> Self {
+        let gauge = |name: &'static str| metrics::gauge!(name, "worker" => worker.to_string());
+        let counter = |name: &'static str| metrics::counter!(name, "worker" => worker.to_string());
+        let ended = |outcome: &'static str| metrics::counter!("grid_worker_attempts_ended_total", "worker" => worker.to_string(), "outcome" => outcome);
+        let totals: Vec<(Counter, fn(&Totals) -> u64)> = vec![
+            (counter("grid_worker_attempts_started_total"), |totals| totals.started),
+            (ended("completed"), |totals| totals.completed),
+            (ended("failed"), |totals| totals.failed),
+            (ended("handed_back"), |totals| totals.handed_back),
+            (counter("grid_worker_reports_total"), |totals| totals.reports),
+            (counter("grid_worker_report_items_total"), |totals| totals.report_items),
+            (counter("grid_worker_report_repeats_total"), |totals| totals.repeats),
+            (counter("grid_worker_heartbeats_total"), |totals| totals.beats),
+            (counter("grid_worker_dropped_total"), |totals| totals.dropped),
+        ];
+        Self {
+            running: gauge("grid_worker_running"),
+            queued: gauge("grid_worker_queued"),
+            unacknowledged: gauge("grid_worker_unacknowledged"),
+            slots: gauge("grid_worker_slots"),
+            prefetch: gauge("grid_worker_prefetch"),
+            outstanding: gauge("grid_worker_credits_outstanding"),
+            jobmasters: gauge("grid_worker_live_jobmasters"),
+            registered: gauge("grid_worker_registered"),
+            fading: gauge("grid_worker_cut_off"),
+            totals,
+            told: Totals::default(),
+        }
+    }
+
+    pub(super) fn show(&mut self, slots: u32, glance: &Glance, totals: &Totals) {
+        self.running.set(glance.running);
+        self.queued.set(glance.queued);
+        self.unacknowledged.set(glance.unacknowledged);
+        self.slots.set(slots);
+        self.prefetch.set(glance.prefetch as f64);
+        self.outstanding.set(glance.outstanding as f64);
+        self.jobmasters.set(glance.live_jobmasters);
+        self.registered.set(f64::from(u8::from(glance.registered)));
+        self.fading.set(f64::from(u8::from(glance.fading)));
+        for (counter, total) in &self.totals {
+            counter.increment(total(totals).saturating_sub(total(&self.told)));
+        }
+        self.told = *totals;
+    }
+}
+
+/// What the metrics mean.
+pub(super) fn describe() {
+    use metrics::{describe_counter, describe_gauge};
+    describe_gauge!("grid_worker_running", "Attempts that run now.");
+    describe_gauge!("grid_worker_queued", "Attempts that wait in the worker for a slot.");
+    describe_gauge!(
+        "grid_worker_unacknowledged",
+        "Attempts that ended and whose end is not yet acknowledged."
+    );
+    describe_gauge!("grid_worker_slots", "How many attempts may run at a time.");
+    describe_gauge!(
+        "grid_worker_prefetch",
+        "How many attempts may wait besides those that run."
+    );
+    describe_gauge!(
+        "grid_worker_credits_outstanding",
+        "Credits granted to live jobmasters and not yet used."
+    );
+    describe_gauge!("grid_worker_live_jobmasters", "Jobmasters whose heartbeats arrive.");
+    describe_gauge!("grid_worker_registered", "1 once the worker is registered.");
+    describe_gauge!(
+        "grid_worker_cut_off",
+        "1 while its heartbeats are not acknowledged and it ends its attempts."
+    );
+    describe_counter!("grid_worker_attempts_started_total", "Attempts that were given a slot.");
+    describe_counter!("grid_worker_attempts_ended_total", "Attempts that ended, by outcome.");
+    describe_counter!("grid_worker_reports_total", "Messages to shards.");
+    describe_counter!(
+        "grid_worker_report_items_total",
+        "Starts, ends and inventories in those messages."
+    );
+    describe_counter!(
+        "grid_worker_report_repeats_total",
+        "Starts and ends that were told again."
+    );
+    describe_counter!("grid_worker_heartbeats_total", "Heartbeats sent.");
+    describe_counter!(
+        "grid_worker_dropped_total",
+        "Messages that were not for this process, repeated or outdated."
+    );
+    describe_counter!(
+        "grid_worker_refused_sends_total",
+        "Messages that the bus did not take; they are sent again."
+    );
+    describe_counter!(
+        "grid_worker_incarnations_total",
+        "Lives that were begun, by why the one before ended."
+    );
+    describe_counter!(
+        "grid_worker_unreadable_total",
+        "Messages that could not be read, by topic."
+    );
+    describe_counter!("grid_worker_documents_fetched_total", "Documents fetched from the API.");
+    describe_counter!(
+        "grid_worker_document_failures_total",
+        "Fetches of documents that failed."
+    );
+}
