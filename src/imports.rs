@@ -23,6 +23,9 @@ const fn layer(module: &'static str, knows: &'static [&'static str]) -> Layer {
 /// What any shell may use, but never the domain or the events.
 const UTILITIES: [&str; 4] = ["clock", "task", "config", "telemetry"];
 
+/// Of `config` the part that knows everything.
+const WHOLE: &str = "config::whole";
+
 /// They know everything.
 const TOP: [&str; 7] = ["api", "ui", "cli", "node", "bench", "sim", "main"];
 
@@ -45,6 +48,8 @@ const LAYERS: &[Layer] = &[
         "worker",
         &["domain", "event", "log", "bus", "document", "worker::pipeline"],
     ),
+    // One section of the configuration for each component: it knows all of them, and only the top knows it.
+    layer(WHOLE, &[]),
 ];
 
 fn within(path: &[String], module: &str) -> bool {
@@ -62,8 +67,10 @@ fn row(path: &[String]) -> Option<usize> {
 }
 
 fn is_top(path: &[String]) -> bool {
-    path.first()
-        .is_none_or(|first| TOP.contains(&first.as_str()) || first == "imports" || first == "lib")
+    within(path, WHOLE)
+        || path
+            .first()
+            .is_none_or(|first| TOP.contains(&first.as_str()) || first == "imports" || first == "lib")
 }
 
 /// Why module `from` may not name `to`.

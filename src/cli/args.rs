@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use clap::Args;
 use figment::value::Value;
 
-use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
+use crate::config::whole::{Config, Loaded};
+use crate::config::{self, Flag, LogFormat, Sources};
 
 /// Where the configuration comes from besides the command's own flags.
 #[derive(Args, Clone, Debug, Default)]

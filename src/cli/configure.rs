@@ -5,7 +5,7 @@ use clap::Args;
 use super::Failure;
 use super::args::StandaloneArgs;
 use super::output::{Output, print, print_json};
-use crate::config::Reference;
+use crate::config::whole::Reference;
 
 const EXAMPLES: &str = "Takes the flags of `grid standalone`, and shows what it would use with them.
 

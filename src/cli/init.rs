@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::Failure;
 use super::output::print;
-use crate::config::Reference;
+use crate::config::whole::Reference;
 
 const EXAMPLE: &str = include_str!("example.yaml");
 
@@ -74,7 +74,7 @@ mod tests {
         let job = crate::document::parse(&job, Some("job.yaml")).unwrap();
         assert_eq!(job.task_count(), 5);
         let file = Some(args.dir.join("grid.toml"));
-        crate::config::Config::load(&crate::config::Sources {
+        crate::config::whole::Config::load(&crate::config::Sources {
             file,
             ..Default::default()
         })

@@ -1,7 +1,7 @@
 //! Commands that run processes, and those that work on the database without one.
 
 use super::{Failure, ProcessCommand, StoreCommand};
-use crate::config::Loaded;
+use crate::config::whole::Loaded;
 use crate::{node, telemetry};
 
 /// Runs the process until it is told to end.

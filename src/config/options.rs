@@ -20,6 +20,25 @@ pub struct Key {
     pub default: fn() -> serde_json::Value,
 }
 
+/// All sections and keys that there are.
+#[derive(Debug)]
+pub struct Schema {
+    /// Name and meaning.
+    pub sections: &'static [(&'static str, &'static str)],
+    /// Section and key.
+    pub keys: Vec<(&'static str, &'static Key)>,
+}
+
+impl Schema {
+    pub(super) fn shape(&self, section: &str, key: &str) -> Option<Shape> {
+        let found = self
+            .keys
+            .iter()
+            .find(|(in_section, in_key)| *in_section == section && in_key.name == key);
+        found.map(|(_, key)| key.shape)
+    }
+}
+
 /// A section of the configuration; implemented by [`options!`](crate::options).
 pub trait Options: Default {
     const KEYS: &'static [Key];
@@ -85,7 +104,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(figment: &'a Figment) -> Self {
+    pub(crate) fn new(figment: &'a Figment) -> Self {
         Self {
             figment,
             origins: BTreeMap::new(),
@@ -122,7 +141,7 @@ impl<'a> Reader<'a> {
         self.origins.insert(path, origin);
     }
 
-    pub(super) fn finish(self) -> (BTreeMap<String, Origin>, Vec<Problem>) {
+    pub(crate) fn finish(self) -> (BTreeMap<String, Origin>, Vec<Problem>) {
         (self.origins, self.problems)
     }
 }

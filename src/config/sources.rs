@@ -7,7 +7,7 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
 
-use super::{Config, Error, Problem, Shape};
+use super::{Error, Problem, Schema, Shape};
 
 const PREFIX: &str = "GRID__";
 
@@ -75,29 +75,25 @@ impl Sources {
         Self { file, env, flags }
     }
 
-    pub(super) fn merge(&self) -> Result<(Figment, Vec<Problem>), Error> {
-        let mut problems = Vec::new();
-        let mut figment = Figment::new();
+    pub(super) fn merge(&self, schema: &Schema) -> Result<(Figment, Vec<Problem>), Error> {
+        let mut layers = Layers {
+            schema,
+            figment: Figment::new(),
+            problems: Vec::new(),
+        };
         if let Some(path) = &self.file {
-            figment = figment.merge(read_file(path, &mut problems)?);
+            layers.file(path)?;
         }
         let mut variables: Vec<_> = self.env.iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
         variables.sort();
         for (name, value) in variables {
             let key = name[PREFIX.len()..].replace("__", ".").to_lowercase();
-            let origin = Origin::Env(name.clone());
-            figment = set(figment, &key, Value::from(value.as_str()), origin, &mut problems);
+            layers.set(&key, Value::from(value.as_str()), Origin::Env(name.clone()));
         }
         for flag in &self.flags {
-            figment = set(
-                figment,
-                &flag.key,
-                flag.value.clone(),
-                Origin::Flag(flag.flag.clone()),
-                &mut problems,
-            );
+            layers.set(&flag.key, flag.value.clone(), Origin::Flag(flag.flag.clone()));
         }
-        Ok((figment, problems))
+        Ok((layers.figment, layers.problems))
     }
 }
 
@@ -116,55 +112,105 @@ impl Provider for Layer {
     }
 }
 
-fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Result<Layer, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::File {
-        path: path.to_owned(),
-        source,
-    })?;
-    let mut dict = parse_toml(&text).map_err(|message| Error::Syntax {
-        path: path.to_owned(),
-        message,
-    })?;
-    let origin = Origin::File(path.to_owned());
-    let mut wrong = |key: String, what: String| {
-        problems.push(Problem {
-            key,
-            origin: origin.clone(),
-            what,
-        })
-    };
-    dict.retain(|section, value| {
-        if !Config::SECTIONS.iter().any(|(name, _)| name == section) {
-            wrong(section.clone(), unknown(section));
-            return false;
-        }
-        let Value::Dict(_, keys) = value else {
-            wrong(
-                section.clone(),
-                format!("found a value, expected a section: [{section}]"),
-            );
-            return false;
+/// The layers so far, and what was wrong with them.
+struct Layers<'a> {
+    schema: &'a Schema,
+    figment: Figment,
+    problems: Vec<Problem>,
+}
+
+impl Layers<'_> {
+    fn add(&mut self, metadata: Metadata, dict: Dict) {
+        let below = std::mem::take(&mut self.figment);
+        self.figment = below.merge(Layer { metadata, dict });
+    }
+
+    /// Adds the values of a file.
+    fn file(&mut self, path: &Path) -> Result<(), Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut dict = parse_toml(&text).map_err(|message| Error::Syntax {
+            path: path.to_owned(),
+            message,
+        })?;
+        let origin = Origin::File(path.to_owned());
+        let (schema, problems) = (self.schema, &mut self.problems);
+        let mut wrong = |key: String, what: String| {
+            problems.push(Problem {
+                key,
+                origin: origin.clone(),
+                what,
+            })
         };
-        keys.retain(|key, value| match shape(section, key) {
-            None => {
-                let key = format!("{section}.{key}");
-                let what = unknown(&key);
-                wrong(key, what);
-                false
+        dict.retain(|section, value| {
+            if !schema.sections.iter().any(|(name, _)| name == section) {
+                wrong(section.clone(), unknown(schema, section));
+                return false;
             }
-            Some(shape) => {
-                if shape == Shape::Properties {
-                    flatten(value);
+            let Value::Dict(_, keys) = value else {
+                wrong(
+                    section.clone(),
+                    format!("found a value, expected a section: [{section}]"),
+                );
+                return false;
+            };
+            keys.retain(|key, value| match schema.shape(section, key) {
+                None => {
+                    let key = format!("{section}.{key}");
+                    let what = unknown(schema, &key);
+                    wrong(key, what);
+                    false
                 }
-                true
-            }
+                Some(shape) => {
+                    if shape == Shape::Properties {
+                        flatten(value);
+                    }
+                    true
+                }
+            });
+            true
         });
-        true
-    });
-    Ok(Layer {
-        metadata: Metadata::from("TOML file", path),
-        dict,
-    })
+        self.add(Metadata::from("TOML file", path), dict);
+        Ok(())
+    }
+
+    /// Adds one value from the environment or a flag.
+    fn set(&mut self, key: &str, value: Value, origin: Origin) {
+        let mut parts = key.splitn(3, '.');
+        let (section, name, entry) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next());
+        let shape = self.schema.shape(section, name);
+        let value = match (shape, entry) {
+            (Some(_), None) => value,
+            (Some(Shape::Map), Some(entry)) => Value::from(Dict::from([(entry.to_owned(), value)])),
+            (Some(Shape::Properties), Some(entry)) => {
+                // The name of a variable cannot have a dot.
+                let entry = if matches!(origin, Origin::Env(_)) {
+                    entry.replace('_', ".")
+                } else {
+                    entry.to_owned()
+                };
+                Value::from(Dict::from([(entry, value)]))
+            }
+            (Some(Shape::One | Shape::List) | None, _) => {
+                self.problems.push(Problem {
+                    key: key.to_owned(),
+                    origin,
+                    what: unknown(self.schema, key),
+                });
+                return;
+            }
+        };
+        let section_dict = Value::from(Dict::from([(name.to_owned(), value)]));
+        let source = match &origin {
+            Origin::Env(name) => format!("environment {name}"),
+            Origin::Flag(flag) => format!("flag {flag}"),
+            Origin::Default | Origin::File(_) => origin.to_string(),
+        };
+        let metadata = Metadata::from("override", Source::Custom(source));
+        self.add(metadata, Dict::from([(section.to_owned(), section_dict)]));
+    }
 }
 
 fn parse_toml(text: &str) -> Result<Dict, String> {
@@ -196,61 +242,16 @@ fn flatten(value: &mut Value) {
     }
 }
 
-/// Adds one value from the environment or a flag.
-fn set(figment: Figment, key: &str, value: Value, origin: Origin, problems: &mut Vec<Problem>) -> Figment {
-    let mut parts = key.splitn(3, '.');
-    let (section, name, entry) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next());
-    let shape = shape(section, name);
-    let value = match (shape, entry) {
-        (Some(_), None) => value,
-        (Some(Shape::Map), Some(entry)) => Value::from(Dict::from([(entry.to_owned(), value)])),
-        (Some(Shape::Properties), Some(entry)) => {
-            // The name of a variable cannot have a dot.
-            let entry = if matches!(origin, Origin::Env(_)) {
-                entry.replace('_', ".")
-            } else {
-                entry.to_owned()
-            };
-            Value::from(Dict::from([(entry, value)]))
-        }
-        (Some(Shape::One | Shape::List) | None, _) => {
-            problems.push(Problem {
-                key: key.to_owned(),
-                origin,
-                what: unknown(key),
-            });
-            return figment;
-        }
-    };
-    let section_dict = Value::from(Dict::from([(name.to_owned(), value)]));
-    let source = match &origin {
-        Origin::Env(name) => format!("environment {name}"),
-        Origin::Flag(flag) => format!("flag {flag}"),
-        Origin::Default | Origin::File(_) => origin.to_string(),
-    };
-    let metadata = Metadata::from("override", Source::Custom(source));
-    figment.merge(Layer {
-        metadata,
-        dict: Dict::from([(section.to_owned(), section_dict)]),
-    })
-}
-
-fn shape(section: &str, key: &str) -> Option<Shape> {
-    let found = Config::keys()
-        .into_iter()
-        .find(|(in_section, in_key)| *in_section == section && in_key.name == key);
-    found.map(|(_, key)| key.shape)
-}
-
 /// Says that `key` is unknown, and which was probably meant.
-fn unknown(key: &str) -> String {
+fn unknown(schema: &Schema, key: &str) -> String {
     let known: Vec<String> = if key.contains('.') {
-        Config::keys()
+        schema
+            .keys
             .iter()
             .map(|(section, key)| format!("{section}.{}", key.name))
             .collect()
     } else {
-        Config::SECTIONS.iter().map(|(name, _)| (*name).to_owned()).collect()
+        schema.sections.iter().map(|(name, _)| (*name).to_owned()).collect()
     };
     let same_name = |candidate: &&String| {
         key.split_once('.')

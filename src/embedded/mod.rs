@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, Secret};
+use crate::config::{PostgresOptions, Secret, StandaloneOptions};
 use cluster::Cluster;
 use server::Server;
 
@@ -53,10 +53,10 @@ impl Options {
     }
 
     /// As configured.
-    pub fn of(config: &Config) -> Self {
+    pub fn of(postgres: &PostgresOptions, standalone: &StandaloneOptions) -> Self {
         Self {
-            bin_dir: config.postgres.bin_dir.clone(),
-            ..Self::in_dir(&config.standalone.data_dir)
+            bin_dir: postgres.bin_dir.clone(),
+            ..Self::in_dir(&standalone.data_dir)
         }
     }
 }

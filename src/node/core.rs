@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::follow::Following;
 use crate::bus::Bus;
-use crate::config::Config;
+use crate::config::whole::Config;
 use crate::domain::Incarnation;
 use crate::log::{Journal, JournalHandle, JournalOptions, Log, Setup};
 use crate::projection::{ProjectorHandle, ProjectorParts, Watermarks, Writer};

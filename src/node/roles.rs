@@ -13,7 +13,8 @@ use super::stores::{migrate, open_log, service_url};
 use super::{endpoint, signals};
 use crate::api::{self, ApiParts};
 use crate::bus::{self, Bus};
-use crate::config::{Config, Secret};
+use crate::config::Secret;
+use crate::config::whole::Config;
 use crate::domain::{Incarnation, WorkerName};
 use crate::embedded::{self, Embedded, Role};
 use crate::telemetry::Telemetry;
@@ -65,7 +66,7 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
     let incarnation = Incarnation(Uuid::now_v7());
     let database = match &config.postgres.url {
         Some(url) if !url.reveal().is_empty() => None,
-        _ => Some(Embedded::start(embedded::Options::of(&config)).await?),
+        _ => Some(Embedded::start(embedded::Options::of(&config.postgres, &config.standalone)).await?),
     };
     let url = match &database {
         Some(database) => {

@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 
-use crate::config::{Config, Secret};
+use crate::config::Secret;
+use crate::config::whole::Config;
 use crate::log::{Log, Options, Setup};
 
 /// The service role's URL, as configured.

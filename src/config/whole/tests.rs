@@ -4,6 +4,7 @@ use std::time::Duration;
 use figment::value::Value;
 
 use super::*;
+use crate::config::{Flag, Sources};
 
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -198,6 +199,14 @@ fn values_that_contradict_each_other_are_refused() {
     assert!(late.contains(
         "worker.dead_after (environment GRID__WORKER__DEAD_AFTER): expected less than worker.lost_after (45s)"
     ));
+    let early = refused(&Sources {
+        env: env(&[("GRID__JOBMASTER__WORKER_LOST_AFTER", "30s")]),
+        ..Sources::default()
+    });
+    assert!(
+        early.contains("jobmaster.worker_lost_after") && early.contains("worker.dead_after (40s)"),
+        "{early}"
+    );
     let none = refused(&Sources {
         env: env(&[("GRID__SHARDS__COUNT", "0")]),
         ..Sources::default()

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{Config, Loaded, Shape};
+use super::{Config, Loaded};
+use crate::config::Shape;
 
 /// The effective configuration with origins. Displays as TOML, secrets hidden, the origin as a comment.
 pub struct Effective<'a>(pub(super) &'a Loaded);

@@ -1,0 +1,167 @@
+//! The configuration of a process: one section for each component.
+
+mod show;
+#[cfg(test)]
+mod tests;
+
+pub use show::{Effective, Reference};
+
+use std::collections::BTreeMap;
+
+use crate::api::ApiOptions;
+use crate::bus::{BusOptions, KafkaOptions};
+use crate::config::{
+    Error, Key, LogOptions, Options, Origin, PostgresOptions, Problem, Reader, Schema, ServerOptions, ShardsOptions,
+    Sources, StandaloneOptions,
+};
+use crate::projection::ProjectionOptions;
+use crate::publish::Options as PublishOptions;
+use crate::shard::JobmasterOptions;
+use crate::worker::WorkerOptions;
+
+macro_rules! config {
+    ($($(#[doc = $doc:literal])+ $section:ident: $options:ty,)+) => {
+        /// The whole configuration: one field a section.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $section: $options,)+
+        }
+
+        impl Config {
+            /// Every key of every section, in the order of the reference.
+            pub fn keys() -> Vec<(&'static str, &'static Key)> {
+                let mut keys = Vec::new();
+                $(keys.extend(<$options as Options>::KEYS.iter().map(|key| (stringify!($section), key)));)+
+                keys
+            }
+
+            /// What each section is for.
+            pub const SECTIONS: &'static [(&'static str, &'static str)] =
+                &[$((stringify!($section), concat!($($doc),+))),+];
+
+            fn schema() -> Schema {
+                Schema { sections: Self::SECTIONS, keys: Self::keys() }
+            }
+
+            fn read(&mut self, reader: &mut Reader<'_>) {
+                $(self.$section.read(stringify!($section), reader);)+
+            }
+
+            /// Values as shown to people, secrets hidden: (section, key, value).
+            fn show(&self) -> Vec<(&'static str, &'static str, serde_json::Value)> {
+                let mut shown = Vec::new();
+                $(shown.extend(self.$section.show().into_iter().map(|(key, value)| (stringify!($section), key, value)));)+
+                shown
+            }
+        }
+    };
+}
+
+config! {
+    /// The HTTP side: API, page, health and metrics.
+    server: ServerOptions,
+    /// One process that is everything: `grid standalone`.
+    standalone: StandaloneOptions,
+    /// The log and the read models.
+    postgres: PostgresOptions,
+    /// Limits of the bus, over Kafka and inside the process.
+    bus: BusOptions,
+    /// The bus between processes; without brokers the bus is inside the process.
+    kafka: KafkaOptions,
+    /// How the jobs are divided; fixed at the first `grid migrate`.
+    shards: ShardsOptions,
+    /// The read models.
+    projection: ProjectionOptions,
+    /// REST: how long it waits, and for how much.
+    api: ApiOptions,
+    /// The publication of events to Kafka.
+    publish: PublishOptions,
+    /// What decides jobs: in a jobmaster process, or inside standalone.
+    jobmaster: JobmasterOptions,
+    /// A worker, in a process of its own or inside standalone.
+    worker: WorkerOptions,
+    /// What this process tells on stderr.
+    log: LogOptions,
+}
+
+/// A configuration and where each of its values came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Loaded {
+    /// Where the value of `section.key` came from.
+    pub fn origin(&self, key: &str) -> Origin {
+        self.origins.get(key).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// The effective configuration, for people and as JSON.
+    pub fn effective(&self) -> Effective<'_> {
+        Effective(self)
+    }
+}
+
+impl Config {
+    /// Reads all layers and checks them.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not TOML; or every unknown key and bad value of all layers together.
+    pub fn load(sources: &Sources) -> Result<Loaded, Error> {
+        let (figment, mut problems) = sources.merge(&Self::schema())?;
+        let mut config = Self::default();
+        let mut reader = Reader::new(&figment);
+        config.read(&mut reader);
+        let (origins, bad) = reader.finish();
+        problems.extend(bad);
+        if problems.is_empty() {
+            config.check(&origins, &mut problems);
+        }
+        if problems.is_empty() {
+            Ok(Loaded { config, origins })
+        } else {
+            Err(Error::Problems(problems))
+        }
+    }
+
+    /// What no single key can tell.
+    fn check(&self, origins: &BTreeMap<String, Origin>, problems: &mut Vec<Problem>) {
+        let mut must = |key: &str, holds: bool, what: String| {
+            if !holds {
+                let origin = origins.get(key).cloned().unwrap_or(Origin::Default);
+                problems.push(Problem {
+                    key: key.to_owned(),
+                    origin,
+                    what,
+                });
+            }
+        };
+        must(
+            "shards.count",
+            (1..=1024).contains(&self.shards.count),
+            "expected 1 to 1024".to_owned(),
+        );
+        must(
+            "postgres.max_connections",
+            self.postgres.max_connections >= 3,
+            "expected at least 3".to_owned(),
+        );
+        // The attempts of a worker that is cut off must be dead before anybody places them again.
+        must(
+            "jobmaster.worker_lost_after",
+            self.worker.dead_after < self.jobmaster.worker_lost_after,
+            format!(
+                "expected more than worker.dead_after ({})",
+                humantime::format_duration(self.worker.dead_after)
+            ),
+        );
+        for problem in self.worker.problems() {
+            must(
+                &format!("worker.{}", problem.key),
+                false,
+                format!("expected {}", problem.expected),
+            );
+        }
+    }
+}
