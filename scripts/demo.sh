@@ -88,7 +88,7 @@ echo "  job       $GRID_SERVER/api/v1/jobs/$id"
 echo "  document  $GRID_SERVER/api/v1/jobs/$id/document"
 echo "  history   $GRID_SERVER/api/v1/jobs/$id/events ($(jq '.items | length' <<<"$events") events)"
 echo "  retries   $(jq '[.items[] | select(.type | test("RetryScheduled"))] | length' <<<"$events")"
-echo "  log       position $(jq -c '[.items[].position] | max' <<<"$events")"
+echo "  log       up to position $(jq -r '.items[0].position' <<<"$events")"
 
 if [[ -n ${DEMO_ONCE:-} ]]; then
     say "Stopping"

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::output::{Output, duration, fields, labels, table, time};
 use super::view::{Job, Page, Task};
 use super::{Failure, ServerArgs, not_an_id};
-use crate::domain::JobId;
+use crate::domain::{JobId, TaskId};
 
 /// Which part of a list.
 #[derive(Args, Clone, Debug)]
@@ -62,12 +62,24 @@ pub struct TasksArgs {
     server: ServerArgs,
 }
 
+/// `grid retry`
+#[derive(Args, Debug)]
+pub struct RetryArgs {
+    /// A finished job, to run what failed of it again; or a task that waits for its retry, to have it now
+    #[arg(value_name = "JOB|TASK")]
+    id: String,
+    /// Take the retry that a task waits for back: its failure is final
+    #[arg(long)]
+    cancel: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
 /// What is asked of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     Kill,
     Stop,
-    Retry,
 }
 
 pub async fn list(args: &JobsArgs, output: Output) -> anyhow::Result<()> {
@@ -209,7 +221,26 @@ pub async fn ask(args: &JobArgs, wish: Wish, output: Output) -> anyhow::Result<(
     let answer = match wish {
         Wish::Kill => client.delete(&format!("/api/v1/jobs/kill/{id}")).await?,
         Wish::Stop => client.post(&format!("/api/v1/jobs/{id}/stop"), None).await?,
-        Wish::Retry => client.post(&format!("/api/v1/jobs/{id}/retry"), None).await?,
     };
     output.print(&answer, |job: Job| details(&job))
+}
+
+pub async fn retry(args: &RetryArgs, output: Output) -> anyhow::Result<()> {
+    let client = args.server.client()?;
+    // A job's id is no task's, with or without its prefix.
+    let Ok(task) = args.id.parse::<TaskId>() else {
+        if args.cancel {
+            return Err(Failure::Usage("--cancel is for a task: task-<job uuid>-<number>".to_owned()).into());
+        }
+        let job: JobId = args.id.parse().map_err(not_an_id)?;
+        let answer = client.post(&format!("/api/v1/jobs/{job}/retry"), None).await?;
+        return output.print(&answer, |job: Job| details(&job));
+    };
+    let path = format!("/api/v1/tasks/{task}/retry");
+    let answer = if args.cancel {
+        client.delete(&path).await?
+    } else {
+        client.post(&path, None).await?
+    };
+    output.print(&answer, |task: Task| table(&TASK_HEADS, [task_row(task)]))
 }

@@ -100,8 +100,8 @@ pub enum ClientCommand {
     Kill(jobs::JobArgs),
     /// Stop a job: pipelines end their sources and complete, programs get SIGTERM
     Stop(jobs::JobArgs),
-    /// Run the failed tasks of a finished job again
-    Retry(jobs::JobArgs),
+    /// Run the failed tasks of a finished job again, or bring a task's retry forward
+    Retry(jobs::RetryArgs),
     /// List workers
     Workers(workers::WorkersArgs),
     /// Show what happened to a job, task or worker
@@ -206,7 +206,7 @@ async fn ask_server(command: ClientCommand, output: Output) -> anyhow::Result<()
         ClientCommand::Tasks(args) => jobs::tasks(&args, output).await,
         ClientCommand::Kill(args) => jobs::ask(&args, Wish::Kill, output).await,
         ClientCommand::Stop(args) => jobs::ask(&args, Wish::Stop, output).await,
-        ClientCommand::Retry(args) => jobs::ask(&args, Wish::Retry, output).await,
+        ClientCommand::Retry(args) => jobs::retry(&args, output).await,
         ClientCommand::Workers(args) => workers::list(&args, output).await,
         ClientCommand::Events(args) => workers::events(&args, output).await,
     }

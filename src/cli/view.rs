@@ -112,7 +112,8 @@ pub struct Worker {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    pub position: Value,
+    /// A token: opaque.
+    pub position: String,
     #[serde(rename = "type")]
     pub kind: String,
     pub stream_version: Option<u64>,

@@ -13,11 +13,13 @@ use crate::domain::{JobId, TaskId, WorkerName};
 #[derive(Args, Debug)]
 pub struct WorkersArgs {
     #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
 pub async fn list(args: &WorkersArgs, output: Output) -> anyhow::Result<()> {
-    let answer = args.server.client()?.get("/api/v1/workers", &[]).await?;
+    let answer = args.server.client()?.get("/api/v1/workers", &args.page.query()).await?;
     output.print(&answer, |page: Page<Worker>| {
         table(
             &["WORKER", "STATE", "TASKS", "LAST HEARTBEAT", "REGISTERED", "LABELS"],
@@ -41,12 +43,19 @@ fn row(worker: Worker) -> Vec<String> {
 /// `grid events`
 #[derive(Args, Debug)]
 pub struct EventsArgs {
-    /// Whose history: job-<uuid>, task-<job uuid>-<number> or worker-<name>; without it, the latest of all
-    #[arg(value_name = "JOB|TASK|WORKER", conflicts_with = "quarantine")]
+    /// Whose history: job-<uuid>, task-<job uuid>-<number> or worker-<name>
+    #[arg(
+        value_name = "JOB|TASK|WORKER",
+        required_unless_present = "quarantine",
+        conflicts_with = "quarantine"
+    )]
     of: Option<String>,
     /// What could not be read or decided and was set aside
     #[arg(long)]
     quarantine: bool,
+    /// Begin with the oldest
+    #[arg(long, conflicts_with = "quarantine")]
+    oldest_first: bool,
     #[command(flatten)]
     page: PageArgs,
     #[command(flatten)]
@@ -56,7 +65,6 @@ pub struct EventsArgs {
 /// Whose events.
 #[derive(Debug, PartialEq)]
 enum Subject {
-    All,
     Quarantine,
     Job(JobId),
     Task(TaskId),
@@ -84,7 +92,6 @@ impl Subject {
 
     fn path(&self) -> String {
         match self {
-            Self::All => "/api/v1/events".to_owned(),
             Self::Quarantine => "/api/v1/quarantine".to_owned(),
             Self::Job(job) => format!("/api/v1/jobs/{job}/events"),
             Self::Task(task) => format!("/api/v1/tasks/{task}/events"),
@@ -96,31 +103,33 @@ impl Subject {
 pub async fn events(args: &EventsArgs, output: Output) -> anyhow::Result<()> {
     let subject = match &args.of {
         Some(text) => Subject::read(text)?,
-        None if args.quarantine => Subject::Quarantine,
-        None => Subject::All,
+        None => Subject::Quarantine,
     };
-    let answer = args.server.client()?.get(&subject.path(), &args.page.query()).await?;
+    let mut query = args.page.query().to_vec();
+    if args.oldest_first {
+        query.push(("order", "asc".to_owned()));
+    }
+    let answer = args.server.client()?.get(&subject.path(), &query).await?;
     if subject == Subject::Quarantine {
         return output.print(&answer, |page: Page<Value>| any(&page.items));
     }
     output.print(&answer, |page: Page<Event>| {
         table(
-            &["POSITION", "AT", "TYPE", "VERSION", "PRINCIPAL", "DATA"],
+            &["VERSION", "AT", "TYPE", "PRINCIPAL", "POSITION", "DATA"],
             page.items.into_iter().map(event_row),
         )
     })
 }
 
 fn event_row(event: Event) -> Vec<String> {
+    let version = event.stream_version.map(|version| version.to_string());
     vec![
-        plain(&event.position),
+        version.unwrap_or_default(),
         event.at.to_string(),
         event.kind,
-        event
-            .stream_version
-            .map(|version| version.to_string())
-            .unwrap_or_default(),
         event.principal.unwrap_or_default(),
+        event.position,
+        // Often long, so last.
         if event.data.is_null() {
             String::new()
         } else {
