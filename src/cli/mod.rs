@@ -83,6 +83,9 @@ pub enum ProcessCommand {
 pub enum StoreCommand {
     /// Prepare the database and the topics; repeated, it changes nothing
     Migrate(Box<MigrateArgs>),
+    /// Prove that the log is whole: places, versions, hash chain, transitions, snapshots, read models. Exit codes: 0
+    /// clean, 2 differences, 3 could not check
+    Verify(Box<VerifyArgs>),
 }
 
 /// What is asked of a running server.
@@ -194,7 +197,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Validate(args) => submit::validate(&args, output),
         Command::Version => output::version(output),
         Command::Process(command) => process::run(command),
-        Command::Store(command) => process::run_on_store(command),
+        Command::Store(command) => process::run_on_store(command, output),
     }
 }
 

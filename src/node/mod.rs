@@ -10,6 +10,8 @@ mod follow;
 mod roles;
 mod signals;
 mod stores;
+mod verify;
 
 pub use roles::{jobmaster, run, standalone, worker};
 pub use stores::{migrate, open_log, service_url};
+pub use verify::verify;

@@ -442,7 +442,7 @@ impl Drop for ShardActor {
         let supervisor = self.supervisor.clone();
         if supervisor.try_send(ended.clone()).is_err() {
             // Its mailbox is full: wait for room.
-            crate::task::spawn("shard_ended", async move { drop(supervisor.send(ended).await) });
+            crate::task::spawn("shard_ended", async move { _ = supervisor.send(ended).await });
         }
     }
 }

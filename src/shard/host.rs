@@ -164,7 +164,7 @@ impl Host {
             for address in &addresses {
                 let (to, message) = (address.gone.clone(), Gone(*gone));
                 // Waits for room: a shard that does not hear of it would keep the attempts for ever.
-                crate::task::spawn("tell_gone", async move { drop(to.send(message).await) });
+                crate::task::spawn("tell_gone", async move { _ = to.send(message).await });
             }
         }
     }

@@ -21,16 +21,21 @@ use crate::domain::{Seq, ShardId};
 use crate::log::QuarantineSource;
 
 /// Why a shard's actor is over.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Ending {
-    /// It was told to.
+    #[error("it was told to close")]
     Closed,
+    #[error("a newer owner has claimed it")]
     Fenced,
-    /// The log refuses its batch, for good.
+    #[error("the log refuses its batch for good: {0}")]
     Refused(String),
+    #[error("what became of its commit is unknown: {0}")]
     Unknown(String),
+    #[error("a turn failed: {0}")]
     Poisoned(String),
+    #[error("the log: {0}")]
     Log(String),
+    #[error("the bus: {0}")]
     Bus(String),
 }
 
@@ -85,7 +90,7 @@ pub struct SupervisorHandle {
 impl SupervisorHandle {
     /// Closes all shards and leaves the group, so that others take over at once.
     pub async fn leave(&self) {
-        drop(self.address.send(Leave).await);
+        _ = self.address.send(Leave).await;
     }
 
     pub fn host(&self) -> &Arc<Host> {
@@ -173,7 +178,7 @@ impl Supervisor {
         if self.slots.is_empty()
             && let Some(leaving) = self.leaving.take()
         {
-            drop(leaving.send(()));
+            _ = leaving.send(());
         }
     }
 }
@@ -207,13 +212,13 @@ impl Handler<News> for Supervisor {
                 slot.releasing = true;
                 // One that is being opened is released when that has come to its end.
                 if let Some(address) = slot.address.clone() {
-                    crate::task::spawn("close_shard", async move { drop(address.send(Close).await) });
+                    crate::task::spawn("close_shard", async move { _ = address.send(Close).await });
                 }
             }
             Ownership::Lost { partition } => {
                 self.host.set_assigned(ShardId(partition), false);
                 if let Some(address) = self.slots.remove(&partition).and_then(|slot| slot.address) {
-                    crate::task::spawn("close_shard", async move { drop(address.send(Close).await) });
+                    crate::task::spawn("close_shard", async move { _ = address.send(Close).await });
                 }
             }
         }
@@ -241,7 +246,7 @@ impl Handler<Ended> for Supervisor {
                 self.slots.remove(&partition);
                 self.check_left();
             }
-            ending => self.failed(partition, ended.generation, &format!("{ending:?}"), ctx),
+            ending => self.failed(partition, ended.generation, &ending.to_string(), ctx),
         }
     }
 }
@@ -254,7 +259,7 @@ impl Handler<Leave> for Supervisor {
         self.slots.retain(|_, slot| slot.address.is_some());
         for slot in self.slots.values() {
             if let Some(address) = slot.address.clone() {
-                crate::task::spawn("close_shard", async move { drop(address.send(Close).await) });
+                crate::task::spawn("close_shard", async move { _ = address.send(Close).await });
             }
         }
         self.check_left();
@@ -359,7 +364,7 @@ fn reader(
             let mut records = Vec::new();
             if let Err(error) = subscription.recv_many(&mut records, MOST_RECORDS).await {
                 tracing::error!(%error, "shard.reader.ended");
-                drop(to.send(super::actor::ReaderFailed(error.to_string())).await);
+                _ = to.send(super::actor::ReaderFailed(error.to_string())).await;
                 return;
             }
             if to.send(Arrived { source, records }).await.is_err() {

@@ -1,0 +1,68 @@
+//! Work on the log's database beside, or without, a running process.
+
+use anyhow::Context;
+
+use super::stores::{open_log, service_url};
+use crate::config::Secret;
+use crate::config::whole::Config;
+use crate::embedded::{self, Embedded, Role};
+use crate::log::{Log, VerifyOptions, VerifyReport};
+
+/// A private server that another process runs, or that was started for this work alone.
+enum Database {
+    Running(Secret),
+    Started(Box<Embedded>),
+}
+
+impl Database {
+    async fn open(config: &Config) -> anyhow::Result<Self> {
+        if config.postgres.url.as_ref().is_some_and(|url| !url.reveal().is_empty()) {
+            return Ok(Self::Running(service_url(config)?));
+        }
+        let folder = &config.standalone.data_dir;
+        anyhow::ensure!(folder.is_dir(), "there is no data folder {}; name it with --data-dir, or give --postgres URL", folder.display());
+        if let Some(attached) = Embedded::attach(folder)? {
+            return Ok(Self::Running(attached.url(Role::Service)));
+        }
+        let options = embedded::Options::of(&config.postgres, &config.standalone);
+        Ok(Self::Started(Box::new(Embedded::start(options).await.context("the private Postgres cannot be started")?)))
+    }
+
+    fn url(&self) -> Secret {
+        match self {
+            Self::Running(url) => url.clone(),
+            Self::Started(server) => server.url(Role::Service),
+        }
+    }
+
+    async fn close(self) -> anyhow::Result<()> {
+        match self {
+            Self::Running(_) => Ok(()),
+            Self::Started(server) => Ok(server.stop().await?),
+        }
+    }
+}
+
+/// Opens the log, lets `work` use it, and leaves everything as it was found.
+async fn with_log<T>(config: &Config, work: impl AsyncFnOnce(Log) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let database = Database::open(config).await?;
+    let opened = open_log(config, database.url(), None).await;
+    let result = match opened {
+        Ok((log, _)) => {
+            let result = work(log.clone()).await;
+            log.close().await;
+            result
+        }
+        Err(error) => Err(error),
+    };
+    database.close().await?;
+    result
+}
+
+/// Checks the log, its hash chain, its snapshots and the read models against each other.
+///
+/// # Errors
+/// When it could not be checked; differences are no error.
+pub async fn verify(config: &Config) -> anyhow::Result<VerifyReport> {
+    with_log(config, async |log| Ok(log.verify(VerifyOptions::default(), None).await?)).await
+}
