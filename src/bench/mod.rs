@@ -1,3 +1,9 @@
-//! (see ARCHITECTURE.md)
+//! Measurements: `grid bench`. Each prints what it measured and under which conditions, as a table or JSON.
+//!
+//! They measure the real thing: a standalone that is started for the purpose, in a process of its own, with its private
+//! Postgres (fsync on), or a server that is named.
 
+pub mod latency;
 pub mod pipeline;
+pub mod server;
+pub mod tasks;

@@ -4,6 +4,7 @@
 //! not check); results go to stdout, everything else to stderr; a closed pipe is no error.
 
 pub mod args;
+mod bench;
 mod client;
 mod configure;
 #[cfg(test)]
@@ -61,6 +62,8 @@ pub enum Command {
     Config(Box<configure::ConfigureArgs>),
     /// Show the version
     Version,
+    /// Measure this program on this machine
+    Bench(bench::BenchArgs),
     #[command(flatten)]
     Process(ProcessCommand),
     #[command(flatten)]
@@ -196,6 +199,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Init(args) => init::run(&args),
         Command::Validate(args) => submit::validate(&args, output),
         Command::Version => output::version(output),
+        Command::Bench(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(bench::run(args, output))
+        }
         Command::Process(command) => process::run(command),
         Command::Store(command) => process::run_on_store(command, output),
     }
