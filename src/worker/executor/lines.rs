@@ -303,3 +303,55 @@ pub async fn pump(
         feed.hand_on(mask.apply(text), bytes, record).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn split<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<(String, usize)> {
+        let mut splitter = Splitter::default();
+        let mut lines = Vec::new();
+        for chunk in chunks {
+            splitter.feed(chunk, |text, bytes| lines.push((text, bytes)));
+        }
+        lines.extend(splitter.end());
+        lines
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_make_no_difference_and_no_byte_is_lost(
+            bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..200), size in 1..20_usize,
+        ) {
+            let lines = split(bytes.chunks(size));
+            prop_assert_eq!(&lines, &split(std::iter::once(bytes.as_slice())));
+            prop_assert_eq!(lines.iter().map(|(_, bytes)| bytes).sum::<usize>(), bytes.len());
+            let expected: Vec<String> = bytes
+                .split_inclusive(|byte| *byte == b'\n')
+                .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+                .map(|line| String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned())
+                .collect();
+            prop_assert_eq!(lines.into_iter().map(|(text, _)| text).collect::<Vec<_>>(), expected);
+        }
+
+        #[test]
+        fn a_cut_divides_no_character(character in any::<char>(), before in 0..8_usize) {
+            let line = format!("{}{}", "x".repeat(before), character.to_string().repeat(MAX_LINE_BYTES + 1));
+            prop_assume!(!matches!(character, '\n' | '\r'));
+            let lines = split(line.as_bytes().chunks(4_096));
+            let text = lines[0].0.strip_suffix(CUT_MARK).unwrap();
+            prop_assert!(line.starts_with(text) && text.len() + 4 > MAX_LINE_BYTES, "{}", text.len());
+        }
+    }
+
+    #[test]
+    fn secrets_are_masked_line_by_line() {
+        let mask = Mask::new(vec![Secret::new("first line\nsecond line\nab"), Secret::new("ab")]);
+        let masked = |text: &str| mask.apply(text.to_owned());
+        assert_eq!(masked("a first line, a second line"), "a ***, a ***");
+        // Too short to be told from anything else.
+        assert_eq!(masked("cab"), "cab");
+    }
+}

@@ -16,6 +16,11 @@ const MAX_SECRET_BYTES: u64 = 64 * 1024;
 pub struct Secret(String);
 
 impl Secret {
+    #[cfg(test)]
+    pub(super) fn new(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+
     /// The value itself: for the program that asked for it, never for a log or a message.
     pub fn expose(&self) -> &str {
         &self.0
