@@ -20,6 +20,7 @@
 
 mod support;
 
+mod faults;
 mod log;
 mod parts;
 mod projection;

@@ -1,0 +1,106 @@
+//! A process of grid, to be killed.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{free_port, wait_for};
+
+pub struct Grid {
+    child: Child,
+    pub url: String,
+    log: PathBuf,
+}
+
+impl Grid {
+    /// Starts `grid` with `arguments`, listening on a free port; its log goes to `folder`.
+    pub fn start(folder: &Path, name: &str, arguments: &[&str]) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let log = folder.join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_grid"))
+            .args(arguments)
+            .args(["--listen", &address])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Self { child, url: format!("http://{address}"), log }
+    }
+
+    /// Waits until `/health/ready` says so.
+    pub async fn ready(&mut self) {
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().unwrap();
+        let begun = std::time::Instant::now();
+        loop {
+            let answer = client.get(format!("{}/health/ready", self.url)).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && begun.elapsed() < Duration::from_secs(60), "not ready: {}", self.tail());
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// As a crash: SIGKILL.
+    pub fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.child.wait().unwrap();
+    }
+
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// SIGTERM; must end well.
+    pub fn stop(mut self) {
+        self.signal(Signal::SIGTERM);
+        let status = wait_for("grid to end", Duration::from_secs(60), || self.child.try_wait().unwrap());
+        assert!(status.success(), "{status}: {}", self.tail());
+    }
+
+    fn tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().rev().take(40).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Grid {
+    fn drop(&mut self) {
+        // Ended already, or the test has failed.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Processes of tasks that have `marker` in their environment.
+pub fn task_processes(marker: &str) -> Vec<u32> {
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let has_marker = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == format!("MARKER={marker}").as_bytes())
+    };
+    pids.filter(has_marker).collect()
+}
+
+/// Two seconds after a worker was killed, nothing that it ran may live.
+pub fn no_stray_processes(marker: &str) {
+    wait_for("the processes of killed tasks to be gone", Duration::from_secs(2), || {
+        task_processes(marker).is_empty().then_some(())
+    });
+}
