@@ -21,7 +21,12 @@ async fn no_ops_a_second() {
     };
     let (begun, cpu_before) = (Instant::now(), cpu());
     let (mut next, mut ended, mut most) = (1, 0, 0);
+    let mut beaten = Instant::now();
     while ended < TASKS {
+        if beaten.elapsed().as_secs() >= 1 {
+            jobmaster.beat(true);
+            beaten = Instant::now();
+        }
         let count = (TASKS - next + 1).min(jobmaster.credits() as u32);
         most = most.max(count);
         jobmaster.assign((next..next + count).map(noop).collect());
