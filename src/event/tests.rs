@@ -5,6 +5,7 @@
 //! `GRID_GOLDEN=write` writes the files that are missing.
 
 mod samples;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::fs;

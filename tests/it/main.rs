@@ -24,3 +24,4 @@ mod faults;
 mod log;
 mod parts;
 mod projection;
+mod publisher;
