@@ -26,7 +26,7 @@ pub struct PipelineBench {
     /// Of the whole process, user and system, during the run: a hidden second thread would show.
     pub cpu_seconds: f64,
     pub records_per_second: f64,
-    /// The highest resident memory of the process before the run and after it.
+    /// The highest resident memory of the process up to the beginning of the run, and up to its end.
     pub peak_rss_bytes_before: u64,
     pub peak_rss_bytes_after: u64,
 }
@@ -167,8 +167,11 @@ fn cpu_seconds() -> io::Result<f64> {
     Ok(seconds)
 }
 
-/// `getrusage` gives the highest resident memory in KiB on Linux.
+/// From the kernel's status page, since `getrusage` also counts what the process was before `exec`.
 fn peak_rss_bytes() -> io::Result<u64> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    Ok(u64::try_from(usage.max_rss()).unwrap_or(0) * 1024)
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim_end().parse::<u64>().ok());
+    kib.map(|kib| kib * 1024)
+        .ok_or_else(|| io::Error::other("no VmHWM in /proc/self/status"))
 }

@@ -2,6 +2,7 @@
 
 use super::dag::{DagError, DagNode};
 use super::fields::Fields;
+use super::generate::MAX_COUNT;
 use super::paths::PathTemplate;
 use vrl::path::OwnedValuePath;
 
@@ -95,14 +96,12 @@ impl NodeKind {
     }
 }
 
-/// `None` when any node could not be read; the errors say why.
-pub(super) fn read_all(dag: &[DagNode], errors: &mut Vec<DagError>) -> Option<Vec<NodeConfig>> {
-    let configs: Vec<Option<NodeConfig>> = dag
-        .iter()
+/// `None` for each node that could not be read; the errors say why.
+pub(super) fn read_all(dag: &[DagNode], errors: &mut Vec<DagError>) -> Vec<Option<NodeConfig>> {
+    dag.iter()
         .enumerate()
         .map(|(index, node)| read(index, node, errors))
-        .collect();
-    configs.into_iter().collect()
+        .collect()
 }
 
 const COMMANDS: &[&str] = &[
@@ -197,6 +196,9 @@ fn delimiter(fields: &mut Fields<'_>, encoding: Encoding) -> u8 {
 
 fn generate_source(fields: &mut Fields<'_>) -> GenerateSourceConfig {
     let count = fields.count("count");
+    if count.is_some_and(|count| count > MAX_COUNT) {
+        fields.error("count", format!("must be at most {MAX_COUNT}"));
+    }
     let rate = fields.positive_number("rate");
     let constant = match fields.optional("fields") {
         None => serde_json::Map::new(),
@@ -266,6 +268,12 @@ fn encoder(fields: &mut Fields<'_>, default: Encoding) -> EncoderConfig {
 
 fn file_sink(fields: &mut Fields<'_>) -> Option<FileSinkConfig> {
     let path = path(fields);
+    if path.as_ref().is_some_and(PathTemplate::is_part_name) {
+        fields.error(
+            "path",
+            "names ending in `.part-<number>` are those of files that are being written",
+        );
+    }
     let encoder = encoder(fields, Encoding::Ndjson);
     path.map(|path| FileSinkConfig { path, encoder })
 }

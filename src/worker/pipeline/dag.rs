@@ -93,13 +93,18 @@ pub(super) struct CheckedNode {
 /// # Errors
 /// Everything that was found to be wrong, in the order of the document.
 pub fn check(dag: &[DagNode]) -> Result<(), Vec<DagError>> {
-    let checked = resolve(dag)?;
-    let errors: Vec<DagError> = checked
-        .nodes
-        .iter()
-        .enumerate()
-        .flat_map(|(index, node)| program::check(index, node))
-        .collect();
+    let Examined {
+        configs, mut errors, ..
+    } = examine(dag);
+    for (index, (node, config)) in dag.iter().zip(&configs).enumerate() {
+        if let Some(config) = config {
+            errors.extend(program::check(index, &node.id, &config.kind));
+        }
+    }
+    errors.sort_by_key(|error| {
+        dag.iter()
+            .position(|node| error.node.as_deref() == Some(node.id.as_str()))
+    });
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
@@ -134,36 +139,18 @@ pub fn check_replicas(dag: &[DagNode], replicas: u32) -> Result<(), Vec<DagError
 
 /// Shape and configuration; the programs are left as text.
 pub(super) fn resolve(dag: &[DagNode]) -> Result<CheckedDag, Vec<DagError>> {
-    if dag.is_empty() {
-        return Err(vec![DagError::whole(
-            "the dag is empty; a pipeline needs at least a source and a sink",
-        )]);
-    }
-    if dag.len() > MAX_NODES {
-        return Err(vec![DagError::whole(format!(
-            "the dag has {} nodes; at most {MAX_NODES} are allowed",
-            dag.len()
-        ))]);
-    }
-    let mut errors = Vec::new();
-    let index_of = check_ids(dag, &mut errors);
-    let configs = config::read_all(dag, &mut errors);
-    let edges = check_edges(dag, &index_of, &mut errors);
-    // Shape is judged only when every node and edge is known: otherwise one mistake would be told many times.
-    let Some(configs) = configs.filter(|_| errors.is_empty()) else {
-        return Err(errors);
-    };
-    let letters = check_letters(dag, &configs, &mut errors);
-    check_degrees(dag, &configs, &edges, letters, &mut errors);
-    check_acyclic(dag, &edges, &mut errors);
-    check_connected(dag, &edges, letters, &mut errors);
-    check_paths(dag, &configs, &mut errors);
+    let Examined {
+        configs,
+        edges,
+        letters,
+        errors,
+    } = examine(dag);
     if !errors.is_empty() {
         return Err(errors);
     }
     let nodes = dag
         .iter()
-        .zip(configs)
+        .zip(configs.into_iter().flatten())
         .zip(edges)
         .map(|((node, config), outputs)| CheckedNode {
             id: node.id.clone(),
@@ -172,6 +159,51 @@ pub(super) fn resolve(dag: &[DagNode]) -> Result<CheckedDag, Vec<DagError>> {
         })
         .collect();
     Ok(CheckedDag { nodes, letters })
+}
+
+/// What was found; without errors everything is there.
+#[derive(Default)]
+struct Examined {
+    configs: Vec<Option<NodeConfig>>,
+    edges: Vec<Vec<usize>>,
+    letters: Option<usize>,
+    errors: Vec<DagError>,
+}
+
+fn examine(dag: &[DagNode]) -> Examined {
+    let refused = |message: String| Examined {
+        errors: vec![DagError::whole(message)],
+        ..Examined::default()
+    };
+    if dag.is_empty() {
+        return refused("the dag is empty; a pipeline needs at least a source and a sink".to_owned());
+    }
+    if dag.len() > MAX_NODES {
+        return refused(format!(
+            "the dag has {} nodes; at most {MAX_NODES} are allowed",
+            dag.len()
+        ));
+    }
+    let mut errors = Vec::new();
+    let index_of = check_ids(dag, &mut errors);
+    let configs = config::read_all(dag, &mut errors);
+    let edges = check_edges(dag, &index_of, &mut errors);
+    let mut letters = None;
+    // Shape is judged only when every node and edge is known: otherwise one mistake would be told many times.
+    if errors.is_empty() {
+        let known: Vec<&NodeConfig> = configs.iter().flatten().collect();
+        letters = check_letters(dag, &known, &mut errors);
+        check_degrees(dag, &known, &edges, letters, &mut errors);
+        check_acyclic(dag, &edges, &mut errors);
+        check_connected(dag, &edges, letters, &mut errors);
+        check_paths(dag, &known, &mut errors);
+    }
+    Examined {
+        configs,
+        edges,
+        letters,
+        errors,
+    }
 }
 
 fn check_ids<'a>(dag: &'a [DagNode], errors: &mut Vec<DagError>) -> HashMap<&'a str, usize> {
@@ -232,7 +264,7 @@ fn check_edges(dag: &[DagNode], index_of: &HashMap<&str, usize>, errors: &mut Ve
     edges
 }
 
-fn check_letters(dag: &[DagNode], configs: &[NodeConfig], errors: &mut Vec<DagError>) -> Option<usize> {
+fn check_letters(dag: &[DagNode], configs: &[&NodeConfig], errors: &mut Vec<DagError>) -> Option<usize> {
     let mut letters = None;
     let marked = configs
         .iter()
@@ -258,7 +290,7 @@ fn check_letters(dag: &[DagNode], configs: &[NodeConfig], errors: &mut Vec<DagEr
 
 fn check_degrees(
     dag: &[DagNode],
-    configs: &[NodeConfig],
+    configs: &[&NodeConfig],
     edges: &[Vec<usize>],
     letters: Option<usize>,
     errors: &mut Vec<DagError>,
@@ -399,7 +431,7 @@ fn check_connected(dag: &[DagNode], edges: &[Vec<usize>], letters: Option<usize>
 
 /// Two sinks on one path would overwrite each other; a source that reads what a sink of the same pipeline writes would
 /// read the old or the new file depending on which replica ends first.
-fn check_paths(dag: &[DagNode], configs: &[NodeConfig], errors: &mut Vec<DagError>) {
+fn check_paths(dag: &[DagNode], configs: &[&NodeConfig], errors: &mut Vec<DagError>) {
     let mut written: HashMap<&str, usize> = HashMap::new();
     for (index, config) in configs.iter().enumerate() {
         if let NodeKind::FileSink(sink) = &config.kind

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use vrl::value::{KeyString, ObjectMap, Value};
 
+use super::context::Control;
 use super::counters::{Counts, PipelineCounters};
 use super::encoding::Encoder;
 use super::file_sink::FileSink;
 use super::file_source;
 use super::parser::Parser;
-use super::program::{Condition, Interpreter, Mapped, Mapping};
+use super::program::{Condition, Interpreter, Mapping, Ran};
 use super::projection::Projection;
 use super::report::{NodeError, PipelineFailure, PipelineFailureReason};
 
@@ -56,12 +57,9 @@ impl Work {
 pub(super) fn projection_of(stages: &[Stage], source: usize) -> Projection {
     let mut projection = Projection::nothing();
     let mut at = source;
-    loop {
-        let [next] = stages[at].outputs[..] else {
-            break;
-        };
+    while let [next] = stages[at].outputs[..] {
         match &stages[next].work {
-            Work::Filter(condition) | Work::Assertion { condition, .. } => projection.merge(&condition.reads()),
+            Work::Filter(condition) | Work::Assertion { condition, .. } => projection.merge(&condition.reads),
             Work::Eval(Mapping {
                 reads_only: Some(reads),
                 ..
@@ -119,12 +117,13 @@ impl<'a> Engine<'a> {
         stages: Vec<Stage>,
         letters: Option<usize>,
         counters: Arc<PipelineCounters>,
+        control: Control,
         stdout: &'a mut dyn FnMut(&str),
     ) -> Self {
         Self {
             stages,
             letters,
-            interpreter: Interpreter::new(),
+            interpreter: Interpreter::new(control),
             counters,
             dead_letters: 0,
             records_read_twice: 0,
@@ -200,9 +199,10 @@ impl<'a> Engine<'a> {
                     message,
                     record: before,
                 } => {
+                    // Read whole only when somebody is going to see it.
                     let failed = match partial {
-                        Some(partial) => partial.complete(),
-                        None => before.unwrap_or(record),
+                        Some(partial) if self.letters.is_some() => partial.complete(),
+                        _ => before.unwrap_or(record),
                     };
                     return self.fail(at, message, failed);
                 }
@@ -246,25 +246,35 @@ impl<'a> Engine<'a> {
         Ok(match &mut stage.work {
             Work::Source => Outcome::Pass,
             Work::Filter(condition) => match self.interpreter.decide(condition, record) {
-                Ok(true) => Outcome::Pass,
-                Ok(false) => Outcome::Drop,
-                Err(message) => Outcome::Fail { message, record: None },
+                Ran::Done(true) => Outcome::Pass,
+                Ran::Done(false) | Ran::Aborted => Outcome::Drop,
+                Ran::Failed(message) => Outcome::Fail { message, record: None },
+                Ran::Cancelled => return Err(PipelineFailure::cancelled()),
             },
             Work::Assertion { condition, message } => match self.interpreter.decide(condition, record) {
-                Ok(true) => Outcome::Pass,
-                Ok(false) => {
+                Ran::Done(true) => Outcome::Pass,
+                Ran::Done(false) | Ran::Aborted => {
                     let message = message
                         .clone()
                         .unwrap_or_else(|| "the assertion does not hold".to_owned());
                     Outcome::Fail { message, record: None }
                 }
-                Err(message) => Outcome::Fail { message, record: None },
+                Ran::Failed(message) => Outcome::Fail { message, record: None },
+                Ran::Cancelled => return Err(PipelineFailure::cancelled()),
             },
             Work::Eval(mapping) => {
                 // A program that fails half-way leaves a half-changed record; the dead letter shows what came in.
                 let keep = self.letters.is_some() && !mapping.infallible && !partial;
                 let before = keep.then(|| record.clone());
-                mapped(self.interpreter.map(mapping, record), mapping, record, before)
+                match self.interpreter.map(mapping, record) {
+                    Ran::Done(_) => mapped(record, before),
+                    Ran::Aborted => Outcome::Drop,
+                    Ran::Failed(message) => Outcome::Fail {
+                        message,
+                        record: before,
+                    },
+                    Ran::Cancelled => return Err(PipelineFailure::cancelled()),
+                }
             }
             Work::Parser(parser) => match parser.parse(record) {
                 Ok(()) => Outcome::Pass,
@@ -344,26 +354,23 @@ impl<'a> Engine<'a> {
     }
 }
 
-fn mapped(mapped: Mapped, mapping: &Mapping, record: &mut Value, before: Option<Value>) -> Outcome {
-    match mapped {
-        Mapped::Kept if mapping.always_object || matches!(record, Value::Object(_)) => Outcome::Pass,
-        Mapped::Kept => match std::mem::replace(record, Value::Null) {
-            Value::Array(items) if items.iter().all(|item| matches!(item, Value::Object(_))) => Outcome::Many(items),
-            left => {
-                let kind = left.kind_str().to_owned();
-                *record = left;
-                let message =
-                    format!("the program left a {kind} as the record, neither an object nor a list of objects");
-                Outcome::Fail {
-                    message,
-                    record: before,
-                }
+/// What an eval left must be an object, or a list of objects.
+fn mapped(record: &mut Value, before: Option<Value>) -> Outcome {
+    if matches!(record, Value::Object(_)) {
+        return Outcome::Pass;
+    }
+    match std::mem::replace(record, Value::Null) {
+        Value::Array(items) if items.iter().all(|item| matches!(item, Value::Object(_))) => Outcome::Many(items),
+        left => {
+            let message = format!(
+                "the program left a {} as the record, neither an object nor a list of objects",
+                left.kind_str()
+            );
+            *record = left;
+            Outcome::Fail {
+                message,
+                record: before,
             }
-        },
-        Mapped::Dropped => Outcome::Drop,
-        Mapped::Failed(message) => Outcome::Fail {
-            message,
-            record: before,
-        },
+        }
     }
 }

@@ -94,7 +94,14 @@ impl FileSource {
                 )
             }
             Encoding::Ndjson | Encoding::Text => {
-                let start = split::first_line(&file, from).map_err(|error| failure(&error))?;
+                // A byte order mark alone is an empty file, not an empty line.
+                let empty = marked && size == split::BYTE_ORDER_MARK.len() as u64;
+                let start = if empty {
+                    Ok(size)
+                } else {
+                    split::first_line(&file, from)
+                };
+                let start = start.map_err(|error| failure(&error))?;
                 let decoder = match config.encoding {
                     Encoding::Text => Decoder::Text,
                     _ => Decoder::Ndjson(Json {

@@ -13,6 +13,9 @@ use super::split;
 /// Records made between two looks at the switch.
 const BATCH: u64 = 1_000;
 
+/// An index must be an integer of VRL; without a count it never comes to that.
+pub(super) const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
+
 pub(super) struct GenerateSource {
     next: u64,
     end: u64,

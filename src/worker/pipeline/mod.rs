@@ -17,7 +17,8 @@
 //! | `filesink` | `path`, `encoding`; csv: `columns`, `delimiter` | one file, whole or not at all |
 //!
 //! Text records are `{"message": "<line>"}`, csv rows are objects of strings. Empty lines are no records, except in
-//! text.
+//! text. Bytes that are not UTF-8 go through text and csv as they are; JSON cannot hold them: as input it is refused, in
+//! output they are replaced by U+FFFD.
 //!
 //! # Records that fail
 //! A line that cannot be read, a program's runtime error, an assertion that does not hold, a record that a sink cannot
@@ -33,6 +34,7 @@
 //! - A program is a pure function of the record ([`program`]), and files stay inside the allowed folders ([`paths`]).
 //! - Building only the needed fields of a record ([`projection`]) changes no output.
 
+mod compiled;
 mod config;
 mod context;
 mod counters;
@@ -48,7 +50,6 @@ mod generate;
 mod json;
 mod parser;
 mod paths;
-mod pipeline;
 mod program;
 mod projection;
 mod report;
@@ -56,8 +57,8 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+pub use compiled::Pipeline;
 pub use context::{Control, RunContext, RunState};
 pub use counters::{NodeCounts, PipelineCounters};
 pub use dag::{DagError, DagNode, MAX_NODE_ID_BYTES, MAX_NODES, ProgramPlace, check, check_replicas};
-pub use pipeline::Pipeline;
 pub use report::{NodeError, PipelineFailure, PipelineFailureReason, PipelineReport};

@@ -25,7 +25,18 @@ impl PathTemplate {
         if path.file_name().is_none() || text.ends_with('/') {
             return Err(format!("`{text}` names no file"));
         }
-        Ok(Self(text.to_owned()))
+        // `a`, `./a` and `a//b` in one spelling, so that the same path is known to be the same.
+        let normal: PathBuf = Path::new(text)
+            .components()
+            .filter(|part| *part != Component::CurDir)
+            .collect();
+        Ok(Self(normal.to_string_lossy().into_owned()))
+    }
+
+    /// Whether a file of that name could be what another sink is writing.
+    pub fn is_part_name(&self) -> bool {
+        let number = self.0.rsplit_once(".part-").map(|(_, number)| number);
+        number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()) || number.contains("${"))
     }
 
     pub fn as_str(&self) -> &str {

@@ -5,16 +5,20 @@
 //! instead of the machine's, and that metadata (`%`) cannot be written, which would carry over to the next record.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use vrl::compiler::state::{ExternalEnv, RuntimeState};
-use vrl::compiler::{CompileConfig, Context, ExpressionError, Function, Program, TargetValueRef, TimeZone};
+use vrl::compiler::runtime::{Runtime, Terminate};
+use vrl::compiler::state::ExternalEnv;
+use vrl::compiler::{CompileConfig, ExpressionError, Function, Program, TargetValueRef, TimeZone};
 use vrl::diagnostic::{Diagnostic, DiagnosticList};
+use vrl::parser::ast;
 use vrl::path::{OwnedTargetPath, PathPrefix};
 use vrl::value::{Secrets, Value};
 
 use super::config::NodeKind;
-use super::dag::{CheckedNode, DagError, ProgramPlace};
+use super::context::{Control, RunState};
+use super::dag::{DagError, ProgramPlace};
 use super::projection::Projection;
 
 const ALLOWED: &str = include_str!("vrl_functions.txt");
@@ -43,13 +47,13 @@ static REASONS: LazyLock<BTreeMap<&'static str, &'static str>> =
 /// A program that decides: it reads the record and gives a boolean.
 pub(super) struct Condition {
     program: Program,
+    /// What of the record it looks at.
+    pub reads: Projection,
 }
 
 /// A program that changes the record.
 pub(super) struct Mapping {
     program: Program,
-    /// The record is sure to be an object afterwards; otherwise it has to be looked at.
-    pub always_object: bool,
     /// No run can fail, so that the record need not be kept for the dead letters.
     pub infallible: bool,
     /// What the program reads of the record, when nothing else of the record survives it.
@@ -57,78 +61,86 @@ pub(super) struct Mapping {
 }
 
 /// What came of running a program on a record.
-pub(super) enum Mapped {
-    Kept,
-    /// `abort`: the program drops the record on purpose.
-    Dropped,
+pub(super) enum Ran<T> {
+    Done(T),
+    /// `abort`: the program gives the record up on purpose.
+    Aborted,
+    /// A runtime error, in VRL's words.
     Failed(String),
+    /// The run was cancelled in the middle of the program.
+    Cancelled,
 }
 
 /// What programs need besides the record; one for each run, reused by every call.
 pub(super) struct Interpreter {
-    state: RuntimeState,
+    runtime: Runtime,
     metadata: Value,
     secrets: Secrets,
     timezone: TimeZone,
+    control: Control,
 }
 
 impl Interpreter {
-    pub fn new() -> Self {
+    pub fn new(control: Control) -> Self {
         Self {
-            state: RuntimeState::default(),
+            runtime: Runtime::default(),
             metadata: Value::Object(BTreeMap::new()),
             secrets: Secrets::default(),
             timezone: TimeZone::parse("UTC").unwrap_or_default(),
+            control,
         }
     }
 
-    fn resolve(&mut self, program: &Program, record: &mut Value) -> Result<Value, ExpressionError> {
+    pub fn decide(&mut self, condition: &Condition, record: &mut Value) -> Ran<bool> {
+        match self.resolve(&condition.program, record) {
+            Ran::Done(Value::Boolean(decision)) => Ran::Done(decision),
+            Ran::Done(other) => Ran::Failed(format!(
+                "the condition gave a {} instead of a boolean",
+                other.kind_str()
+            )),
+            Ran::Aborted => Ran::Aborted,
+            Ran::Failed(message) => Ran::Failed(message),
+            Ran::Cancelled => Ran::Cancelled,
+        }
+    }
+
+    /// The record is what the program left; after a failure, possibly half-changed.
+    pub fn map(&mut self, mapping: &Mapping, record: &mut Value) -> Ran<Value> {
+        self.resolve(&mapping.program, record)
+    }
+
+    fn resolve(&mut self, program: &Program, record: &mut Value) -> Ran<Value> {
         let mut target = TargetValueRef {
             value: record,
             metadata: &mut self.metadata,
             secrets: &mut self.secrets,
         };
-        let result = program.resolve(&mut Context::new(&mut target, &mut self.state, &self.timezone));
-        self.state.clear();
+        // Asked between expressions, so that loops inside loops over a large record can be cancelled, too.
+        let control = &self.control;
+        let mut checkpoint = || match control.state() {
+            RunState::Cancel => ControlFlow::Break(()),
+            RunState::Run | RunState::Stop => ControlFlow::Continue(()),
+        };
+        let result = self
+            .runtime
+            .resolve_with_control(&mut target, program, &self.timezone, &mut checkpoint);
+        self.runtime.clear();
         match result {
-            Err(ExpressionError::Return { value, .. }) => Ok(value),
-            other => other,
+            Ok(value) => Ran::Done(value),
+            Err(Terminate::Interrupted) => Ran::Cancelled,
+            Err(Terminate::Abort(ExpressionError::Abort { .. })) => Ran::Aborted,
+            Err(Terminate::Abort(error) | Terminate::Error(error)) => Ran::Failed(error.to_string()),
         }
     }
-
-    /// `Err` holds VRL's message; an `abort` counts as false.
-    pub fn decide(&mut self, condition: &Condition, record: &mut Value) -> Result<bool, String> {
-        match self.resolve(&condition.program, record) {
-            Ok(Value::Boolean(decision)) => Ok(decision),
-            Ok(other) => Err(format!(
-                "the condition gave a {} instead of a boolean",
-                other.kind_str()
-            )),
-            Err(ExpressionError::Abort { .. }) => Ok(false),
-            Err(error) => Err(runtime_message(&error)),
-        }
-    }
-
-    pub fn map(&mut self, mapping: &Mapping, record: &mut Value) -> Mapped {
-        match self.resolve(&mapping.program, record) {
-            Ok(_) => Mapped::Kept,
-            Err(ExpressionError::Abort { .. }) => Mapped::Dropped,
-            Err(error) => Mapped::Failed(runtime_message(&error)),
-        }
-    }
-}
-
-fn runtime_message(error: &ExpressionError) -> String {
-    error.to_string()
 }
 
 /// Compiles the program of one node only for its errors.
-pub(super) fn check(index: usize, node: &CheckedNode) -> Vec<DagError> {
-    let result = match &node.config.kind {
+pub(super) fn check(index: usize, id: &str, kind: &NodeKind) -> Vec<DagError> {
+    let result = match kind {
         NodeKind::Filter { condition } | NodeKind::Assertion { condition, .. } => {
-            Condition::compile(index, &node.id, condition).map(drop)
+            Condition::compile(index, id, condition).map(drop)
         }
-        NodeKind::Eval { source } => Mapping::compile(index, &node.id, source).map(drop),
+        NodeKind::Eval { source } => Mapping::compile(index, id, source).map(drop),
         NodeKind::FileSource(_)
         | NodeKind::GenerateSource(_)
         | NodeKind::Parser(_)
@@ -151,16 +163,12 @@ impl Condition {
         let program = compile(&place, config)?;
         let kind = program.final_type_info().result.kind().clone();
         if kind.is_boolean() {
-            return Ok(Self { program });
+            let reads = reads(&program, source);
+            return Ok(Self { program, reads });
         }
         Err(vec![place.error(format!(
             "the condition must give a boolean, this one gives {kind}; compare it with something, or wrap it in `bool!( )`"
         ))])
-    }
-
-    /// What of the record the condition looks at.
-    pub fn reads(&self) -> Projection {
-        reads(&self.program)
     }
 }
 
@@ -182,26 +190,57 @@ impl Mapping {
                  become records each)"
             ))]);
         }
-        let always_object = after.is_object();
-        // Without room for unknown fields, every field of the result was put there by the program: the record that came
-        // in was replaced whole on every way through, and only what was read of it matters.
-        let replaced = always_object
-            && after.as_object().is_some_and(|fields| {
-                let unknown = fields.unknown_kind();
-                unknown.is_undefined() || unknown.is_never()
-            });
-        let reads_only = replaced.then(|| reads(&program));
-        let infallible = always_object && !program.info().fallible && !program.info().abortable;
+        let infallible = after.is_object() && !program.info().fallible;
+        let reads_only = replaces_record(source).then(|| reads(&program, source));
         Ok(Self {
             program,
-            always_object,
             infallible,
             reads_only,
         })
     }
 }
 
-fn reads(program: &Program) -> Projection {
+/// Whether the program is sure to put something new in place of the whole record: `. = …` stands among its outermost
+/// expressions, and no `return` can leave before. (An `abort` can, but drops the record.)
+fn replaces_record(source: &str) -> bool {
+    if source.contains("return") {
+        return false;
+    }
+    let Ok(ast::Program(roots)) = vrl::parser::parse(source) else {
+        return false;
+    };
+    roots.iter().any(|root| {
+        let ast::RootExpr::Expr(expression) = root.inner() else {
+            return false;
+        };
+        let ast::Expr::Assignment(assignment) = expression.inner() else {
+            return false;
+        };
+        let ast::Assignment::Single {
+            target,
+            op: ast::AssignmentOp::Assign,
+            ..
+        } = assignment.inner()
+        else {
+            return false;
+        };
+        match target.inner() {
+            ast::AssignmentTarget::Query(ast::Query { target, path }) => {
+                matches!(target.inner(), ast::QueryTarget::External(PathPrefix::Event)) && path.inner().is_root()
+            }
+            ast::AssignmentTarget::External(None) => true,
+            ast::AssignmentTarget::External(Some(path)) => path.prefix == PathPrefix::Event && path.path.is_root(),
+            ast::AssignmentTarget::Noop | ast::AssignmentTarget::Internal(..) => false,
+        }
+    })
+}
+
+/// What of the record a program looks at, as its compiler noted it down. `unnest` alone reads more than its argument
+/// says: it copies the whole record. A test runs the examples of all functions on whole and on projected records.
+fn reads(program: &Program, source: &str) -> Projection {
+    if source.contains("unnest") {
+        return Projection::Whole;
+    }
     let mut projection = Projection::nothing();
     for path in program
         .info()

@@ -1,7 +1,14 @@
 //! Whole pipelines, run as a worker runs them.
 
+mod files;
+mod nodes;
+mod programs;
+mod projections;
 mod real_data;
+mod shape;
 mod speed;
+mod splitting;
+mod texts;
 
 use std::path::{Path, PathBuf};
 
@@ -19,12 +26,32 @@ fn node(id: &str, command: &str, config: Value, outputs: &[&str]) -> DagNode {
     serde_json::from_value(json!({"id": id, "commandName": command, "config": config, "outputs": outputs})).unwrap()
 }
 
+/// `in` (ndjson from `in.ndjson`) → the given node `it` → `out` (ndjson to `out.ndjson`).
+fn through(command: &str, config: Value) -> Vec<DagNode> {
+    vec![
+        node("in", "filesource", json!({"path": "in.ndjson"}), &["it"]),
+        node("it", command, config, &["out"]),
+        node("out", "filesink", json!({"path": "out.ndjson"}), &[]),
+    ]
+}
+
+/// The same with a dead letter sink `letters.ndjson`.
+fn with_letters(mut dag: Vec<DagNode>) -> Vec<DagNode> {
+    dag.push(node(
+        "letters",
+        "filesink",
+        json!({"path": "letters.ndjson", "deadletter": true}),
+        &[],
+    ));
+    dag
+}
+
 /// A data folder and what is run in it.
-struct Bench {
+struct Place {
     folder: TempDir,
 }
 
-impl Bench {
+impl Place {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -33,9 +60,9 @@ impl Bench {
 
     /// A folder that holds the project's real input.
     fn with(name: &str) -> Self {
-        let bench = Self::new();
-        std::fs::copy(data(name), bench.path(name)).unwrap();
-        bench
+        let place = Self::new();
+        std::fs::copy(data(name), place.path(name)).unwrap();
+        place
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -48,6 +75,14 @@ impl Bench {
 
     fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// The records of an ndjson file.
+    fn records(&self, name: &str) -> Vec<Value> {
+        self.read(name)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// The names of all files, sorted.
@@ -82,15 +117,19 @@ impl Bench {
         index: u32,
         count: u32,
     ) -> Result<(PipelineReport, Vec<String>), PipelineFailure> {
-        let pipeline = Pipeline::compile(dag, &self.context(index, count))?;
-        let mut lines = Vec::new();
-        let report = pipeline.run(&mut |line| lines.push(line.to_owned()))?;
-        Ok((report, lines))
+        run_in(dag, &self.context(index, count))
     }
 
-    fn compile(&self, dag: &[DagNode]) -> Result<Pipeline, Vec<DagError>> {
-        Pipeline::compile(dag, &self.context(0, 1))
+    fn refusals(&self, dag: &[DagNode]) -> Vec<DagError> {
+        Pipeline::compile(dag, &self.context(0, 1)).err().unwrap_or_default()
     }
+}
+
+fn run_in(dag: &[DagNode], context: &RunContext) -> Result<(PipelineReport, Vec<String>), PipelineFailure> {
+    let pipeline = Pipeline::compile(dag, context)?;
+    let mut lines = Vec::new();
+    let report = pipeline.run(&mut |line| lines.push(line.to_owned()))?;
+    Ok((report, lines))
 }
 
 /// The lines of all texts, sorted: a multiset.

@@ -37,7 +37,7 @@ enum Plan {
     GenerateSource(GenerateSourceConfig),
     FileSink(FileSinkConfig),
     /// Needs nothing to be opened.
-    Ready(Work),
+    Ready(Box<Work>),
 }
 
 enum Source {
@@ -106,7 +106,7 @@ impl Pipeline {
                 work,
             } = node;
             let work = match work {
-                Plan::Ready(work) => work,
+                Plan::Ready(work) => *work,
                 Plan::FileSink(config) => Work::FileSink(FileSink::open(&id, &config, &context)?),
                 source @ (Plan::FileSource(_) | Plan::GenerateSource(_)) => {
                     source_configs.push((index, source));
@@ -123,7 +123,7 @@ impl Pipeline {
             });
         }
         let sources = open_sources(&stages, source_configs, &context)?;
-        let mut engine = Engine::new(stages, letters, Arc::clone(&counters), stdout);
+        let mut engine = Engine::new(stages, letters, Arc::clone(&counters), context.control.clone(), stdout);
         let stopped = drive(sources, &mut engine, &context.control);
         engine.publish();
         let stopped = stopped?;
@@ -139,22 +139,23 @@ impl Pipeline {
 }
 
 fn plan(index: usize, id: &str, kind: NodeKind) -> Result<Plan, Vec<DagError>> {
-    Ok(match kind {
-        NodeKind::FileSource(config) => Plan::FileSource(config),
-        NodeKind::GenerateSource(config) => Plan::GenerateSource(config),
-        NodeKind::FileSink(config) => Plan::FileSink(config),
-        NodeKind::Filter { condition } => Plan::Ready(Work::Filter(Condition::compile(index, id, &condition)?)),
-        NodeKind::Assertion { condition, message } => {
-            let condition = Condition::compile(index, id, &condition)?;
-            Plan::Ready(Work::Assertion { condition, message })
-        }
-        NodeKind::Eval { source } => Plan::Ready(Work::Eval(Mapping::compile(index, id, &source)?)),
-        NodeKind::Parser(config) => Plan::Ready(Work::Parser(Parser::new(&config))),
-        NodeKind::Stdout(config) => Plan::Ready(Work::Stdout {
+    let work = match kind {
+        NodeKind::FileSource(config) => return Ok(Plan::FileSource(config)),
+        NodeKind::GenerateSource(config) => return Ok(Plan::GenerateSource(config)),
+        NodeKind::FileSink(config) => return Ok(Plan::FileSink(config)),
+        NodeKind::Filter { condition } => Work::Filter(Condition::compile(index, id, &condition)?),
+        NodeKind::Assertion { condition, message } => Work::Assertion {
+            condition: Condition::compile(index, id, &condition)?,
+            message,
+        },
+        NodeKind::Eval { source } => Work::Eval(Mapping::compile(index, id, &source)?),
+        NodeKind::Parser(config) => Work::Parser(Parser::new(&config)),
+        NodeKind::Stdout(config) => Work::Stdout {
             encoder: Encoder::new(&config),
             line: Vec::new(),
-        }),
-    })
+        },
+    };
+    Ok(Plan::Ready(Box::new(work)))
 }
 
 fn path_of(kind: &NodeKind) -> Option<&PathTemplate> {
