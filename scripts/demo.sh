@@ -82,12 +82,14 @@ echo "  $found records; jq alone finds $expected in tests/data/earthquakes.ndjso
 [[ $found -eq $expected ]] || exit 1
 
 say "Where it came from"
-events=$("$grid" events "$id" --size 500 --output json)
+events=$("$grid" events "$id" --output json)
+task=task-${id#job-}-5 # the one that failed twice
 echo "  input     $PWD/tests/data/earthquakes.ndjson ($(wc -l <tests/data/earthquakes.ndjson) records)"
 echo "  job       $GRID_SERVER/api/v1/jobs/$id"
 echo "  document  $GRID_SERVER/api/v1/jobs/$id/document"
 echo "  history   $GRID_SERVER/api/v1/jobs/$id/events ($(jq '.items | length' <<<"$events") events)"
-echo "  retries   $(jq '[.items[] | select(.type | test("RetryScheduled"))] | length' <<<"$events")"
+echo "  one task  $GRID_SERVER/api/v1/tasks/$task/events"
+"$grid" events "$task" --oldest-first --output json | jq -r '.items[] | "              \(.at)  \(.type)"'
 echo "  log       up to position $(jq -r '.items[0].position' <<<"$events")"
 
 if [[ -n ${DEMO_ONCE:-} ]]; then

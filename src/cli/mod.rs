@@ -172,11 +172,11 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     match error.downcast_ref::<Failure>() {
         Some(Failure::Told(code)) => ExitCode::from(*code),
         Some(Failure::Usage(what)) => {
-            eprintln!("error: {what}");
+            output::tell(&format!("error: {what}"));
             ExitCode::from(2)
         }
         None => {
-            eprintln!("error: {error:#}");
+            output::tell(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -55,14 +55,11 @@ impl Problem {
         format!("{head}\n{}", shown.join("\n")).trim_end().to_owned()
     }
 
+    /// The detail says what the title says, and more.
     fn headline(&self) -> String {
         let code = self.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
-        let detail = self
-            .detail
-            .as_ref()
-            .map(|detail| format!(": {detail}"))
-            .unwrap_or_default();
-        format!("{}{detail} ({}{code})", self.title, self.status)
+        let what = self.detail.as_ref().filter(|detail| !detail.is_empty()).unwrap_or(&self.title);
+        format!("{what} ({}{code})", self.status)
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::{Client, Error};
-use super::output::{Output, print, print_json, understand};
+use super::output::{Output, count, print, print_json, tell, understand};
 use super::problem::Mistake;
 use super::view::Job;
 use super::{Failure, ServerArgs, watch};
@@ -54,7 +54,7 @@ pub async fn submit(args: &SubmitArgs, output: Output) -> anyhow::Result<()> {
     let answer = match client.post(path, body).await {
         Ok(answer) => answer,
         Err(Error::Problem(problem)) if !problem.errors.is_empty() && output == Output::Human => {
-            eprintln!("error: {}", problem.with_source(&document.name, &document.text()));
+            tell(&format!("error: {}", problem.with_source(&document.name, &document.text())));
             return Err(Failure::Told(1).into());
         }
         Err(error) => return Err(error.into()),
@@ -70,9 +70,9 @@ pub async fn submit(args: &SubmitArgs, output: Output) -> anyhow::Result<()> {
     }
     output.print(&answer, |job: Job| {
         if std::io::stderr().is_terminal() {
-            eprintln!("Follow it with: grid job {}", job.job_id);
+            tell(&format!("Follow it with: grid job {}", job.job_id));
         }
-        format!("{} {}, {} tasks\n", job.job_id, job.status, job.task_counters.total())
+        format!("{} {}, {}\n", job.job_id, job.status, count(job.task_counters.total(), "task"))
     })
 }
 
@@ -148,13 +148,15 @@ pub fn validate(args: &ValidateArgs, output: Output) -> anyhow::Result<()> {
         let checked = document::parse(&document.bytes, Some(&document.name));
         good &= checked.is_ok();
         match (&checked, output) {
-            (Ok(job), Output::Human) => print(&format!("{}: good, {} tasks\n", document.name, job.task_count()))?,
+            (Ok(job), Output::Human) => {
+                print(&format!("{}: good, {}\n", document.name, count(job.task_count().into(), "task")))?;
+            },
             (Err(errors), Output::Human) => {
                 let text = document.text();
                 let shown = errors
                     .iter()
                     .map(|error| Mistake::from(error).in_source(&document.name, &text));
-                eprintln!("{}", shown.collect::<Vec<_>>().join("\n"));
+                tell(&shown.collect::<Vec<_>>().join("\n"));
             }
             (Ok(job), Output::Json) => {
                 reports.push(json!({"file": document.name, "valid": true, "tasks": job.task_count(), "errors": []}));

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use super::client::{Client, Error};
-use super::output::{duration, printable, understand};
+use super::output::{count, duration, printable, understand};
 use super::view::{Job, Page, Task};
 
 /// How often the server is asked.
@@ -59,7 +59,7 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(Some(total), target);
-        let style = ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {pos}/{len}  {msg}");
+        let style = ProgressStyle::with_template("{elapsed:>4} [{bar:24}] {pos}/{len}  {wide_msg}");
         if let Ok(style) = style {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -134,11 +134,11 @@ pub async fn summary(client: &Client, job: &Job) -> String {
         .map(|finished| finished.since(job.created_at))
         .unwrap_or_default();
     let mut text = format!(
-        "{} {} in {}: {} tasks, {} completed, {} failed\n",
+        "{} {} in {}: {}, {} completed, {} failed\n",
         job.job_id,
         job.status,
         duration(took),
-        counters.total(),
+        count(counters.total(), "task"),
         counters.completed,
         counters.failed
     );
@@ -169,9 +169,9 @@ fn failure(task: &Task) -> String {
         .map(|code| format!(" (exit code {code})"))
         .unwrap_or_default();
     let mut text = format!(
-        "  {name}: {} after {} attempts{code}: {}\n",
+        "  {name}: {} after {}{code}: {}\n",
         failure.reason,
-        task.attempt,
+        count(u64::from(task.attempt), "attempt"),
         printable(&failure.message)
     );
     for cause in &failure.causes {
