@@ -21,6 +21,7 @@
 mod support;
 
 mod faults;
+mod bus;
 mod log;
 mod parts;
 mod projection;

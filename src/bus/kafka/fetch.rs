@@ -76,6 +76,7 @@ impl Fetchers {
         queue.set_nonempty_callback(move || woken.wake());
         let subscription = KafkaSubscription {
             queue: Some(queue),
+            ended: None,
             waker,
             fetcher,
             name: name.to_owned(),
@@ -214,8 +215,10 @@ impl ConsumerContext for FetchContext {}
 
 /// A reader of one partition.
 pub struct KafkaSubscription {
-    /// There until the drop.
+    /// There until the end.
     queue: Option<PartitionQueue<FetchContext>>,
+    /// Why it is over, when it is.
+    ended: Option<RecvError>,
     waker: Arc<AtomicWaker>,
     fetcher: Arc<Fetcher>,
     name: String,
@@ -251,7 +254,7 @@ impl KafkaSubscription {
         max: usize,
     ) -> Poll<Result<usize, RecvError>> {
         let Some(queue) = &self.queue else {
-            return Poll::Ready(Err(RecvError::Closed));
+            return Poll::Ready(Err(self.ended.clone().unwrap_or(RecvError::Closed)));
         };
         // First the waker, then the look: the callback comes only when an empty queue gets something.
         self.waker.register(cx.waker());
@@ -266,19 +269,24 @@ impl KafkaSubscription {
                     buffer.push(record);
                     count += 1;
                 }
-                // What was read before the error is handed over first; the error stays until the next look.
                 Some(Err(error)) => {
-                    if let Some(ended) = self.ended(&error) {
-                        self.queue = None;
-                        return Poll::Ready(if count > 0 { Ok(count) } else { Err(ended) });
+                    self.ended = self.end_by(&error);
+                    if self.ended.is_some() {
+                        break;
                     }
                 }
             }
         }
-        if self.fetcher.stopping.load(Ordering::Acquire) && count == 0 {
-            return Poll::Ready(Err(RecvError::Closed));
+        if self.ended.is_none() && self.fetcher.stopping.load(Ordering::Acquire) {
+            self.ended = Some(RecvError::Closed);
         }
-        if count == 0 && max > 0 {
+        if let Some(ended) = &self.ended {
+            self.queue = None;
+            // What was read before the end is handed over first.
+            if count == 0 {
+                return Poll::Ready(Err(ended.clone()));
+            }
+        } else if count == 0 && max > 0 {
             return Poll::Pending;
         }
         self.note_position();
@@ -287,7 +295,7 @@ impl KafkaSubscription {
     }
 
     /// Most errors are told while the library goes on trying; a lost place in the log is for good.
-    fn ended(&self, error: &KafkaError) -> Option<RecvError> {
+    fn end_by(&self, error: &KafkaError) -> Option<RecvError> {
         let (topic, partition) = self.place;
         match error.rdkafka_error_code() {
             Some(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Core;
+use crate::bus::meter::check_message;
 use crate::bus::{Message, Publication, PublishError, SendError, Topic};
 
 pub struct LocalOrdered {
@@ -23,6 +24,7 @@ impl LocalOrdered {
         if self.interrupted {
             return Err(SendError::Interrupted { topic: Topic::Events });
         }
+        self.check(&batch)?;
         for (index, (partition, message)) in batch.into_iter().enumerate() {
             match self.core.append(Topic::Events, partition, message) {
                 Ok(_) => {}
@@ -48,6 +50,7 @@ impl LocalOrdered {
         if self.interrupted {
             return Err(SendError::Interrupted { topic: Topic::Events });
         }
+        self.check(&batch)?;
         let meter = &self.core.meters[Topic::Events.index()];
         for (index, (partition, message)) in batch.into_iter().enumerate() {
             let append = || self.core.append(Topic::Events, partition, message.clone());
@@ -60,6 +63,13 @@ impl LocalOrdered {
             }
         }
         Ok(Publication::known(Ok(())))
+    }
+
+    /// A batch with a message that can never go sends nothing.
+    fn check(&self, batch: &[(u16, Message)]) -> Result<(), SendError> {
+        let (partitions, limit) = (self.core.partitions.of(Topic::Events), self.core.most_message_bytes);
+        let mut messages = batch.iter();
+        messages.try_for_each(|(partition, message)| check_message(Topic::Events, *partition, partitions, message, limit))
     }
 
     pub(in crate::bus) fn resume(&mut self) {
