@@ -135,6 +135,16 @@ impl Fetcher {
             taken: Mutex::default(),
             stopping: AtomicBool::new(false),
         });
+        // Or else the first subscription of each topic waits up to a second for its leaders to be looked up.
+        for topic in Topic::ALL {
+            let looked_up = fetcher
+                .consumer
+                .fetch_metadata(Some(settings.name(topic)), settings.kafka.request_timeout);
+            if let Err(error) = looked_up {
+                tracing::debug!(%topic, %error, "bus.fetch.leaders");
+                break;
+            }
+        }
         let serving = Arc::clone(&fetcher);
         let thread = std::thread::Builder::new().name("grid-bus-fetch".to_owned());
         let started = thread.spawn(move || serving.serve());

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use grid::bus::{Bus, Message, Start, Topic};
+use grid::bus::{Bus, BusOptions, KafkaBus, Message, Start, Topic, migrate};
 
-use super::{Kind, SHARDS, receive};
+use super::{Kind, PATIENCE, SHARDS, kafka_options, receive};
+use crate::support::Kafka;
 
 const BODY_BYTES: usize = 300;
 
@@ -46,9 +47,7 @@ async fn throughput(kind: Kind, bus: &Arc<dyn Bus>, what: &str, count: usize, ac
         let each = count / usize::from(SHARDS);
         async move {
             let mut reader = bus.subscribe(Topic::Assignments, partition, Start::End).await.unwrap();
-            tokio::task::spawn_blocking(move || {
-                tokio::runtime::Handle::current().block_on(async { receive(&mut reader, each).await.len() })
-            })
+            grid::task::spawn("reader", async move { receive(&mut reader, each).await.len() })
         }
     });
     let readers = futures::future::join_all(readers).await;
@@ -56,7 +55,10 @@ async fn throughput(kind: Kind, bus: &Arc<dyn Bus>, what: &str, count: usize, ac
     for n in 0..count {
         let partition = (n % usize::from(SHARDS)) as u16;
         if acknowledged {
-            last = Some(bus.send_wait(Topic::Assignments, partition, body.clone(), Duration::from_secs(30)).await.unwrap());
+            last = Some(match bus.send(Topic::Assignments, partition, body.clone()) {
+                Ok(delivery) => delivery,
+                Err(_) => bus.send_wait(Topic::Assignments, partition, body.clone(), PATIENCE).await.unwrap(),
+            });
         } else {
             while !bus.post(Topic::Assignments, partition, body.clone()) {
                 tokio::task::yield_now().await;
@@ -141,4 +143,53 @@ async fn resubscribing(kind: Kind, bus: &Arc<dyn Bus>) {
     }
     times.sort_unstable();
     println!("{kind:?} subscribed to first message: p50 {:?}, most {:?}", times[15], times[29]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn kafka_first_message() {
+    let bus = Kind::Kafka.open().await;
+    for topic in [Topic::Commands, Topic::Replies, Topic::Heartbeats] {
+        let started = Instant::now();
+        let mut reader = bus.subscribe(topic, 0, Start::End).await.unwrap();
+        let subscribed = started.elapsed();
+        bus.send(topic, 0, Message::new("x")).unwrap().await.unwrap();
+        let sent = started.elapsed();
+        receive(&mut reader, 1).await;
+        println!("{topic}: subscribed after {subscribed:.1?}, sent after {sent:.1?}, received after {:.1?}", started.elapsed());
+    }
+}
+
+/// What 64 shards cost while nothing happens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn kafka_idle() {
+    const PERIOD: Duration = Duration::from_secs(20);
+    let (options, kafka) = (BusOptions::default(), kafka_options(Kafka::shared()));
+    migrate(&options, &kafka, 64).await.unwrap();
+    let bus = KafkaBus::connect(&options, &kafka, 64).await.unwrap();
+    let started = Instant::now();
+    let mut membership = bus.join().await.unwrap();
+    let mut readers = Vec::new();
+    for partition in 0..64 {
+        membership.next().await.unwrap();
+        readers.push(bus.subscribe(Topic::Commands, partition, Start::End).await.unwrap());
+        readers.push(bus.subscribe(Topic::Reports, partition, Start::End).await.unwrap());
+    }
+    println!("64 shards assigned and subscribed: {:.1?}", started.elapsed());
+    let proving = Instant::now();
+    for partition in 0..64 {
+        membership.member().prove(partition, u64::from(partition) + 1).await.unwrap();
+    }
+    println!("64 proofs, one after the other: {:.1?}", proving.elapsed());
+    let before = cpu_seconds();
+    tokio::time::sleep(PERIOD).await;
+    println!("idle: {:.2} % of a core", (cpu_seconds() - before) / PERIOD.as_secs_f64() * 100.0);
+}
+
+fn cpu_seconds() -> f64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+    (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6
 }
