@@ -281,3 +281,62 @@ pub(super) fn refused(topic: Topic, error: &KafkaError) -> SendError {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::meter::meters;
+    use crate::bus::{BusOptions, KafkaOptions};
+
+    /// A broker that librdkafka plays, with one topic for the commands.
+    fn mocked(name: &str) -> (BaseProducer, Arc<Settings>) {
+        let host: BaseProducer =
+            rdkafka::ClientConfig::new().set("test.mock.num.brokers", "1").create().unwrap();
+        let mock = host.client().mock_cluster().unwrap();
+        mock.create_topic(&format!("{name}commands"), 4, 1).unwrap();
+        let kafka = KafkaOptions {
+            brokers: Some(mock.bootstrap_servers()),
+            topic_prefix: name.to_owned(),
+            ..KafkaOptions::default()
+        };
+        let settings = Settings::new(&BusOptions::default(), &kafka, 4).unwrap();
+        (host, Arc::new(settings))
+    }
+
+    fn fail_for_good(producer: &Producer) {
+        let current = producer.shared.current.read().unwrap();
+        let client = current.as_ref().unwrap().client.client().native_ptr();
+        let code = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        // SAFETY: the client lives as long as `current`, the text is static; the call is for tests.
+        unsafe { rdkafka::bindings::rd_kafka_test_fatal_error(client, code, c"by the test".as_ptr()) };
+    }
+
+    #[tokio::test]
+    async fn a_producer_that_failed_for_good_is_replaced() {
+        let (_host, settings) = mocked("renewed.");
+        let meters = meters(&BusOptions::default());
+        let producer = Producer::start(&settings, &meters).unwrap();
+        let send = || producer.send(Topic::Commands, 0, &Message::new("x"), true).map(Option::unwrap);
+        send().unwrap().await.unwrap().unwrap();
+        for _ in 0..3 {
+            fail_for_good(&producer);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            // Refused, or taken and reported as failed, until the next one is there.
+            loop {
+                match send() {
+                    Ok(receiver) if receiver.await.unwrap().is_ok() => break,
+                    Ok(_) | Err(SendError::Refused { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+                assert!(Instant::now() < deadline, "no new producer");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        assert_eq!(producer.close(Duration::from_secs(5)), 0);
+        assert_eq!(send().err(), Some(SendError::Closed));
+        // All room was given back.
+        let all = BusOptions::default().queue_messages;
+        meters[Topic::Commands.index()].take(all, 0).unwrap();
+        meters[Topic::Commands.index()].take(1, 0).unwrap_err();
+    }
+}

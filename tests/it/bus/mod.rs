@@ -1,11 +1,12 @@
 //! The bus: one suite of conformance, run against both implementations, and what only one of them has.
 //!
 //! Not in the suite, because the local bus by its nature has no second member, no outage and no topics to make:
-//! `kafka_only`. Not in it, because Kafka's brokers take what nobody reads: `local_only`.
+//! `kafka_only`, `ownership`. Not in it, because Kafka's brokers take what nobody reads: `local_only`.
 
 mod conformance;
 mod kafka_only;
 mod local_only;
+mod ownership;
 mod speed;
 
 use std::sync::Arc;
