@@ -292,10 +292,13 @@ mod tests {
     fn mocked(name: &str) -> (BaseProducer, Arc<Settings>) {
         let host: BaseProducer =
             rdkafka::ClientConfig::new().set("test.mock.num.brokers", "1").create().unwrap();
-        let mock = host.client().mock_cluster().unwrap();
-        mock.create_topic(&format!("{name}commands"), 4, 1).unwrap();
+        let brokers = {
+            let mock = host.client().mock_cluster().unwrap();
+            mock.create_topic(&format!("{name}commands"), 4, 1).unwrap();
+            mock.bootstrap_servers()
+        };
         let kafka = KafkaOptions {
-            brokers: Some(mock.bootstrap_servers()),
+            brokers: Some(brokers),
             topic_prefix: name.to_owned(),
             ..KafkaOptions::default()
         };
@@ -324,8 +327,12 @@ mod tests {
             // Refused, or taken and reported as failed, until the next one is there.
             loop {
                 match send() {
-                    Ok(receiver) if receiver.await.unwrap().is_ok() => break,
-                    Ok(_) | Err(SendError::Refused { .. }) => {}
+                    Ok(receiver) => {
+                        if receiver.await.unwrap().is_ok() {
+                            break;
+                        }
+                    }
+                    Err(SendError::Refused { .. }) => {}
                     Err(error) => panic!("{error}"),
                 }
                 assert!(Instant::now() < deadline, "no new producer");
