@@ -290,8 +290,10 @@ mod tests {
 
     /// A broker that librdkafka plays, with one topic for the commands.
     fn mocked(name: &str) -> (BaseProducer, Arc<Settings>) {
-        let host: BaseProducer =
-            rdkafka::ClientConfig::new().set("test.mock.num.brokers", "1").create().unwrap();
+        let host: BaseProducer = rdkafka::ClientConfig::new()
+            .set("test.mock.num.brokers", "1")
+            .create()
+            .unwrap();
         let brokers = {
             let mock = host.client().mock_cluster().unwrap();
             mock.create_topic(&format!("{name}commands"), 4, 1).unwrap();
@@ -319,7 +321,11 @@ mod tests {
         let (_host, settings) = mocked("renewed.");
         let meters = meters(&BusOptions::default());
         let producer = Producer::start(&settings, &meters).unwrap();
-        let send = || producer.send(Topic::Commands, 0, &Message::new("x"), true).map(Option::unwrap);
+        let send = || {
+            producer
+                .send(Topic::Commands, 0, &Message::new("x"), true)
+                .map(Option::unwrap)
+        };
         send().unwrap().await.unwrap().unwrap();
         for _ in 0..3 {
             fail_for_good(&producer);

@@ -69,7 +69,8 @@ impl LocalOrdered {
     fn check(&self, batch: &[(u16, Message)]) -> Result<(), SendError> {
         let (partitions, limit) = (self.core.partitions.of(Topic::Events), self.core.most_message_bytes);
         let mut messages = batch.iter();
-        messages.try_for_each(|(partition, message)| check_message(Topic::Events, *partition, partitions, message, limit))
+        messages
+            .try_for_each(|(partition, message)| check_message(Topic::Events, *partition, partitions, message, limit))
     }
 
     pub(in crate::bus) fn resume(&mut self) {

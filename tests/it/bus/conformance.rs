@@ -66,7 +66,10 @@ async fn a_message_arrives_whole(kind: Kind) {
     let bus = kind.open().await;
     let before = clock::now();
     let sent = [
-        Message::new(&b"body\0\xff"[..]).with_key("key").with_header("a", "1").with_header("a", &b"\0\xfe"[..]),
+        Message::new(&b"body\0\xff"[..])
+            .with_key("key")
+            .with_header("a", "1")
+            .with_header("a", &b"\0\xfe"[..]),
         Message::new(""),
         Message::new("only a key").with_key(""),
     ];
@@ -76,11 +79,18 @@ async fn a_message_arrives_whole(kind: Kind) {
     }
     let mut reader = bus.subscribe(Topic::Commands, 0, Start::Beginning).await.unwrap();
     let records = receive(&mut reader, sent.len()).await;
-    assert_eq!(records.iter().map(|record| record.message.clone()).collect::<Vec<_>>(), sent);
+    assert_eq!(
+        records.iter().map(|record| record.message.clone()).collect::<Vec<_>>(),
+        sent
+    );
     assert_eq!(records[0].message.header("a").unwrap(), "1");
     assert_eq!(records[0].message.header("b"), None);
     for record in records {
-        assert!(record.timestamp >= before && record.timestamp <= clock::now(), "{:?}", record.timestamp);
+        assert!(
+            record.timestamp >= before && record.timestamp <= clock::now(),
+            "{:?}",
+            record.timestamp
+        );
     }
 }
 
@@ -105,9 +115,12 @@ async fn what_was_read_is_read_again_from_an_offset(kind: Kind) {
         assert!(bus.post(Topic::Commands, 3, numbered(n)));
     }
     for from in [0, 400, 17, 17, 499] {
-        let mut reader = bus.subscribe(Topic::Commands, 3, Start::Offset(from)).await.unwrap_or_else(|error| {
-            panic!("from {from}: {error}");
-        });
+        let mut reader = bus
+            .subscribe(Topic::Commands, 3, Start::Offset(from))
+            .await
+            .unwrap_or_else(|error| {
+                panic!("from {from}: {error}");
+            });
         assert_eq!(reader.position(), from);
         let records = receive(&mut reader, 500 - from as usize).await;
         assert_eq!(numbers(&records), (from as usize..500).collect::<Vec<_>>());
@@ -142,7 +155,16 @@ async fn the_range_tells_what_is_there(kind: Kind) {
     }
     assert_eq!(bus.range(Topic::Commands, 2).await.unwrap(), (0, 7));
     let beyond = bus.subscribe(Topic::Commands, 2, Start::Offset(8)).await.err().unwrap();
-    assert_eq!(beyond, BusError::OutOfRange { topic: Topic::Commands, partition: 2, offset: 8, low: 0, high: 7 });
+    assert_eq!(
+        beyond,
+        BusError::OutOfRange {
+            topic: Topic::Commands,
+            partition: 2,
+            offset: 8,
+            low: 0,
+            high: 7
+        }
+    );
     assert!(bus.subscribe(Topic::Commands, 2, Start::Offset(-1)).await.is_err());
     let mut reader = bus.subscribe(Topic::Commands, 2, Start::Offset(7)).await.unwrap();
     bus.send(Topic::Commands, 2, numbered(7)).unwrap().await.unwrap();
@@ -153,10 +175,17 @@ async fn an_unknown_partition_is_refused(kind: Kind) {
     let bus = kind.open().await;
     assert_eq!(bus.partitions().of(Topic::Commands), SHARDS);
     assert_eq!(bus.partitions().of(Topic::Heartbeats), 1);
-    let expected = SendError::NoPartition { topic: Topic::Commands, partition: SHARDS, partitions: SHARDS };
+    let expected = SendError::NoPartition {
+        topic: Topic::Commands,
+        partition: SHARDS,
+        partitions: SHARDS,
+    };
     assert_eq!(bus.send(Topic::Commands, SHARDS, numbered(0)).err().unwrap(), expected);
     assert!(!bus.post(Topic::Commands, SHARDS, numbered(0)));
-    assert!(matches!(bus.range(Topic::Commands, SHARDS).await, Err(BusError::NoPartition { .. })));
+    assert!(matches!(
+        bus.range(Topic::Commands, SHARDS).await,
+        Err(BusError::NoPartition { .. })
+    ));
     let subscribed = bus.subscribe(Topic::Commands, SHARDS, Start::End).await;
     assert!(matches!(subscribed.err().unwrap(), BusError::NoPartition { .. }));
 }
@@ -171,7 +200,14 @@ async fn a_payload_at_the_limit_passes_and_one_beyond_is_refused(kind: Kind) {
     bus.send(Topic::Commands, 0, at_limit.clone()).unwrap().await.unwrap();
     let beyond = Message::new(body(limit - 5)).with_key("key").with_header("h", "12");
     let refused = bus.send(Topic::Commands, 0, beyond).err().unwrap();
-    assert_eq!(refused, SendError::TooLarge { topic: Topic::Commands, bytes: limit + 1, limit });
+    assert_eq!(
+        refused,
+        SendError::TooLarge {
+            topic: Topic::Commands,
+            bytes: limit + 1,
+            limit
+        }
+    );
     bus.send(Topic::Commands, 0, numbered(1)).unwrap().await.unwrap();
     let mut reader = bus.subscribe(Topic::Commands, 0, Start::Beginning).await.unwrap();
     let records = receive(&mut reader, 3).await;
@@ -180,7 +216,11 @@ async fn a_payload_at_the_limit_passes_and_one_beyond_is_refused(kind: Kind) {
 }
 
 async fn a_full_queue_says_so_and_takes_more_when_it_has_drained(kind: Kind) {
-    let small = BusOptions { queue_bytes: 256 * 1024, partition_bytes: 256 * 1024, ..BusOptions::default() };
+    let small = BusOptions {
+        queue_bytes: 256 * 1024,
+        partition_bytes: 256 * 1024,
+        ..BusOptions::default()
+    };
     let bus = kind.open_with(&small).await;
     let kilobyte = vec![b'x'; 1024];
     let mut taken = 0_i64;
@@ -211,17 +251,26 @@ async fn a_full_queue_says_so_and_takes_more_when_it_has_drained(kind: Kind) {
 
 async fn a_slow_reader_loses_nothing_and_holds_back_nobody_else(kind: Kind) {
     const COUNT: usize = 12_000;
-    let small = BusOptions { partition_bytes: 1024 * 1024, ..BusOptions::default() };
+    let small = BusOptions {
+        partition_bytes: 1024 * 1024,
+        ..BusOptions::default()
+    };
     let bus = kind.open_with(&small).await;
     let body = |n: usize| format!("{n}{:>1000}", "");
     let of = |record: &grid::bus::Record| -> usize {
-        std::str::from_utf8(&record.message.payload).unwrap().trim_end().parse().unwrap()
+        std::str::from_utf8(&record.message.payload)
+            .unwrap()
+            .trim_end()
+            .parse()
+            .unwrap()
     };
     let mut slow = bus.subscribe(Topic::Assignments, 0, Start::End).await.unwrap();
     let mut quick = bus.subscribe(Topic::Assignments, 1, Start::End).await.unwrap();
     let sending = async {
         for n in 0..COUNT {
-            let sent = bus.send_wait(Topic::Assignments, 0, Message::new(body(n)), PATIENCE).await;
+            let sent = bus
+                .send_wait(Topic::Assignments, 0, Message::new(body(n)), PATIENCE)
+                .await;
             drop(sent.unwrap());
         }
     };
@@ -272,18 +321,29 @@ async fn a_member_owns_and_proves_until_it_leaves(kind: Kind) {
     let member = membership.member();
     let mut generations = vec![0; usize::from(SHARDS)];
     for _ in 0..SHARDS {
-        let news = tokio::time::timeout(PATIENCE, membership.next()).await.unwrap().unwrap();
-        let Ownership::Assigned { partition, generation } = news else { panic!("{news:?}") };
+        let news = tokio::time::timeout(PATIENCE, membership.next())
+            .await
+            .unwrap()
+            .unwrap();
+        let Ownership::Assigned { partition, generation } = news else {
+            panic!("{news:?}")
+        };
         generations[usize::from(partition)] = generation;
     }
     assert!(generations.iter().all(|generation| *generation > 0), "{generations:?}");
     for (partition, generation) in (0..).zip(&generations) {
         member.prove(partition, *generation).await.unwrap();
-        assert_eq!(member.prove(partition, generation + 100).await, Err(ProveError::NotOwner { partition }));
+        assert_eq!(
+            member.prove(partition, generation + 100).await,
+            Err(ProveError::NotOwner { partition })
+        );
     }
     assert_eq!(bus.join().await.err().unwrap(), BusError::AlreadyJoined);
     member.leave().await;
-    assert_eq!(member.prove(1, generations[1]).await, Err(ProveError::NotOwner { partition: 1 }));
+    assert_eq!(
+        member.prove(1, generations[1]).await,
+        Err(ProveError::NotOwner { partition: 1 })
+    );
     assert_eq!(tokio::time::timeout(PATIENCE, membership.next()).await.unwrap(), None);
     drop(membership);
     let mut again = bus.join().await.unwrap();
@@ -305,7 +365,10 @@ async fn a_publication_is_in_order_and_acknowledged(kind: Kind) {
     for publication in under_way {
         publication.await.unwrap();
     }
-    producer.publish(vec![(0, numbered(0)), (3, numbered(BATCHES * EACH))], PATIENCE).await.unwrap();
+    producer
+        .publish(vec![(0, numbered(0)), (3, numbered(BATCHES * EACH))], PATIENCE)
+        .await
+        .unwrap();
     producer.publish(Vec::new(), PATIENCE).await.unwrap();
     let records = receive(&mut reader, BATCHES * EACH + 1).await;
     assert_eq!(numbers(&records), (0..=BATCHES * EACH).collect::<Vec<_>>());
@@ -333,7 +396,10 @@ async fn posts_arrive_in_order_with_sends(kind: Kind) {
             assert!(bus.post(Topic::Assignments, 9, numbered(n)));
         }
     }
-    assert_eq!(numbers(&receive(&mut reader, 1000).await), (0..1000).collect::<Vec<_>>());
+    assert_eq!(
+        numbers(&receive(&mut reader, 1000).await),
+        (0..1000).collect::<Vec<_>>()
+    );
 }
 
 async fn closing_sends_what_is_queued_and_ends_subscriptions(kind: Kind) {
@@ -347,7 +413,10 @@ async fn closing_sends_what_is_queued_and_ends_subscriptions(kind: Kind) {
     for (delivery, offset) in deliveries.into_iter().zip(0..) {
         assert_eq!(delivery.await.unwrap(), offset);
     }
-    assert_eq!(bus.send(Topic::Reports, 0, numbered(0)).err().unwrap(), SendError::Closed);
+    assert_eq!(
+        bus.send(Topic::Reports, 0, numbered(0)).err().unwrap(),
+        SendError::Closed
+    );
     assert!(bus.subscribe(Topic::Reports, 0, Start::End).await.is_err());
     let mut records = Vec::new();
     let ended = async {

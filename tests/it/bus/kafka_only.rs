@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use grid::bus::{
-    Bus, BusError, BusOptions, Change, KafkaBus, KafkaOptions, Message, RecvError, Start, Topic, migrate,
-};
+use grid::bus::{Bus, BusError, BusOptions, Change, KafkaBus, KafkaOptions, Message, RecvError, Start, Topic, migrate};
 use grid::config::Properties;
 
 use super::ownership::Holder;
@@ -29,7 +27,10 @@ async fn topics_are_made_once_and_checked() {
     assert!(missing.to_string().contains("grid migrate"), "{missing}");
     let changes = migrate(&options, &kafka, SHARDS).await.unwrap();
     assert_eq!(changes.len(), 6);
-    assert!(changes.iter().all(|change| matches!(change, Change::Created { .. })), "{changes:?}");
+    assert!(
+        changes.iter().all(|change| matches!(change, Change::Created { .. })),
+        "{changes:?}"
+    );
     assert_eq!(migrate(&options, &kafka, SHARDS).await.unwrap(), []);
     KafkaBus::connect(&options, &kafka, SHARDS).await.unwrap();
 
@@ -40,18 +41,34 @@ async fn topics_are_made_once_and_checked() {
     }
     options.reply_partitions += 4;
     options.max_message_bytes += 1_000_000;
-    let unready = KafkaBus::connect(&options, &kafka, SHARDS).await.err().unwrap().to_string();
-    assert!(unready.contains("bus.reply_partitions") && unready.contains("max.message.bytes"), "{unready}");
+    let unready = KafkaBus::connect(&options, &kafka, SHARDS)
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        unready.contains("bus.reply_partitions") && unready.contains("max.message.bytes"),
+        "{unready}"
+    );
     let changes = migrate(&options, &kafka, SHARDS).await.unwrap();
-    let grown = changes.iter().filter(|change| matches!(change, Change::Grown { from: 16, to: 20, .. })).count();
-    let raised = changes.iter().filter(|change| matches!(change, Change::LimitRaised { .. })).count();
+    let grown = changes
+        .iter()
+        .filter(|change| matches!(change, Change::Grown { from: 16, to: 20, .. }))
+        .count();
+    let raised = changes
+        .iter()
+        .filter(|change| matches!(change, Change::LimitRaised { .. }))
+        .count();
     assert_eq!((grown, raised), (1, 6), "{changes:?}");
     KafkaBus::connect(&options, &kafka, SHARDS).await.unwrap();
 
     let reserved = [("acks", "1")].into_iter().collect::<Properties>();
     kafka.properties = reserved;
     let refused = KafkaBus::connect(&options, &kafka, SHARDS).await.err().unwrap();
-    assert!(matches!(&refused, BusError::Properties(why) if why.contains("acks")), "{refused}");
+    assert!(
+        matches!(&refused, BusError::Properties(why) if why.contains("acks")),
+        "{refused}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,7 +76,10 @@ async fn brokers_that_are_away_are_named() {
     let mut kafka = kafka_options(Kafka::shared());
     kafka.brokers = Some("127.0.0.1:1".to_owned());
     kafka.connect_timeout = Duration::from_millis(500);
-    let unreached = KafkaBus::connect(&BusOptions::default(), &kafka, SHARDS).await.err().unwrap();
+    let unreached = KafkaBus::connect(&BusOptions::default(), &kafka, SHARDS)
+        .await
+        .err()
+        .unwrap();
     assert!(unreached.to_string().contains("127.0.0.1:1"), "{unreached}");
 }
 
@@ -190,7 +210,10 @@ async fn a_failed_publication_stops_everything_behind_it() {
     assert_eq!(one.await.err().unwrap().index, 0);
     assert_eq!(other.await.err().unwrap().index, 0);
     assert!(publisher.begin(batch(300)).is_err(), "it has not been told to go on");
-    assert!(bystander.begin(batch(0)).is_err(), "the other handle shares the producer");
+    assert!(
+        bystander.begin(batch(0)).is_err(),
+        "the other handle shares the producer"
+    );
     tokio::task::block_in_place(|| broker.restart());
     assert!(publisher.begin(batch(300)).is_err(), "not even when the broker is back");
     publisher.resume().await;
@@ -218,7 +241,10 @@ async fn a_cursor_that_was_passed_by_retention_is_told() {
     delete_below(&kafka, "reports", 1, 20).await;
     assert_eq!(bus.range(Topic::Reports, 1).await.unwrap(), (20, 50));
     let early = bus.subscribe(Topic::Reports, 1, Start::Offset(10)).await.err().unwrap();
-    assert!(matches!(early, BusError::OutOfRange { low: 20, high: 50, .. }), "{early}");
+    assert!(
+        matches!(early, BusError::OutOfRange { low: 20, high: 50, .. }),
+        "{early}"
+    );
     let mut reader = bus.subscribe(Topic::Reports, 1, Start::Beginning).await.unwrap();
     assert_eq!(number(&receive(&mut reader, 1).await[0]), 20);
 }
@@ -229,7 +255,10 @@ async fn a_cursor_that_was_passed_by_retention_is_told() {
 async fn a_slow_reader_that_is_passed_by_retention_is_told() {
     const COUNT: usize = 300;
     let kafka = kafka_options(Kafka::shared());
-    let options = BusOptions { partition_bytes: 16 * 1024, ..BusOptions::default() };
+    let options = BusOptions {
+        partition_bytes: 16 * 1024,
+        ..BusOptions::default()
+    };
     migrate(&options, &kafka, SHARDS).await.unwrap();
     let bus = KafkaBus::connect(&options, &kafka, SHARDS).await.unwrap();
     let mut reader = bus.subscribe(Topic::Reports, 1, Start::Beginning).await.unwrap();
@@ -250,7 +279,11 @@ async fn a_slow_reader_that_is_passed_by_retention_is_told() {
     assert!(records.len() < COUNT, "everything was fetched before it was deleted");
     assert!(records.iter().zip(0..).all(|(record, offset)| record.offset == offset));
     let offset = records.len() as i64;
-    let expected = RecvError::OutOfRange { topic: Topic::Reports, partition: 1, offset };
+    let expected = RecvError::OutOfRange {
+        topic: Topic::Reports,
+        partition: 1,
+        offset,
+    };
     assert_eq!(ended, expected);
     assert_eq!(reader.recv_many(&mut records, 10).await, Err(expected));
 }
@@ -264,7 +297,8 @@ async fn delete_below(kafka: &KafkaOptions, topic: &str, partition: i32, below: 
     let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
     let mut list = TopicPartitionList::new();
     let name = format!("{}{topic}", kafka.topic_prefix);
-    list.add_partition_offset(&name, partition, Offset::Offset(below)).unwrap();
+    list.add_partition_offset(&name, partition, Offset::Offset(below))
+        .unwrap();
     admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
 }
 
@@ -272,17 +306,26 @@ async fn delete_below(kafka: &KafkaOptions, topic: &str, partition: i32, below: 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_buffers_pass_large_messages() {
     let kafka = kafka_options(Kafka::shared());
-    let options = BusOptions { partition_bytes: 16 * 1024, ..BusOptions::default() };
+    let options = BusOptions {
+        partition_bytes: 16 * 1024,
+        ..BusOptions::default()
+    };
     migrate(&options, &kafka, SHARDS).await.unwrap();
     let bus = KafkaBus::connect(&options, &kafka, SHARDS).await.unwrap();
     let mut reader = bus.subscribe(Topic::Commands, 0, Start::End).await.unwrap();
     for n in 0..5_u8 {
         let message = Message::new(vec![n; 2 * 1024 * 1024]);
         bus.send(Topic::Commands, 0, message).unwrap().await.unwrap();
-        bus.send(Topic::Commands, 0, Message::new(vec![n; 1])).unwrap().await.unwrap();
+        bus.send(Topic::Commands, 0, Message::new(vec![n; 1]))
+            .unwrap()
+            .await
+            .unwrap();
     }
     let records = receive(&mut reader, 10).await;
-    let seen: Vec<_> = records.iter().map(|record| (record.message.payload[0], record.message.payload.len())).collect();
+    let seen: Vec<_> = records
+        .iter()
+        .map(|record| (record.message.payload[0], record.message.payload.len()))
+        .collect();
     let expected: Vec<_> = (0..5).flat_map(|n| [(n, 2 * 1024 * 1024), (n, 1)]).collect();
     assert_eq!(seen, expected);
 }

@@ -8,13 +8,22 @@ use super::{SHARDS, numbered, numbers, receive};
 
 #[test]
 fn every_process_has_a_bus_of_its_own() {
-    let (one, other) = (LocalBus::new(&BusOptions::default(), SHARDS), LocalBus::new(&BusOptions::default(), SHARDS));
+    let (one, other) = (
+        LocalBus::new(&BusOptions::default(), SHARDS),
+        LocalBus::new(&BusOptions::default(), SHARDS),
+    );
     assert_ne!(one.identity(), other.identity());
 }
 
 #[tokio::test]
 async fn whoever_waits_for_room_is_told_when_there_is_none_in_time() {
-    let bus = LocalBus::new(&BusOptions { partition_bytes: 1024, ..BusOptions::default() }, SHARDS);
+    let bus = LocalBus::new(
+        &BusOptions {
+            partition_bytes: 1024,
+            ..BusOptions::default()
+        },
+        SHARDS,
+    );
     while bus.post(Topic::Commands, 0, Message::new("x")) {}
     let started = Instant::now();
     let patience = Duration::from_millis(100);
@@ -55,7 +64,13 @@ async fn commands_stay_until_trimmed_and_replies_while_somebody_reads() {
 
 #[tokio::test]
 async fn a_publisher_that_nobody_reads_is_never_full() {
-    let bus = LocalBus::new(&BusOptions { partition_bytes: 1024, ..BusOptions::default() }, SHARDS);
+    let bus = LocalBus::new(
+        &BusOptions {
+            partition_bytes: 1024,
+            ..BusOptions::default()
+        },
+        SHARDS,
+    );
     let mut producer = bus.ordered_producer().unwrap();
     for _ in 0..100 {
         let batch = (0..100).map(|n| (0, numbered(n))).collect();
@@ -66,7 +81,13 @@ async fn a_publisher_that_nobody_reads_is_never_full() {
 
 #[tokio::test]
 async fn a_publisher_behind_a_slow_reader_waits_or_is_interrupted_but_never_out_of_order() {
-    let bus = LocalBus::new(&BusOptions { partition_bytes: 2048, ..BusOptions::default() }, SHARDS);
+    let bus = LocalBus::new(
+        &BusOptions {
+            partition_bytes: 2048,
+            ..BusOptions::default()
+        },
+        SHARDS,
+    );
     let mut reader = bus.subscribe(Topic::Events, 0, Start::End).await.unwrap();
     let mut producer = bus.ordered_producer().unwrap();
     let batch = |from: usize| (from..100).map(|n| (0, numbered(n))).collect::<Vec<_>>();

@@ -25,7 +25,12 @@ pub(super) struct Holder {
 
 impl Holder {
     pub(super) fn new(membership: Membership) -> Self {
-        Self { membership, held: BTreeMap::new(), revoked: 0, lost: 0 }
+        Self {
+            membership,
+            held: BTreeMap::new(),
+            revoked: 0,
+            lost: 0,
+        }
     }
 
     pub(super) async fn step(&mut self) {
@@ -51,7 +56,9 @@ impl Holder {
                 self.step().await;
             }
         };
-        tokio::time::timeout(PATIENCE, held).await.expect("the partitions are assigned in time");
+        tokio::time::timeout(PATIENCE, held)
+            .await
+            .expect("the partitions are assigned in time");
     }
 
     async fn prove_all(&self) {
@@ -97,14 +104,24 @@ async fn a_revoked_partition_waits_for_its_release_but_not_for_ever() {
     let mut revoked = Vec::new();
     while revoked.len() < all / 2 {
         let news = tokio::time::timeout(PATIENCE, first.membership.next()).await.unwrap();
-        let Some(Ownership::Revoked { partition }) = news else { panic!("{news:?}") };
+        let Some(Ownership::Revoked { partition }) = news else {
+            panic!("{news:?}")
+        };
         let proved = first.membership.member().prove(partition, first.held[&partition]).await;
-        assert_eq!(proved, Err(ProveError::NotOwner { partition }), "what is wanted back is not claimed again");
+        assert_eq!(
+            proved,
+            Err(ProveError::NotOwner { partition }),
+            "what is wanted back is not claimed again"
+        );
         revoked.push(partition);
     }
     let asked = Instant::now();
     // Nothing is released, so nothing is given to the other one before the time is over.
-    assert!(tokio::time::timeout(Duration::from_secs(1), second.until_holding(all / 2)).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), second.until_holding(all / 2))
+            .await
+            .is_err()
+    );
     assert!(second.held.is_empty());
     second.until_holding(all / 2).await;
     assert!(asked.elapsed() > Duration::from_secs(2), "{:?}", asked.elapsed());
@@ -117,7 +134,9 @@ async fn a_revoked_partition_waits_for_its_release_but_not_for_ever() {
 /// The process that `a_stopped_member_is_refused_when_it_wakes` starts; nothing without that one's word.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn member_process() {
-    let Ok(text) = std::env::var("GRID_TEST_MEMBER") else { return };
+    let Ok(text) = std::env::var("GRID_TEST_MEMBER") else {
+        return;
+    };
     let (brokers, prefix) = text.split_once('|').unwrap();
     let kafka = KafkaOptions {
         brokers: Some(brokers.to_owned()),
@@ -135,7 +154,10 @@ async fn member_process() {
     assert_eq!(word.trim(), "prove");
     // As a shard would that has not heard of anything yet.
     for (partition, generation) in &member.held {
-        println!("member: {:?}", member.membership.member().prove(*partition, *generation).await);
+        println!(
+            "member: {:?}",
+            member.membership.member().prove(*partition, *generation).await
+        );
     }
     println!("member: done");
 }
@@ -155,7 +177,10 @@ async fn a_stopped_member_is_refused_when_it_wakes() {
     let bus = made(&kafka).await;
     let mut old = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "bus::ownership::member_process", "--nocapture"])
-        .env("GRID_TEST_MEMBER", format!("{}|{}", kafka.brokers.as_deref().unwrap(), kafka.topic_prefix))
+        .env(
+            "GRID_TEST_MEMBER",
+            format!("{}|{}", kafka.brokers.as_deref().unwrap(), kafka.topic_prefix),
+        )
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -174,7 +199,10 @@ async fn a_stopped_member_is_refused_when_it_wakes() {
     kill(pid, Signal::SIGCONT).unwrap();
 
     let told = tokio::task::spawn_blocking(move || {
-        lines.take_while(|line| !line.contains("member: done")).filter(|line| line.contains("member: ")).collect()
+        lines
+            .take_while(|line| !line.contains("member: done"))
+            .filter(|line| line.contains("member: "))
+            .collect()
     });
     let told: Vec<String> = tokio::time::timeout(PATIENCE, told).await.unwrap().unwrap();
     assert_eq!(told.len(), usize::from(SHARDS), "{told:?}");
@@ -202,7 +230,12 @@ async fn a_member_that_was_given_up_is_refused_before_it_knows() {
     member.until_holding(0).await;
     assert_eq!((member.lost, member.revoked), (all, 0));
     member.until_holding(all).await;
-    assert!(member.held.iter().all(|(partition, generation)| *generation > generations[partition]));
+    assert!(
+        member
+            .held
+            .iter()
+            .all(|(partition, generation)| *generation > generations[partition])
+    );
     member.prove_all().await;
 }
 
@@ -217,14 +250,27 @@ async fn expel_all(kafka: &KafkaOptions) {
     for member in groups.groups()[0].members() {
         let text = |text: &str| [&(text.len() as i16).to_be_bytes()[..], text.as_bytes()].concat();
         let (api, version, correlation) = (13_i16.to_be_bytes(), 1_i16.to_be_bytes(), 7_i32.to_be_bytes());
-        let request =
-            [&api[..], &version[..], &correlation[..], &text("test"), &text(&group), &text(member.id())].concat();
-        let mut stream = tokio::net::TcpStream::connect(kafka.brokers.as_deref().unwrap()).await.unwrap();
+        let request = [
+            &api[..],
+            &version[..],
+            &correlation[..],
+            &text("test"),
+            &text(&group),
+            &text(member.id()),
+        ]
+        .concat();
+        let mut stream = tokio::net::TcpStream::connect(kafka.brokers.as_deref().unwrap())
+            .await
+            .unwrap();
         stream.write_i32(request.len() as i32).await.unwrap();
         stream.write_all(&request).await.unwrap();
         let mut answer = vec![0; stream.read_i32().await.unwrap() as usize];
         stream.read_exact(&mut answer).await.unwrap();
         // Correlation, throttle time, error.
-        assert_eq!((&answer[..4], &answer[8..]), (&correlation[..], &[0, 0][..]), "the broker refused");
+        assert_eq!(
+            (&answer[..4], &answer[8..]),
+            (&correlation[..], &[0, 0][..]),
+            "the broker refused"
+        );
     }
 }

@@ -42,22 +42,22 @@ fn report(kind: Kind, what: &str, count: usize, took: Duration) {
 async fn throughput(kind: Kind, bus: &Arc<dyn Bus>, what: &str, count: usize, acknowledged: bool) {
     let body = Message::new(vec![b'x'; BODY_BYTES]);
     let started = Instant::now();
-    let readers = (0..SHARDS).map(|partition| {
-        let bus = Arc::clone(bus);
-        let each = count / usize::from(SHARDS);
-        async move {
-            let mut reader = bus.subscribe(Topic::Assignments, partition, Start::End).await.unwrap();
-            grid::task::spawn("reader", async move { receive(&mut reader, each).await.len() })
-        }
-    });
-    let readers = futures::future::join_all(readers).await;
+    let each = count / usize::from(SHARDS);
+    let mut readers = Vec::new();
+    for partition in 0..SHARDS {
+        let mut reader = bus.subscribe(Topic::Assignments, partition, Start::End).await.unwrap();
+        readers.push(grid::task::spawn("reader", async move { receive(&mut reader, each).await.len() }));
+    }
     let mut last = None;
     for n in 0..count {
         let partition = (n % usize::from(SHARDS)) as u16;
         if acknowledged {
             last = Some(match bus.send(Topic::Assignments, partition, body.clone()) {
                 Ok(delivery) => delivery,
-                Err(_) => bus.send_wait(Topic::Assignments, partition, body.clone(), PATIENCE).await.unwrap(),
+                Err(_) => bus
+                    .send_wait(Topic::Assignments, partition, body.clone(), PATIENCE)
+                    .await
+                    .unwrap(),
             });
         } else {
             while !bus.post(Topic::Assignments, partition, body.clone()) {
@@ -78,7 +78,9 @@ async fn throughput(kind: Kind, bus: &Arc<dyn Bus>, what: &str, count: usize, ac
 
 /// The ordered producer, 1,000 messages a batch, four batches under way.
 async fn publication(kind: Kind, bus: &Arc<dyn Bus>, count: usize) {
-    let body = Message::new(vec![b'x'; BODY_BYTES]).with_key("0198c2a0").with_header("ce_type", "TaskCompleted");
+    let body = Message::new(vec![b'x'; BODY_BYTES])
+        .with_key("0198c2a0")
+        .with_header("ce_type", "TaskCompleted");
     let mut producer = bus.ordered_producer().unwrap();
     let started = Instant::now();
     let mut under_way = std::collections::VecDeque::new();
@@ -142,7 +144,10 @@ async fn resubscribing(kind: Kind, bus: &Arc<dyn Bus>) {
         times.push(started.elapsed());
     }
     times.sort_unstable();
-    println!("{kind:?} subscribed to first message: p50 {:?}, most {:?}", times[15], times[29]);
+    println!(
+        "{kind:?} subscribed to first message: p50 {:?}, most {:?}",
+        times[15], times[29]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,7 +161,10 @@ async fn kafka_first_message() {
         bus.send(topic, 0, Message::new("x")).unwrap().await.unwrap();
         let sent = started.elapsed();
         receive(&mut reader, 1).await;
-        println!("{topic}: subscribed after {subscribed:.1?}, sent after {sent:.1?}, received after {:.1?}", started.elapsed());
+        println!(
+            "{topic}: subscribed after {subscribed:.1?}, sent after {sent:.1?}, received after {:.1?}",
+            started.elapsed()
+        );
     }
 }
 
@@ -179,12 +187,19 @@ async fn kafka_idle() {
     println!("64 shards assigned and subscribed: {:.1?}", started.elapsed());
     let proving = Instant::now();
     for partition in 0..64 {
-        membership.member().prove(partition, u64::from(partition) + 1).await.unwrap();
+        membership
+            .member()
+            .prove(partition, u64::from(partition) + 1)
+            .await
+            .unwrap();
     }
     println!("64 proofs, one after the other: {:.1?}", proving.elapsed());
     let before = cpu_seconds();
     tokio::time::sleep(PERIOD).await;
-    println!("idle: {:.2} % of a core", (cpu_seconds() - before) / PERIOD.as_secs_f64() * 100.0);
+    println!(
+        "idle: {:.2} % of a core",
+        (cpu_seconds() - before) / PERIOD.as_secs_f64() * 100.0
+    );
 }
 
 fn cpu_seconds() -> f64 {
