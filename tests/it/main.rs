@@ -22,6 +22,7 @@ mod support;
 
 mod faults;
 mod bus;
+mod api;
 mod log;
 mod parts;
 mod projection;

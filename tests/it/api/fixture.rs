@@ -1,0 +1,197 @@
+//! A server with everything behind it but workers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix::{Addr, Arbiter};
+use grid::api::{ApiOptions, ApiParts, Server, serve};
+use grid::bus::{Bus, BusOptions, LocalBus};
+use grid::config::Secret;
+use grid::domain::{Epoch, Incarnation, Seq, ShardId};
+use grid::log::{Journal, JournalHandle, JournalOptions, Log, migrate};
+use grid::projection::{
+    Feed, ProjectionOptions, ProjectorHandle, ProjectorParts, Watermarks, Writer,
+};
+use grid::shard::{
+    Committed, Directory, DirectoryOptions, Followers, Host, HostParts, JobmasterOptions, Supervisor, SupervisorHandle,
+    WorkerDirectory,
+};
+use reqwest::{Method, Response, StatusCode};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::log::service;
+use crate::support::Postgres;
+
+pub const SHARDS: u16 = 4;
+pub const TOKEN: &str = "a worker's token";
+
+pub struct Options {
+    pub api: ApiOptions,
+    /// Without shards no command is ever answered.
+    pub shards: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { api: ApiOptions::default(), shards: true }
+    }
+}
+
+struct Following(ProjectorHandle);
+
+impl Followers for Following {
+    fn owned(&self, shard: ShardId, _: Epoch, next: Seq, _: Seq) {
+        self.0.open(shard, Seq(next.0 - 1));
+    }
+    fn committed(&self, committed: Committed) {
+        let Committed { shard, first_seq, records, .. } = committed;
+        self.0.feed(Feed { shard, first_seq, records });
+    }
+    fn disowned(&self, shard: ShardId) {
+        self.0.close(shard);
+    }
+    fn published(&self, _: ShardId) -> Option<Seq> {
+        None
+    }
+}
+
+pub struct Fixture {
+    pub url: String,
+    pub address: SocketAddr,
+    pub log: Log,
+    pub projector: ProjectorHandle,
+    pub ready: Arc<AtomicBool>,
+    http: reqwest::Client,
+    server: Server,
+    running: Option<(SupervisorHandle, JournalHandle, Addr<WorkerDirectory>)>,
+}
+
+impl Fixture {
+    pub async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    pub async fn with(options: Options) -> Self {
+        let url = Postgres::shared().fresh_database();
+        migrate(&Secret::new(url.clone()), SHARDS).await.unwrap();
+        let log = Log::connect(service(&url)).await.unwrap();
+        let setup = log.check(Some(SHARDS)).await.unwrap();
+        let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(&BusOptions::default(), SHARDS));
+        let watermarks = Watermarks::new(SHARDS, log.pool().clone());
+        let projector = ProjectorHandle::start(
+            ProjectorParts {
+                options: ProjectionOptions::default(),
+                writer: Writer::new(log.pool()),
+                log: Arc::new(log.clone()),
+                watermarks: watermarks.clone(),
+            },
+            Arbiter::current(),
+        );
+        let node = Incarnation(Uuid::now_v7());
+        let ready = Arc::new(AtomicBool::new(true));
+        let is_ready = ready.clone();
+        let parts = ApiParts {
+            options: options.api,
+            log: log.clone(),
+            bus: bus.clone(),
+            watermarks,
+            timeline: setup.timeline,
+            node,
+            live_workers: Arc::new(|_| None),
+            waiting_for: Arc::new(move || {
+                if is_ready.load(Ordering::Relaxed) { Vec::new() } else { vec!["the tide".to_owned()] }
+            }),
+            metrics: Arc::new(|| "grid_up 1\n".to_owned()),
+            worker_token: Some(Secret::new(TOKEN)),
+        };
+        let server = serve("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
+        let running = if options.shards { Some(shards(&log, &bus, &projector, node).await) } else { None };
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+        Self { url, address: server.address, log, projector, ready, http, server, running }
+    }
+
+    pub async fn stop(self) {
+        self.server.stop().await;
+        if let Some((supervisor, journal, _directory)) = self.running {
+            supervisor.leave().await;
+            journal.drained(Duration::from_secs(10)).await;
+        }
+        self.log.close().await;
+    }
+
+    pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response {
+        let mut request = self.http.request(method, format!("http://{}{path}", self.address)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> impl Future<Output = Value> {
+        let answer = self.json(Method::GET, path, StatusCode::OK);
+        async move { answer.await }
+    }
+
+    pub async fn json(&self, method: Method, path: &str, expected: StatusCode) -> Value {
+        let response = self.call(method, path, &[], Vec::new()).await;
+        let status = response.status();
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(status, expected, "{path}: {body:#}");
+        body
+    }
+
+    /// Submits a document in YAML; gives the answer.
+    pub async fn submit(&self, document: &str) -> Value {
+        let headers = [("content-type", "application/yaml")];
+        let response = self.call(Method::POST, "/api/v1/jobs", &headers, document.as_bytes().to_vec()).await;
+        let status = response.status();
+        let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(status, StatusCode::CREATED, "{body:#}");
+        assert_eq!(location, Some(format!("/api/v1/jobs/{}", text(&body["jobId"]))));
+        body
+    }
+
+    pub fn psql(&self, sql: &str) -> String {
+        Postgres::shared().psql(&self.url, sql)
+    }
+}
+
+pub fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+async fn shards(
+    log: &Log,
+    bus: &Arc<dyn Bus>,
+    projector: &ProjectorHandle,
+    jobmaster: Incarnation,
+) -> (SupervisorHandle, JournalHandle, Addr<WorkerDirectory>) {
+    let setup = log.check(None).await.unwrap();
+    let journal = Journal::start_here(log.clone(), JournalOptions::default());
+    let options = JobmasterOptions::default();
+    let directory = Directory::new(DirectoryOptions {
+        jobmaster,
+        inactive_after: options.worker_inactive_after,
+        lost_after: options.worker_lost_after,
+        feed_fresh_for: 2 * options.heartbeat_interval,
+        dead_before: None,
+    });
+    let host = Arc::new(Host::new(HostParts {
+        bus: Arc::clone(bus),
+        log: log.clone(),
+        journal: journal.clone(),
+        followers: Arc::new(Following(projector.clone())),
+        jobmaster,
+        timeline: setup.timeline,
+        shards: setup.shards,
+        options,
+        directory,
+    }));
+    let directory = WorkerDirectory::start(Arc::clone(&host)).await.unwrap();
+    (Supervisor::start(host, bus.join().await.unwrap()), journal, directory)
+}

@@ -1,0 +1,8 @@
+//! The REST API over real shards and a real Postgres; the bus is the one inside the process.
+
+mod errors;
+mod fixture;
+mod jobs;
+mod lists;
+
+use fixture::{Fixture, Options};
