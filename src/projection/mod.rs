@@ -12,6 +12,8 @@ mod machine;
 mod options;
 mod position;
 mod read;
+mod rebuild;
+mod verify;
 mod watermark;
 mod writer;
 
@@ -23,5 +25,7 @@ pub use machine::{Feed, LogPage, Machine, Move, Want, WriteSet, Written};
 pub use options::ProjectionOptions;
 pub use position::{PositionError, PositionToken, from_base64url, to_base64url};
 pub use read::{JobKey, JobRow, Plan, Reading, TaskRow, WorkerKey, WorkerRow};
+pub use rebuild::{RebuildError, Rebuilt, rebuild};
+pub use verify::ReadModelCheck;
 pub use watermark::{Lagging, Watermarks};
 pub use writer::{LIVE_SCHEMA, Writer};

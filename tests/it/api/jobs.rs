@@ -122,11 +122,12 @@ async fn histories_are_told_event_by_event() {
     let total = newest["total"].as_u64().unwrap();
     let event = &newest["items"][0];
     assert_eq!((&event["type"], &event["streamVersion"]), (&json!("JobFinished"), &json!(total)));
-    assert_eq!((&event["version"], &event["principal"]), (&json!(1), &json!("anonymous")));
+    assert_eq!(event["version"], 1);
     assert_eq!(event["data"], json!({"status": "FAILED"}));
 
     // All pages by cursor, oldest first: every version once.
     let (mut path, mut versions, mut kinds) = (format!("/api/v1/jobs/{id}/events?order=asc&size=2"), vec![], vec![]);
+    assert_eq!(grid.get(&path).await["items"][0]["principal"], "anonymous");
     loop {
         let page = grid.get(&path).await;
         for event in page["items"].as_array().unwrap() {
