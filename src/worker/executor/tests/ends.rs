@@ -140,7 +140,7 @@ async fn what_stays_behind_in_the_session_is_killed_and_does_not_hold_the_attemp
 async fn a_daemon_that_keeps_the_pipe_delays_the_end_by_the_drain_time_alone() {
     let bench = Bench::new();
     let before = Instant::now();
-    let (outcome, lines) = bench.sh("setsid sh -c 'echo $$ > pids; printf part; sleep 600' & while [ ! -s pids ]; do sleep 0.01; done; sleep 0.1").await;
+    let (outcome, lines) = bench.sh("setsid sh -c 'echo $$ > pids; printf part; exec sleep 600' & while [ ! -s pids ]; do sleep 0.01; done; sleep 0.1").await;
     assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
     assert_eq!(lines, ["out:part"]);
     assert!(before.elapsed() < Duration::from_secs(5));
