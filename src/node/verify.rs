@@ -7,6 +7,7 @@ use crate::config::Secret;
 use crate::config::whole::Config;
 use crate::embedded::{self, Embedded, Role};
 use crate::log::{Log, VerifyOptions, VerifyReport};
+use crate::projection::ReadModelCheck;
 
 /// A private server that another process runs, or that was started for this work alone.
 enum Database {
@@ -64,5 +65,10 @@ async fn with_log<T>(config: &Config, work: impl AsyncFnOnce(Log) -> anyhow::Res
 /// # Errors
 /// When it could not be checked; differences are no error.
 pub async fn verify(config: &Config) -> anyhow::Result<VerifyReport> {
-    with_log(config, async |log| Ok(log.verify(VerifyOptions::default(), None).await?)).await
+    with_log(config, async |log| {
+        let read_models = ReadModelCheck::prepare(&log).await?;
+        let witnesses = |shard, _| read_models.witness(shard);
+        Ok(log.verify(VerifyOptions::default(), Some(&witnesses)).await?)
+    })
+    .await
 }

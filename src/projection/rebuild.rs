@@ -57,14 +57,23 @@ pub struct Rebuilt {
 pub async fn rebuild(log: &Log, owner_url: &Secret) -> Result<Rebuilt, RebuildError> {
     let begun = Instant::now();
     let options: PgConnectOptions = owner_url.reveal().parse()?;
-    let options = options.application_name("grid rebuild").options([("lock_timeout", "30s")]);
+    let options = options
+        .application_name("grid rebuild")
+        .options([("lock_timeout", "30s")]);
     let mut owner = PgConnection::connect_with(&options).await?;
     become_owner(&mut owner).await?;
     owner.execute("DROP SCHEMA IF EXISTS grid_read_next CASCADE").await?;
-    owner.execute("SELECT grid_create_read_models('grid_read_next')").await?;
+    owner
+        .execute("SELECT grid_create_read_models('grid_read_next')")
+        .await?;
 
     let pool: PgPool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-    let mut work = Work { log, writer: Writer::in_schema(&pool, NEXT_SCHEMA), cursors: Vec::new(), done: Rebuilt::default() };
+    let mut work = Work {
+        log,
+        writer: Writer::in_schema(&pool, NEXT_SCHEMA),
+        cursors: Vec::new(),
+        done: Rebuilt::default(),
+    };
     for head in log.heads().await? {
         let cursor = work.writer.cursor(head.shard).await?;
         work.cursors.push((head.shard, cursor));
@@ -74,11 +83,14 @@ pub async fn rebuild(log: &Log, owner_url: &Secret) -> Result<Rebuilt, RebuildEr
             break;
         }
     }
-    owner.execute("ANALYZE grid_read_next.jobs, grid_read_next.tasks").await?;
+    owner
+        .execute("ANALYZE grid_read_next.jobs, grid_read_next.tasks")
+        .await?;
     let swapping = Instant::now();
     let mut swap = owner.begin().await?;
     // From here on nobody moves the old ones; who tries waits, and then finds the new cursors.
-    swap.execute("LOCK TABLE grid_read.projection_cursors IN ACCESS EXCLUSIVE MODE").await?;
+    swap.execute("LOCK TABLE grid_read.projection_cursors IN ACCESS EXCLUSIVE MODE")
+        .await?;
     work.catch_up().await?;
     swap.execute("DROP SCHEMA grid_read CASCADE").await?;
     swap.execute("ALTER SCHEMA grid_read_next RENAME TO grid_read").await?;
@@ -136,7 +148,10 @@ impl Work<'_> {
     }
 
     async fn page(&self, shard: ShardId, after: Seq) -> Result<LogPage, RebuildError> {
-        self.log.page(shard, after, PAGE_EVENTS).await.map_err(RebuildError::Page)
+        self.log
+            .page(shard, after, PAGE_EVENTS)
+            .await
+            .map_err(RebuildError::Page)
     }
 
     async fn write(&self, shard: ShardId, from: Seq, page: LogPage) -> Result<(u64, u64), RebuildError> {
@@ -145,8 +160,20 @@ impl Work<'_> {
             changes.apply(shard, *seq, record);
         }
         let (events, rows) = (page.events.len(), changes.rows());
-        let set = WriteSet { moves: vec![Move { shard, from, to: page.through }], changes, events };
+        let set = WriteSet {
+            moves: vec![Move {
+                shard,
+                from,
+                to: page.through,
+            }],
+            changes,
+            events,
+        };
         let written = self.writer.write(set).await;
-        if written.moved.contains(&shard) { Ok((events as u64, rows as u64)) } else { Err(RebuildError::Write(shard)) }
+        if written.moved.contains(&shard) {
+            Ok((events as u64, rows as u64))
+        } else {
+            Err(RebuildError::Write(shard))
+        }
     }
 }

@@ -64,8 +64,13 @@ impl ExpectedJob {
         let at = record.meta.at;
         let attempt = self.job.task(task).map_or(0, |task| task.attempt().0);
         let reason = self.job.task(task).and_then(|task| task.reason());
-        let fact =
-            Fact { task, version: record.version, at, command: record.meta.command, event: &record.event };
+        let fact = Fact {
+            task,
+            version: record.version,
+            at,
+            command: record.meta.command,
+            event: &record.event,
+        };
         // Whether it was legal is checked by who gives the events.
         if self.job.apply(fact).is_err() {
             return;
@@ -75,7 +80,9 @@ impl ExpectedJob {
             Event::JobRetryRequested(_) => self.finished_at = None,
             _ => {}
         }
-        let Some(index) = (task as usize).checked_sub(1) else { return };
+        let Some(index) = (task as usize).checked_sub(1) else {
+            return;
+        };
         if self.told.len() <= index {
             self.told.resize_with(index + 1, Told::default);
         }
@@ -83,7 +90,9 @@ impl ExpectedJob {
         match &record.event {
             Event::TaskReady(ready) => {
                 let before = std::mem::take(told);
-                if ready.cause != ReadyCause::Submission && let Some(scheduled_at) = before.scheduled_at {
+                if ready.cause != ReadyCause::Submission
+                    && let Some(scheduled_at) = before.scheduled_at
+                {
                     let row = AttemptRow {
                         scheduled_at,
                         started_at: before.started_at,
@@ -96,7 +105,11 @@ impl ExpectedJob {
             }
             Event::TaskScheduled(scheduled) => {
                 let worker = Some(scheduled.worker.as_str().to_owned());
-                *told = Told { worker, scheduled_at: Some(at), ..Told::default() };
+                *told = Told {
+                    worker,
+                    scheduled_at: Some(at),
+                    ..Told::default()
+                };
             }
             Event::TaskStarted(_) => told.started_at = Some(at),
             Event::TaskCompleted(_) => told.finished_at = Some(at),
@@ -158,7 +171,15 @@ impl ExpectedJob {
 
 /// As it can be stored: Postgres has no U+0000.
 fn stored(text: &str) -> String {
-    text.chars().map(|char| if char == '\0' { char::REPLACEMENT_CHARACTER } else { char }).collect()
+    text.chars()
+        .map(|char| {
+            if char == '\0' {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                char
+            }
+        })
+        .collect()
 }
 
 fn failure_json(failure: &Failure) -> serde_json::Value {
@@ -196,12 +217,18 @@ pub fn take_worker(workers: &mut BTreeMap<String, ExpectedWorker>, seq: Seq, rec
     match &record.event {
         Event::WorkerRegistered(registered) => {
             let name = registered.worker.as_str().to_owned();
-            let created_at = workers.get(&name).map_or(at, |ExpectedWorker(before)| before.created_at);
+            let created_at = workers
+                .get(&name)
+                .map_or(at, |ExpectedWorker(before)| before.created_at);
             let row = WorkerRow {
                 incarnation: registered.incarnation.0,
                 endpoint_url: stored(&registered.endpoint_url),
                 max_capacity: i64::from(registered.max_capacity),
-                labels: registered.labels.iter().map(|(name, value)| (stored(name), stored(value))).collect(),
+                labels: registered
+                    .labels
+                    .iter()
+                    .map(|(name, value)| (stored(name), stored(value)))
+                    .collect(),
                 registered_at: at,
                 created_at,
                 left_at: None,

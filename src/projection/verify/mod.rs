@@ -41,13 +41,24 @@ impl ReadModelCheck {
     /// When they cannot be read.
     pub async fn prepare(log: &Log) -> Result<Self, Error> {
         let pool = log.pool().clone();
-        let rows = sqlx::query("SELECT shard, seq FROM grid_read.projection_cursors").fetch_all(&pool).await?;
+        let rows = sqlx::query("SELECT shard, seq FROM grid_read.projection_cursors")
+            .fetch_all(&pool)
+            .await?;
         let mut cursors = HashMap::new();
         for row in rows {
-            cursors.insert(ShardId(row.try_get::<i32, _>(0)? as u16), Seq(row.try_get::<i64, _>(1)? as u64));
+            cursors.insert(
+                ShardId(row.try_get::<i32, _>(0)? as u16),
+                Seq(row.try_get::<i64, _>(1)? as u64),
+            );
         }
-        let retired: Vec<i32> = sqlx::query_scalar("SELECT day FROM retired_days").fetch_all(&pool).await?;
-        Ok(Self { pool, cursors, retired: retired.into_iter().collect() })
+        let retired: Vec<i32> = sqlx::query_scalar("SELECT day FROM retired_days")
+            .fetch_all(&pool)
+            .await?;
+        Ok(Self {
+            pool,
+            cursors,
+            retired: retired.into_iter().collect(),
+        })
     }
 
     /// The witness of a shard, for [`Log::verify`].
@@ -88,7 +99,8 @@ impl Witness for ReadModelWitness {
         };
         if let Event::JobSubmitted(submitted) = &record.event {
             self.seen.insert(job);
-            self.jobs.insert(job, ExpectedJob::submitted(job, seq, submitted, &record.meta));
+            self.jobs
+                .insert(job, ExpectedJob::submitted(job, seq, submitted, &record.meta));
         } else if let Some(expected) = self.jobs.get_mut(&job) {
             expected.take(seq, stored.task(), record);
         }
@@ -143,7 +155,11 @@ impl ReadModelWitness {
         // One view of the jobs and their tasks: the row tells whether they have moved on together.
         let mut view = rows::View::begin(&self.pool).await?;
         let now = view.cursor(self.shard).await?;
-        let (rows, specs, attempts) = (view.jobs(&ids).await?, view.specs(&ids).await?, view.attempts(&ids).await?);
+        let (rows, specs, attempts) = (
+            view.jobs(&ids).await?,
+            view.specs(&ids).await?,
+            view.attempts(&ids).await?,
+        );
         let mut still = Vec::new();
         for job in jobs {
             let Some(row) = rows.get(&job.id()) else {
@@ -169,11 +185,17 @@ impl ReadModelWitness {
     fn compare_attempts(&self, job: &ExpectedJob, rows: Option<&rows::Attempts>, found: &mut Vec<Difference>) {
         let none = rows::Attempts::new();
         let (rows, expected) = (rows.unwrap_or(&none), job.superseded());
-        for key in expected.keys().chain(rows.keys().filter(|key| !expected.contains_key(key))) {
+        for key in expected
+            .keys()
+            .chain(rows.keys().filter(|key| !expected.contains_key(key)))
+        {
             let (want, got) = (expected.get(key), rows.get(key));
             if want != got {
                 let mut difference = differs(self.shard, &format!("attempts[{}]", key.1), want, got).of_job(job.id());
-                difference.task = Some(TaskId { job: job.id(), number: key.0 });
+                difference.task = Some(TaskId {
+                    job: job.id(),
+                    number: key.0,
+                });
                 found.push(difference);
             }
         }
@@ -221,7 +243,11 @@ impl ReadModelWitness {
     /// Rows of jobs that the log does not have.
     async fn find_strays(&self, found: &mut Vec<Difference>) -> Result<(), Error> {
         let rows = sqlx::query_scalar::<_, Uuid>("SELECT id FROM grid_read.jobs WHERE shard = $1 AND seq <= $2");
-        let rows = rows.bind(i32::from(self.shard.0)).bind(self.cursor.0 as i64).fetch_all(&self.pool).await?;
+        let rows = rows
+            .bind(i32::from(self.shard.0))
+            .bind(self.cursor.0 as i64)
+            .fetch_all(&self.pool)
+            .await?;
         for id in rows.into_iter().map(JobId) {
             if !self.seen.contains(&id) && !self.retired.contains(&id.day()) {
                 let stray = Difference::new(DifferenceKind::ReadModel, self.shard, "no row in jobs", "a row in jobs");
@@ -237,7 +263,10 @@ impl ReadModelWitness {
                 "SELECT DISTINCT t.{key} FROM grid_read.{table} t
                  WHERE NOT EXISTS (SELECT FROM grid_read.jobs j WHERE j.id = t.{key}) LIMIT {MOST_STRAYS}"
             );
-            for id in sqlx::query_scalar::<_, Uuid>(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await? {
+            for id in sqlx::query_scalar::<_, Uuid>(sqlx::AssertSqlSafe(sql))
+                .fetch_all(&self.pool)
+                .await?
+            {
                 let (expected, got) = (format!("no row in {table}"), format!("a row in {table}"));
                 let stray = Difference::new(DifferenceKind::ReadModel, self.shard, expected, got);
                 found.push(stray.of_job(JobId(id)));
@@ -258,7 +287,12 @@ impl ReadModelWitness {
                 continue;
             }
             for (column, expected, got) in expected.differences(row, !self.retired.is_empty()) {
-                found.push(differs(self.shard, &format!("workers[{name:?}].{column}"), expected, got));
+                found.push(differs(
+                    self.shard,
+                    &format!("workers[{name:?}].{column}"),
+                    expected,
+                    got,
+                ));
             }
         }
         for (name, row) in rows {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 
 use chrono::{DateTime, Utc};
-use sqlx::types::Json;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{PgPool, Postgres, Row, Transaction};
 use uuid::Uuid;
 
@@ -96,7 +96,12 @@ impl JobRow {
         note(&mut differing, "shard", &self.shard, &found.shard);
         note(&mut differing, "external_id", &self.external_id, &found.external_id);
         note(&mut differing, "labels", &self.labels, &found.labels);
-        note(&mut differing, "document_hash", &self.document_hash, &found.document_hash);
+        note(
+            &mut differing,
+            "document_hash",
+            &self.document_hash,
+            &found.document_hash,
+        );
         note(&mut differing, "principal", &self.principal, &found.principal);
         note(&mut differing, "task_count", &self.task_count, &found.task_count);
         note(&mut differing, "max_parallel", &self.max_parallel, &found.max_parallel);
@@ -118,7 +123,12 @@ impl TaskRow {
         note(&mut differing, "state", &self.state, &found.state);
         note(&mut differing, "attempt", &self.attempt, &found.attempt);
         note(&mut differing, "retry_count", &self.retry_count, &found.retry_count);
-        note(&mut differing, "next_retry_at", &self.next_retry_at, &found.next_retry_at);
+        note(
+            &mut differing,
+            "next_retry_at",
+            &self.next_retry_at,
+            &found.next_retry_at,
+        );
         note(&mut differing, "worker", &self.worker, &found.worker);
         note(&mut differing, "scheduled_at", &self.scheduled_at, &found.scheduled_at);
         note(&mut differing, "started_at", &self.started_at, &found.started_at);
@@ -136,7 +146,12 @@ impl WorkerRow {
         note(&mut differing, "endpoint_url", &self.endpoint_url, &found.endpoint_url);
         note(&mut differing, "max_capacity", &self.max_capacity, &found.max_capacity);
         note(&mut differing, "labels", &self.labels, &found.labels);
-        note(&mut differing, "registered_at", &self.registered_at, &found.registered_at);
+        note(
+            &mut differing,
+            "registered_at",
+            &self.registered_at,
+            &found.registered_at,
+        );
         note(&mut differing, "created_at", &self.created_at, &found.created_at);
         note(&mut differing, "left_at", &self.left_at, &found.left_at);
         note(&mut differing, "left_cause", &self.left_cause, &found.left_cause);
@@ -179,7 +194,10 @@ pub struct View(Transaction<'static, Postgres>);
 
 impl View {
     pub async fn begin(pool: &PgPool) -> Result<Self, Error> {
-        Ok(Self(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?))
+        Ok(Self(
+            pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                .await?,
+        ))
     }
 
     pub async fn end(self) -> Result<(), Error> {
@@ -189,7 +207,10 @@ impl View {
     /// How far the shard's rows are in this view.
     pub async fn cursor(&mut self, shard: ShardId) -> Result<Seq, Error> {
         let sql = "SELECT seq FROM grid_read.projection_cursors WHERE shard = $1";
-        let seq: Option<i64> = sqlx::query_scalar(sql).bind(i32::from(shard.0)).fetch_optional(&mut *self.0).await?;
+        let seq: Option<i64> = sqlx::query_scalar(sql)
+            .bind(i32::from(shard.0))
+            .fetch_optional(&mut *self.0)
+            .await?;
         Ok(Seq(seq.unwrap_or(0) as u64))
     }
 
@@ -201,7 +222,9 @@ impl View {
                     final_authentication, final_unrecoverable], status, seq, id
             FROM grid_read.jobs WHERE id = ANY($1)";
         let rows = sqlx::query(sql).bind(uuids(ids)).fetch_all(&mut *self.0).await?;
-        rows.iter().map(|row| Ok((JobId(row.try_get(13)?), job_row(row)?))).collect()
+        rows.iter()
+            .map(|row| Ok((JobId(row.try_get(13)?), job_row(row)?)))
+            .collect()
     }
 
     /// Those with `after < number <= last`.
@@ -210,7 +233,10 @@ impl View {
             SELECT number, state, attempt, retry_count, next_retry_at, worker, scheduled_at, started_at, finished_at,
                 reason, failure, job
             FROM grid_read.tasks WHERE job = ANY($1) AND number > $2 AND number <= $3";
-        let query = sqlx::query(sql).bind(uuids(jobs)).bind(after as i32).bind(i32::try_from(last).unwrap_or(i32::MAX));
+        let query = sqlx::query(sql)
+            .bind(uuids(jobs))
+            .bind(after as i32)
+            .bind(i32::try_from(last).unwrap_or(i32::MAX));
         let mut tasks = HashMap::new();
         for row in query.fetch_all(&mut *self.0).await? {
             let task = TaskRow {
@@ -226,7 +252,13 @@ impl View {
                 failure: row.try_get(10)?,
             };
             let number = row.try_get::<i32, _>(0)?.unsigned_abs();
-            tasks.insert(TaskId { job: JobId(row.try_get(11)?), number }, task);
+            tasks.insert(
+                TaskId {
+                    job: JobId(row.try_get(11)?),
+                    number,
+                },
+                task,
+            );
         }
         Ok(tasks)
     }
@@ -234,7 +266,9 @@ impl View {
     pub async fn task_counts(&mut self, jobs: &[JobId]) -> Result<HashMap<JobId, i64>, Error> {
         let sql = "SELECT job, count(*) FROM grid_read.tasks WHERE job = ANY($1) GROUP BY job";
         let rows = sqlx::query(sql).bind(uuids(jobs)).fetch_all(&mut *self.0).await?;
-        rows.iter().map(|row| Ok((JobId(row.try_get(0)?), row.try_get(1)?))).collect()
+        rows.iter()
+            .map(|row| Ok((JobId(row.try_get(0)?), row.try_get(1)?)))
+            .collect()
     }
 
     pub async fn attempts(&mut self, jobs: &[JobId]) -> Result<HashMap<JobId, Attempts>, Error> {
@@ -249,7 +283,10 @@ impl View {
                 worker: row.try_get(5)?,
                 reason: row.try_get(6)?,
             };
-            let key = (row.try_get::<i32, _>(0)?.unsigned_abs(), row.try_get::<i32, _>(1)?.unsigned_abs());
+            let key = (
+                row.try_get::<i32, _>(0)?.unsigned_abs(),
+                row.try_get::<i32, _>(1)?.unsigned_abs(),
+            );
             attempts.entry(JobId(row.try_get(7)?)).or_default().insert(key, attempt);
         }
         Ok(attempts)
@@ -258,7 +295,9 @@ impl View {
     pub async fn specs(&mut self, jobs: &[JobId]) -> Result<HashMap<JobId, String>, Error> {
         let sql = "SELECT id, spec::text FROM grid_read.job_specs WHERE id = ANY($1)";
         let rows = sqlx::query(sql).bind(uuids(jobs)).fetch_all(&mut *self.0).await?;
-        rows.iter().map(|row| Ok((JobId(row.try_get(0)?), row.try_get(1)?))).collect()
+        rows.iter()
+            .map(|row| Ok((JobId(row.try_get(0)?), row.try_get(1)?)))
+            .collect()
     }
 }
 

@@ -26,11 +26,22 @@ struct Case {
 }
 
 fn get(path: impl Into<String>, status: u16, code: &'static str, names: &'static str) -> Case {
-    Case { method: Method::GET, path: path.into(), headers: &[], body: Vec::new(), status, code, names }
+    Case {
+        method: Method::GET,
+        path: path.into(),
+        headers: &[],
+        body: Vec::new(),
+        status,
+        code,
+        names,
+    }
 }
 
 fn call(method: Method, path: impl Into<String>, status: u16, code: &'static str, names: &'static str) -> Case {
-    Case { method, ..get(path, status, code, names) }
+    Case {
+        method,
+        ..get(path, status, code, names)
+    }
 }
 
 fn post(
@@ -40,20 +51,40 @@ fn post(
     code: &'static str,
     names: &'static str,
 ) -> Case {
-    Case { method: Method::POST, headers, body: body.into(), ..get("/api/v1/jobs", status, code, names) }
+    Case {
+        method: Method::POST,
+        headers,
+        body: body.into(),
+        ..get("/api/v1/jobs", status, code, names)
+    }
 }
 
 async fn check(grid: &Fixture, case: Case) -> Value {
-    let Case { method, path, headers, body, status, code, names } = case;
+    let Case {
+        method,
+        path,
+        headers,
+        body,
+        status,
+        code,
+        names,
+    } = case;
     let name = format!("{method} {path} {headers:?}");
     let response = grid.call(method, &path, headers, body).await;
     let (found, answered) = (response.status().as_u16(), response.headers().clone());
     let problem: Value = response.json().await.unwrap();
-    assert_eq!((found, problem["code"].as_str()), (status, Some(code)), "{name}: {problem:#}");
+    assert_eq!(
+        (found, problem["code"].as_str()),
+        (status, Some(code)),
+        "{name}: {problem:#}"
+    );
     assert_eq!(answered["content-type"], "application/problem+json", "{name}");
     assert_eq!(problem["status"], status, "{name}");
     for field in ["type", "title", "detail"] {
-        assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "{name}: {field} in {problem:#}");
+        assert!(
+            problem[field].as_str().is_some_and(|text| !text.is_empty()),
+            "{name}: {field} in {problem:#}"
+        );
     }
     assert!(problem["errors"].is_array(), "{name}");
     assert!(problem.to_string().contains(names), "{name}: {names:?} in {problem:#}");
@@ -89,20 +120,60 @@ async fn what_is_asked_wrongly_is_named() {
         get("/api/v1/jobs?cursor=zzzz", 400, "INVALID_PARAMETER", "nextCursor"),
         get("/api/v1/jobs?cursor=zzzz&page=1", 400, "INVALID_PARAMETER", "either"),
         get("/api/v1/jobs?minPosition=zz", 400, "INVALID_PARAMETER", "minPosition"),
-        get(format!("/api/v1/jobs/{NOBODY}/events?order=up"), 400, "INVALID_PARAMETER", "asc or desc"),
-        call(Method::DELETE, format!("/api/v1/jobs/kill/{NOBODY}"), 404, "NOT_FOUND", "job-019a"),
-        call(Method::POST, format!("/api/v1/jobs/{NOBODY}/retry"), 404, "NOT_FOUND", "job-019a"),
-        call(Method::POST, format!("/api/v1/jobs/{NOBODY}/stop"), 404, "NOT_FOUND", "job-019a"),
-        call(Method::DELETE, format!("/api/v1/tasks/{NOBODY}-1/retry"), 404, "NOT_FOUND", "task-019a"),
+        get(
+            format!("/api/v1/jobs/{NOBODY}/events?order=up"),
+            400,
+            "INVALID_PARAMETER",
+            "asc or desc",
+        ),
+        call(
+            Method::DELETE,
+            format!("/api/v1/jobs/kill/{NOBODY}"),
+            404,
+            "NOT_FOUND",
+            "job-019a",
+        ),
+        call(
+            Method::POST,
+            format!("/api/v1/jobs/{NOBODY}/retry"),
+            404,
+            "NOT_FOUND",
+            "job-019a",
+        ),
+        call(
+            Method::POST,
+            format!("/api/v1/jobs/{NOBODY}/stop"),
+            404,
+            "NOT_FOUND",
+            "job-019a",
+        ),
+        call(
+            Method::DELETE,
+            format!("/api/v1/tasks/{NOBODY}-1/retry"),
+            404,
+            "NOT_FOUND",
+            "task-019a",
+        ),
         call(Method::DELETE, "/api/v1/jobs/kill/x", 400, "INVALID_ID", "job-<uuid>"),
-        call(Method::PUT, "/api/v1/jobs", 405, "METHOD_NOT_ALLOWED", "GET, HEAD, POST"),
+        call(
+            Method::PUT,
+            "/api/v1/jobs",
+            405,
+            "METHOD_NOT_ALLOWED",
+            "GET, HEAD, POST",
+        ),
         call(Method::POST, "/health/live", 405, "METHOD_NOT_ALLOWED", "GET, HEAD"),
     ];
     for case in cases {
         check(&grid, case).await;
     }
-    let refused = grid.call(Method::PATCH, &format!("/api/v1/jobs/{NOBODY}/retry"), &[], Vec::new()).await;
-    assert_eq!((refused.status().as_u16(), &refused.headers()["allow"]), (405, &"POST".parse().unwrap()));
+    let refused = grid
+        .call(Method::PATCH, &format!("/api/v1/jobs/{NOBODY}/retry"), &[], Vec::new())
+        .await;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["allow"]),
+        (405, &"POST".parse().unwrap())
+    );
     let head = grid.call(Method::HEAD, "/api/v1/jobs", &[], Vec::new()).await;
     assert_eq!(head.status(), StatusCode::OK);
     grid.stop().await;
@@ -118,7 +189,13 @@ async fn what_is_no_job_is_said_with_its_place() {
         post(JSON, "tasks: []", 400, "SYNTAX", "line"),
         post(YAML, vec![0xff, 0xfe], 400, "SYNTAX", "UTF-8"),
         post(YAML, "tasks: []\ncolour: red", 400, "UNKNOWN_FIELD", "/colour"),
-        post(YAML, "tasks: [{externalId: a, executor: noop, replicas: 1000001}]", 400, "OUT_OF_RANGE", "replicas"),
+        post(
+            YAML,
+            "tasks: [{externalId: a, executor: noop, replicas: 1000001}]",
+            400,
+            "OUT_OF_RANGE",
+            "replicas",
+        ),
         post(
             YAML,
             "tasks: [{externalId: a, executor: noop, replicas: 600000}, {externalId: b, executor: noop, replicas: 600000}]",
@@ -133,11 +210,29 @@ async fn what_is_no_job_is_said_with_its_place() {
             "DUPLICATE_NAME",
             "/tasks/1/externalId",
         ),
-        post(YAML, "tasks: [{externalId: a, dag: []}]", 400, "INVALID_DAG", "/tasks/0/dag"),
+        post(
+            YAML,
+            "tasks: [{externalId: a, dag: []}]",
+            400,
+            "INVALID_DAG",
+            "/tasks/0/dag",
+        ),
         post(YAML, "{}", 400, "MISSING_FIELD", "tasks"),
         post(YAML, long.clone(), 413, "TOO_LARGE", "1048576"),
-        post(&[("content-type", "text/plain")], "tasks: []", 415, "UNSUPPORTED_MEDIA_TYPE", "text/plain"),
-        post(&[("content-type", "application/json; charset=latin1")], "{}", 415, "UNSUPPORTED_MEDIA_TYPE", "latin1"),
+        post(
+            &[("content-type", "text/plain")],
+            "tasks: []",
+            415,
+            "UNSUPPORTED_MEDIA_TYPE",
+            "text/plain",
+        ),
+        post(
+            &[("content-type", "application/json; charset=latin1")],
+            "{}",
+            415,
+            "UNSUPPORTED_MEDIA_TYPE",
+            "latin1",
+        ),
         post(
             &[("content-type", "application/json"), ("content-encoding", "gzip")],
             "{}",
@@ -145,8 +240,14 @@ async fn what_is_no_job_is_said_with_its_place() {
             "UNSUPPORTED_MEDIA_TYPE",
             "Content-Encoding",
         ),
-        Case { path: "/api/v1/jobs?dryRun=maybe".into(), ..post(YAML, "tasks: []", 400, "INVALID_PARAMETER", "dryRun") },
-        Case { path: "/api/v1/jobs?dryRun=true".into(), ..post(YAML, "tasks: []\nx: 1", 400, "UNKNOWN_FIELD", "/x") },
+        Case {
+            path: "/api/v1/jobs?dryRun=maybe".into(),
+            ..post(YAML, "tasks: []", 400, "INVALID_PARAMETER", "dryRun")
+        },
+        Case {
+            path: "/api/v1/jobs?dryRun=true".into(),
+            ..post(YAML, "tasks: []\nx: 1", 400, "UNKNOWN_FIELD", "/x")
+        },
     ];
     for case in cases {
         check(&grid, case).await;
@@ -154,24 +255,49 @@ async fn what_is_no_job_is_said_with_its_place() {
     // All mistakes at once, each in its place.
     let document = "tasks:\n  - externalId: a\n    executor: noop\n    colour: red\n  - executor: noop\n";
     let problem = check(&grid, post(YAML, document, 400, "INVALID_DOCUMENT", "2 mistakes")).await;
-    let places: Vec<(u64, u64)> = problem["errors"].as_array().unwrap().iter()
+    let places: Vec<(u64, u64)> = problem["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
         .map(|error| (error["line"].as_u64().unwrap(), error["column"].as_u64().unwrap()))
         .collect();
     assert_eq!(places, [(4, 5), (5, 5)]);
     assert_eq!(problem["errors"][0]["pointer"], "/tasks/0/colour");
-    assert_eq!(grid.psql("SELECT count(*) FROM submissions"), "0", "nothing of all that was kept");
+    assert_eq!(
+        grid.psql("SELECT count(*) FROM submissions"),
+        "0",
+        "nothing of all that was kept"
+    );
     grid.stop().await;
 }
 
 #[actix_web::test]
 async fn a_position_that_does_not_come_is_not_waited_for_for_ever() {
-    let api = ApiOptions { position_wait: Duration::from_millis(100), ..ApiOptions::default() };
-    let grid = Fixture::with(Options { api, ..Options::default() }).await;
+    let api = ApiOptions {
+        position_wait: Duration::from_millis(100),
+        ..ApiOptions::default()
+    };
+    let grid = Fixture::with(Options {
+        api,
+        ..Options::default()
+    })
+    .await;
     let timeline = grid.log.timeline().await.unwrap();
-    let token = |timeline, shard| PositionToken::new(timeline, Position { shard: ShardId(shard), seq: Seq(1_000_000) });
+    let token = |timeline, shard| {
+        PositionToken::new(
+            timeline,
+            Position {
+                shard: ShardId(shard),
+                seq: Seq(1_000_000),
+            },
+        )
+    };
     let path = format!("/api/v1/jobs?minPosition={}", token(timeline, 1));
     let response = grid.call(Method::GET, &path, &[], Vec::new()).await;
-    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["retry-after"]),
+        (503, &"1".parse().unwrap())
+    );
     check(&grid, get(path, 503, "READ_MODEL_BEHIND", "1000000")).await;
     let other = format!("/api/v1/jobs?minPosition={}", token(uuid::Uuid::from_u128(1), 1));
     check(&grid, get(other, 400, "INVALID_PARAMETER", "timeline")).await;
@@ -193,10 +319,20 @@ async fn without_an_answer_the_outcome_is_unknown_and_more_is_too_much() {
         grid.call(Method::POST, &path, &[], Vec::new()),
         grid.call(Method::POST, &path, &[], Vec::new())
     );
-    let (late, early) = if first.status() == 504 { (first, second) } else { (second, first) };
-    assert_eq!((early.status().as_u16(), &early.headers()["retry-after"]), (429, &"1".parse().unwrap()));
+    let (late, early) = if first.status() == 504 {
+        (first, second)
+    } else {
+        (second, first)
+    };
+    assert_eq!(
+        (early.status().as_u16(), &early.headers()["retry-after"]),
+        (429, &"1".parse().unwrap())
+    );
     assert_eq!(early.json::<Value>().await.unwrap()["code"], "OVERLOADED");
     let late: Value = late.json().await.unwrap();
-    assert_eq!((late["code"].as_str(), late["jobId"].as_str()), (Some("OUTCOME_UNKNOWN"), Some(format!("job-{NOBODY}").as_str())));
+    assert_eq!(
+        (late["code"].as_str(), late["jobId"].as_str()),
+        (Some("OUTCOME_UNKNOWN"), Some(format!("job-{NOBODY}").as_str()))
+    );
     grid.stop().await;
 }

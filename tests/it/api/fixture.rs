@@ -11,9 +11,7 @@ use grid::bus::{Bus, BusOptions, LocalBus};
 use grid::config::Secret;
 use grid::domain::{Epoch, Incarnation, Seq, ShardId};
 use grid::log::{Journal, JournalHandle, JournalOptions, Log, migrate};
-use grid::projection::{
-    Feed, ProjectionOptions, ProjectorHandle, ProjectorParts, Watermarks, Writer,
-};
+use grid::projection::{Feed, ProjectionOptions, ProjectorHandle, ProjectorParts, Watermarks, Writer};
 use grid::shard::{
     Committed, Directory, DirectoryOptions, Followers, Host, HostParts, JobmasterOptions, Supervisor, SupervisorHandle,
     WorkerDirectory,
@@ -36,7 +34,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { api: ApiOptions::default(), shards: true }
+        Self {
+            api: ApiOptions::default(),
+            shards: true,
+        }
     }
 }
 
@@ -47,8 +48,17 @@ impl Followers for Following {
         self.0.open(shard, Seq(next.0 - 1));
     }
     fn committed(&self, committed: Committed) {
-        let Committed { shard, first_seq, records, .. } = committed;
-        self.0.feed(Feed { shard, first_seq, records });
+        let Committed {
+            shard,
+            first_seq,
+            records,
+            ..
+        } = committed;
+        self.0.feed(Feed {
+            shard,
+            first_seq,
+            records,
+        });
     }
     fn disowned(&self, shard: ShardId) {
         self.0.close(shard);
@@ -102,15 +112,35 @@ impl Fixture {
             node,
             live_workers: Arc::new(|_| None),
             waiting_for: Arc::new(move || {
-                if is_ready.load(Ordering::Relaxed) { Vec::new() } else { vec!["the tide".to_owned()] }
+                if is_ready.load(Ordering::Relaxed) {
+                    Vec::new()
+                } else {
+                    vec!["the tide".to_owned()]
+                }
             }),
             metrics: Arc::new(|| "grid_up 1\n".to_owned()),
             worker_token: Some(Secret::new(TOKEN)),
         };
         let server = serve("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
-        let running = if options.shards { Some(shards(&log, &bus, &projector, node).await) } else { None };
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-        Self { url, address: server.address, log, projector, ready, http, server, running }
+        let running = if options.shards {
+            Some(shards(&log, &bus, &projector, node).await)
+        } else {
+            None
+        };
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(30))
+            .build()
+            .unwrap();
+        Self {
+            url,
+            address: server.address,
+            log,
+            projector,
+            ready,
+            http,
+            server,
+            running,
+        }
     }
 
     pub async fn stop(self) {
@@ -123,7 +153,10 @@ impl Fixture {
     }
 
     pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response {
-        let mut request = self.http.request(method, format!("http://{}{path}", self.address)).body(body);
+        let mut request = self
+            .http
+            .request(method, format!("http://{}{path}", self.address))
+            .body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -147,9 +180,14 @@ impl Fixture {
     /// Submits a document in YAML; gives the answer.
     pub async fn submit(&self, document: &str) -> Value {
         let headers = [("content-type", "application/yaml")];
-        let response = self.call(Method::POST, "/api/v1/jobs", &headers, document.as_bytes().to_vec()).await;
+        let response = self
+            .call(Method::POST, "/api/v1/jobs", &headers, document.as_bytes().to_vec())
+            .await;
         let status = response.status();
-        let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
+        let location = response
+            .headers()
+            .get("location")
+            .map(|value| value.to_str().unwrap().to_owned());
         let body: Value = response.json().await.unwrap();
         assert_eq!(status, StatusCode::CREATED, "{body:#}");
         assert_eq!(location, Some(format!("/api/v1/jobs/{}", text(&body["jobId"]))));

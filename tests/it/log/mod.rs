@@ -5,7 +5,7 @@ mod figures;
 mod loading;
 mod rights;
 mod verifying;
-mod histories;
+pub mod histories;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The projector on a real Postgres.
 
 mod history;
+mod real;
 mod speed;
 
 use std::sync::Arc;
