@@ -89,6 +89,8 @@ pub enum StoreCommand {
     /// Prove that the log is whole: places, versions, hash chain, transitions, snapshots, read models. Exit codes: 0
     /// clean, 2 differences, 3 could not check
     Verify(Box<VerifyArgs>),
+    /// Make the read models anew from the log, beside the present ones, and swap them; a running process goes on
+    Rebuild(Box<RebuildArgs>),
 }
 
 /// What is asked of a running server.

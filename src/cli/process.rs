@@ -1,7 +1,7 @@
 //! Commands that run processes, and those that work on the database without one.
 
 use super::output::{print, print_json};
-use super::{Failure, Output, ProcessCommand, StoreCommand, VerifyArgs};
+use super::{Failure, Output, ProcessCommand, RebuildArgs, StoreCommand, VerifyArgs};
 use crate::config::whole::Loaded;
 use crate::{node, telemetry};
 
@@ -30,6 +30,20 @@ pub fn run_on_store(command: StoreCommand, output: Output) -> anyhow::Result<()>
             node::run(node::migrate(&config))
         }
         StoreCommand::Verify(args) => verify(&args, output),
+        StoreCommand::Rebuild(args) => rebuild(&args, output),
+    }
+}
+
+fn rebuild(args: &RebuildArgs, output: Output) -> anyhow::Result<()> {
+    let Loaded { config, .. } = args.load().map_err(Failure::from)?;
+    telemetry::start(&config.log)?;
+    let rebuilt = node::run(node::rebuild(&config))?;
+    match output {
+        Output::Json => print_json(&serde_json::to_value(rebuilt)?),
+        Output::Human => print(&format!(
+            "{} events made {} changes of rows in {:.1} s; for {:.3} s of it nothing could be written to the read models\n",
+            rebuilt.events, rebuilt.rows, rebuilt.seconds, rebuilt.swap_seconds
+        )),
     }
 }
 

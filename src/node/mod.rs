@@ -14,4 +14,4 @@ mod verify;
 
 pub use roles::{jobmaster, run, standalone, worker};
 pub use stores::{migrate, open_log, service_url};
-pub use verify::verify;
+pub use verify::{rebuild, verify};
