@@ -2,10 +2,17 @@
 
 use std::time::Instant;
 
-use super::jobmaster::noop;
+use uuid::Uuid;
+
+use super::bus::SHARDS;
+use super::jobmaster::{TIMELINE, noop};
 use super::whole::Bench;
-use crate::event::{AttemptRef, ReportItem, ReportKind};
+use crate::domain::{Epoch, Incarnation};
+use crate::event::{
+    AssignmentItem, AssignmentMessage, AttemptRef, Outcome, ReportItem, ReportKind, ReportMessage, Version, Wire,
+};
 use crate::worker::WorkerOptions;
+use crate::worker::machine::{Identity, Input, Output, WorkerMachine};
 
 #[tokio::test]
 #[ignore = "a measurement: prints, and its number depends on the machine"]
@@ -50,4 +57,109 @@ async fn no_ops_a_second() {
         (cpu() - cpu_before) * 1e6 / f64::from(TASKS),
         worker.state().unwrap().totals,
     );
+}
+
+/// CPU time of this thread, in µs for each of `TASKS`.
+struct Stopwatch {
+    begun: f64,
+    tasks: f64,
+}
+
+impl Stopwatch {
+    fn start(tasks: u32) -> Self {
+        Self {
+            begun: Self::now(),
+            tasks: f64::from(tasks),
+        }
+    }
+
+    fn now() -> f64 {
+        let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_THREAD).unwrap();
+        let micros = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 * 1e6 + time.tv_usec() as f64;
+        micros(usage.user_time()) + micros(usage.system_time())
+    }
+
+    fn lap(&mut self) -> f64 {
+        let each = (Self::now() - self.begun) / self.tasks;
+        self.begun = Self::now();
+        each
+    }
+}
+
+#[test]
+#[ignore = "a measurement: prints, and its number depends on the machine"]
+fn where_the_time_goes() {
+    const BATCH: u32 = 200;
+    const BATCHES: u32 = 500;
+    let now = crate::domain::Timestamp::from_ms(1_000_000);
+    let me = Incarnation(Uuid::from_u128(1));
+    let identity = Identity {
+        worker: "a".parse().unwrap(),
+        incarnation: me,
+        timeline: TIMELINE,
+        shards: SHARDS,
+        endpoint_url: String::new(),
+        reply_partition: 0,
+    };
+    let options = WorkerOptions {
+        slots: 10_000,
+        ..WorkerOptions::default()
+    };
+    let mut machine = WorkerMachine::new(identity, options, now).unwrap();
+    let mut laps = [0.0; 6];
+    for batch in 0..BATCHES {
+        let now = now + std::time::Duration::from_millis(u64::from(batch) * 10);
+        machine.step(Input::BeatAcknowledged { sent_at: now }, now);
+        let ids: Vec<u32> = (0..BATCH).map(|n| (batch * BATCH + n + 1) * 16).collect();
+        let message = |items| AssignmentMessage {
+            v: Version,
+            timeline: TIMELINE,
+            shard: noop(0).attempt.task.job.shard(SHARDS),
+            epoch: Epoch(1),
+            jobmaster: Incarnation(Uuid::from_u128(2)),
+            incarnation: me,
+            items,
+        };
+        let items = ids.iter().map(|n| AssignmentItem::Assign { assignment: noop(*n) });
+        let message_out = message(items.collect());
+        let mut watch = Stopwatch::start(BATCH * BATCHES);
+        let bytes = message_out.encode();
+        laps[0] += watch.lap();
+        let read = AssignmentMessage::decode(&bytes).unwrap();
+        laps[1] += watch.lap();
+        let mut outputs = Vec::new();
+        let offset = i64::from(batch) * 2;
+        machine.handle(Input::Assignments { offset, message: read }, now, &mut outputs);
+        let started: Vec<AttemptRef> = outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Start { assignment, .. } => Some(assignment.attempt),
+                _ => None,
+            })
+            .collect();
+        for attempt in &started {
+            let outcome = Outcome::Completed { counters: std::collections::BTreeMap::new() };
+            machine.handle(Input::AttemptEnded(*attempt, outcome), now, &mut outputs);
+        }
+        machine.end_turn(now, &mut outputs);
+        laps[2] += watch.lap();
+        let reports: Vec<_> = outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Report { message, .. } => Some(message.encode()),
+                _ => None,
+            })
+            .collect();
+        laps[3] += watch.lap();
+        for report in &reports {
+            ReportMessage::decode(report).unwrap();
+        }
+        laps[4] += watch.lap();
+        let ack = message(vec![AssignmentItem::Ack { kind: ReportKind::Ended, attempts: started }]);
+        let read = AssignmentMessage::decode(&ack.encode()).unwrap();
+        machine.step(Input::Assignments { offset: offset + 1, message: read }, now);
+        laps[5] += watch.lap();
+    }
+    assert_eq!(machine.totals().completed, u64::from(BATCH * BATCHES));
+    println!("µs a task: assignment encode, decode; machine; report encode, decode; ack whole: {laps:.2?}");
 }
