@@ -187,7 +187,7 @@ impl Journal {
 
     fn new_writer(&self) -> Option<Writer> {
         let options = self.log.options();
-        let connect = options.connect_options().ok()?;
+        let connect = options.journal_options().ok()?;
         Some(Writer::new(connect, options.connect_timeout, options.statement_timeout))
     }
 }
