@@ -1,10 +1,12 @@
 //! The command line as a user meets it: the binary, its exit codes, its pipes.
 
+mod server;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-fn grid(folder: &Path, arguments: &[&str]) -> Command {
+pub fn grid(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_grid"));
     command.args(arguments).current_dir(folder).stdin(Stdio::null());
     // Nothing of the one who runs the tests.
@@ -16,11 +18,11 @@ fn grid(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+pub fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     told(grid(folder, arguments).output().unwrap())
 }
 
-fn told(output: Output) -> (i32, String, String) {
+pub fn told(output: Output) -> (i32, String, String) {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (
         output.status.code().expect("an exit code"),
