@@ -60,7 +60,12 @@ enum What {
 /// Measures and prints.
 pub async fn run(args: BenchArgs, output: Output) -> anyhow::Result<()> {
     match args.what {
-        What::Tasks { jobs, replicas, slots, server } => {
+        What::Tasks {
+            jobs,
+            replicas,
+            slots,
+            server,
+        } => {
             let server = Server::open(server, slots, 1).await?;
             show(&tasks::run(&server, jobs, replicas, slots).await?, output)
         }
@@ -68,9 +73,10 @@ pub async fn run(args: BenchArgs, output: Output) -> anyhow::Result<()> {
             let server = Server::open(server, 4, 1).await?;
             show(&latency::run(&server, jobs).await?, output)
         }
-        What::Pipeline { records, bytes, dir } => {
-            show(&pipeline::run(&records, bytes, &dir.unwrap_or_else(std::env::temp_dir))?, output)
-        }
+        What::Pipeline { records, bytes, dir } => show(
+            &pipeline::run(&records, bytes, &dir.unwrap_or_else(std::env::temp_dir))?,
+            output,
+        ),
     }
 }
 

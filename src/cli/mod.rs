@@ -26,8 +26,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{config, domain};
 use crate::worker::executor::{GUARDIAN_ARGUMENT, guardian_main};
+use crate::{config, domain};
 use client::Client;
 use jobs::Wish;
 
@@ -159,11 +159,27 @@ fn not_an_id(error: domain::IdError) -> Failure {
 /// Runs the command of this process.
 pub fn main() -> ExitCode {
     // Workers start this program again as the guardian of their tasks' processes.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == GUARDIAN_ARGUMENT) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == GUARDIAN_ARGUMENT)
+    {
         return guardian_main();
     }
-    let cli = Cli::parse();
-    exit_code(run(cli))
+    match Cli::try_parse() {
+        Ok(cli) => exit_code(run(cli)),
+        Err(refusal) => {
+            // A closed terminal takes nothing away from the exit code.
+            let _ = refusal.print();
+            // 2 would say of `verify` that it found differences.
+            let verify = std::env::args_os().nth(1).is_some_and(|command| command == "verify");
+            let code = if verify && refusal.use_stderr() {
+                3
+            } else {
+                refusal.exit_code()
+            };
+            ExitCode::from(u8::try_from(code).unwrap_or(1))
+        }
+    }
 }
 
 fn exit_code(result: anyhow::Result<()>) -> ExitCode {

@@ -58,7 +58,11 @@ impl Problem {
     /// The detail says what the title says, and more.
     fn headline(&self) -> String {
         let code = self.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
-        let what = self.detail.as_ref().filter(|detail| !detail.is_empty()).unwrap_or(&self.title);
+        let what = self
+            .detail
+            .as_ref()
+            .filter(|detail| !detail.is_empty())
+            .unwrap_or(&self.title);
         format!("{what} ({}{code})", self.status)
     }
 }

@@ -1,6 +1,6 @@
 //! Commands that run processes, and those that work on the database without one.
 
-use super::output::{print, print_json};
+use super::output::{print, print_json, tell};
 use super::{Failure, Output, ProcessCommand, RebuildArgs, StoreCommand, VerifyArgs};
 use crate::config::whole::Loaded;
 use crate::{node, telemetry};
@@ -49,21 +49,27 @@ fn rebuild(args: &RebuildArgs, output: Output) -> anyhow::Result<()> {
 
 /// 0 clean, 2 differences, 3 could not check.
 fn verify(args: &VerifyArgs, output: Output) -> anyhow::Result<()> {
-    let checked = args.load().map_err(anyhow::Error::from).and_then(|Loaded { config, .. }| {
-        telemetry::start(&config.log)?;
-        node::run(node::verify(&config))
-    });
+    let checked = args
+        .load()
+        .map_err(anyhow::Error::from)
+        .and_then(|Loaded { config, .. }| {
+            telemetry::start(&config.log)?;
+            node::run(node::verify(&config))
+        });
     let report = match checked {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("error: the log could not be checked: {error:#}");
+            tell(&format!("error: the log could not be checked: {error:#}"));
             return Err(Failure::Told(3).into());
         }
     };
     match output {
         Output::Json => print_json(&serde_json::to_value(&report)?)?,
         Output::Human => {
-            let mut text = format!("{} events of {} jobs in {} shards", report.events, report.jobs, report.shards);
+            let mut text = format!(
+                "{} events of {} jobs in {} shards",
+                report.events, report.jobs, report.shards
+            );
             if report.archived_events > 0 {
                 text.push_str(&format!(", {} archived", report.archived_events));
             }
@@ -72,7 +78,9 @@ fn verify(args: &VerifyArgs, output: Output) -> anyhow::Result<()> {
                 let (kind, expected, found) = (difference.kind, &difference.expected, &difference.found);
                 let place = difference.seq.map_or_else(String::new, |seq| format!("/{seq}"));
                 let of = difference.task.map(|task| format!(" {task}"));
-                let of = of.or_else(|| difference.job.map(|job| format!(" {job}"))).unwrap_or_default();
+                let of = of
+                    .or_else(|| difference.job.map(|job| format!(" {job}")))
+                    .unwrap_or_default();
                 text.push_str(&format!(
                     "  {kind:?} at {}{place}{of}: expected {expected}, found {found}\n",
                     difference.shard
@@ -81,5 +89,9 @@ fn verify(args: &VerifyArgs, output: Output) -> anyhow::Result<()> {
             print(&text)?;
         }
     }
-    if report.is_clean() { Ok(()) } else { Err(Failure::Told(2).into()) }
+    if report.is_clean() {
+        Ok(())
+    } else {
+        Err(Failure::Told(2).into())
+    }
 }

@@ -54,7 +54,10 @@ pub async fn submit(args: &SubmitArgs, output: Output) -> anyhow::Result<()> {
     let answer = match client.post(path, body).await {
         Ok(answer) => answer,
         Err(Error::Problem(problem)) if !problem.errors.is_empty() && output == Output::Human => {
-            tell(&format!("error: {}", problem.with_source(&document.name, &document.text())));
+            tell(&format!(
+                "error: {}",
+                problem.with_source(&document.name, &document.text())
+            ));
             return Err(Failure::Told(1).into());
         }
         Err(error) => return Err(error.into()),
@@ -72,7 +75,12 @@ pub async fn submit(args: &SubmitArgs, output: Output) -> anyhow::Result<()> {
         if std::io::stderr().is_terminal() {
             tell(&format!("Follow it with: grid job {}", job.job_id));
         }
-        format!("{} {}, {}\n", job.job_id, job.status, count(job.task_counters.total(), "task"))
+        format!(
+            "{} {}, {}\n",
+            job.job_id,
+            job.status,
+            count(job.task_counters.total(), "task")
+        )
     })
 }
 
@@ -149,8 +157,12 @@ pub fn validate(args: &ValidateArgs, output: Output) -> anyhow::Result<()> {
         good &= checked.is_ok();
         match (&checked, output) {
             (Ok(job), Output::Human) => {
-                print(&format!("{}: good, {}\n", document.name, count(job.task_count().into(), "task")))?;
-            },
+                print(&format!(
+                    "{}: good, {}\n",
+                    document.name,
+                    count(job.task_count().into(), "task")
+                ))?;
+            }
             (Err(errors), Output::Human) => {
                 let text = document.text();
                 let shown = errors

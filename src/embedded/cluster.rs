@@ -305,6 +305,7 @@ effective_cache_size = 512MB
 max_wal_size = 4GB
 min_wal_size = 256MB
 wal_compression = on
+wal_buffers = 16MB
 checkpoint_timeout = 15min
 checkpoint_completion_target = 0.9
 random_page_cost = 1.1

@@ -3,7 +3,7 @@
 //! Its end is an event of the kernel (a pidfd), also for a server that an earlier process of grid started.
 
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,7 @@ impl Server {
     /// Ends the server: first in order, then at once (the next start recovers).
     pub async fn stop(&mut self, timeout: Duration) -> Result<(), Error> {
         for (signal, wait) in [(Signal::SIGINT, timeout), (Signal::SIGQUIT, Duration::from_secs(5))] {
-            if kill(self.pid, signal).is_err() || tokio::time::timeout(wait, self.ended()).await.is_ok() {
+            if !self.signal(signal) || tokio::time::timeout(wait, self.ended()).await.is_ok() {
                 return Ok(());
             }
             tracing::warn!(pid = self.pid(), ?signal, ?wait, "postgres.slow_stop");
@@ -96,6 +96,24 @@ impl Server {
             pid: self.pid(),
             within: timeout,
         })
+    }
+}
+
+impl Server {
+    /// Sends a signal to this very process, and not to one that got its number later; false: it has ended.
+    fn signal(&self, signal: Signal) -> bool {
+        let nothing = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: pidfd_send_signal(2) reads no memory when its third argument is null; the descriptor is open.
+        let sent = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.end.as_raw_fd(),
+                signal as libc::c_int,
+                nothing,
+                0,
+            )
+        };
+        sent == 0
     }
 }
 

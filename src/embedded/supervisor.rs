@@ -65,22 +65,30 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 told = &mut stop => return self.end(told.is_ok()).await,
-                () = self.server.ended() => {}
+                () = self.server.ended() => self.fell(),
             }
-            loop {
-                self.fell();
-                let pause = tokio::time::sleep(self.pause());
-                tokio::select! {
-                    biased;
-                    told = &mut stop => return self.end(told.is_ok()).await,
-                    () = pause => {}
-                }
-                match self.cluster.launch(self.start_timeout).await {
-                    Ok((server, adopted)) => {
-                        self.rose(server, adopted);
-                        break;
-                    }
-                    Err(error) => tracing::error!(%error, "postgres.start_failed"),
+            let told = tokio::select! {
+                biased;
+                told = &mut stop => told,
+                () = self.rise() => continue,
+            };
+            // The try that this cut off may have started a server.
+            if let Some(server) = Server::running(&self.cluster)? {
+                self.server = server;
+            }
+            return self.end(told.is_ok()).await;
+        }
+    }
+
+    /// Tries until the server runs.
+    async fn rise(&mut self) {
+        loop {
+            tokio::time::sleep(self.pause()).await;
+            match self.cluster.launch(self.start_timeout).await {
+                Ok((server, adopted)) => return self.rose(server, adopted),
+                Err(error) => {
+                    tracing::error!(%error, "postgres.start_failed");
+                    self.fell();
                 }
             }
         }

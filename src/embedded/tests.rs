@@ -196,6 +196,34 @@ async fn it_runs_where_the_path_is_too_long_for_a_socket() {
     std::fs::remove_dir_all(socket_dir).unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_cannot_come_back_is_tried_again_until_told_to_stop() {
+    let folder = Folder::new();
+    let embedded = Embedded::start(options(folder.path())).await.unwrap();
+    let first = pid_of(&embedded.state().borrow());
+    let custom = folder.path().join("postgres/data/custom.conf");
+    std::fs::write(&custom, "shared_buffers = 'much'\n").unwrap();
+    kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
+    let state = until(
+        &embedded,
+        |state| matches!(state, State::Down { failures, .. } if *failures >= 4),
+    )
+    .await;
+    assert!(
+        matches!(&state, State::Down { why, .. } if why.contains("custom.conf")),
+        "{state:?}"
+    );
+    // What kept it down goes away: it comes back by itself.
+    std::fs::remove_file(&custom).unwrap();
+    let state = until(&embedded, |state| matches!(state, State::Ready { .. })).await;
+    std::fs::write(&custom, "shared_buffers = 'much'\n").unwrap();
+    kill(Pid::from_raw(pid_of(&state)), Signal::SIGKILL).unwrap();
+    until(&embedded, |state| matches!(state, State::Down { .. })).await;
+    let begun = Instant::now();
+    embedded.stop().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn what_cannot_work_is_refused_with_a_way_out() {
     let folder = Folder::new();

@@ -20,9 +20,10 @@
 
 mod support;
 
-mod faults;
-mod bus;
 mod api;
+mod bus;
+mod cli;
+mod faults;
 mod log;
 mod parts;
 mod projection;
