@@ -58,7 +58,12 @@ impl Server {
     /// # Errors
     /// When it is refused.
     pub async fn submit(&self, document: &Value) -> anyhow::Result<String> {
-        let answer = self.client.post(format!("{}/api/v1/jobs", self.url)).json(document).send().await?;
+        let answer = self
+            .client
+            .post(format!("{}/api/v1/jobs", self.url))
+            .json(document)
+            .send()
+            .await?;
         let status = answer.status();
         let body: Value = answer.json().await?;
         anyhow::ensure!(status.is_success(), "the job was refused: {body}");
@@ -68,7 +73,12 @@ impl Server {
     /// # Errors
     /// When the server does not answer well.
     pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let answer = self.client.get(format!("{}{path}", self.url)).send().await?.error_for_status()?;
+        let answer = self
+            .client
+            .get(format!("{}{path}", self.url))
+            .send()
+            .await?
+            .error_for_status()?;
         Ok(answer.json().await?)
     }
 
@@ -90,15 +100,27 @@ impl Started {
         let address = listener.local_addr()?;
         drop(listener);
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("standalone").arg("--data-dir").arg(&folder).arg("--listen").arg(address.to_string());
-        command.arg("--slots").arg(slots.to_string()).arg("--workers").arg(workers.to_string());
+        command
+            .arg("standalone")
+            .arg("--data-dir")
+            .arg(&folder)
+            .arg("--listen")
+            .arg(address.to_string());
+        command
+            .arg("--slots")
+            .arg(slots.to_string())
+            .arg("--workers")
+            .arg(workers.to_string());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
         std::fs::write(folder.join("address"), address.to_string())?;
         Ok(Self { child, folder })
     }
 
     fn url(&self) -> anyhow::Result<String> {
-        Ok(format!("http://{}", std::fs::read_to_string(self.folder.join("address"))?))
+        Ok(format!(
+            "http://{}",
+            std::fs::read_to_string(self.folder.join("address"))?
+        ))
     }
 }
 

@@ -26,7 +26,9 @@ pub type Decision = Vec<(u32, Event)>;
 /// How an attempt ended, as its worker reports it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AttemptOutcome {
-    Completed { counters: BTreeMap<String, u64> },
+    Completed {
+        counters: BTreeMap<String, u64>,
+    },
     Failed(Failure),
     /// Given back before it started.
     HandedBack,
@@ -49,9 +51,10 @@ impl Job {
     }
 
     pub fn decide_kill(&self) -> Decision {
-        let ended_already = self.fan_outs.front().is_some_and(|fan_out| {
-            matches!(fan_out.kind, FanOutKind::Kill | FanOutKind::Deadline)
-        });
+        let ended_already = self
+            .fan_outs
+            .front()
+            .is_some_and(|fan_out| matches!(fan_out.kind, FanOutKind::Kill | FanOutKind::Deadline));
         if !self.has_work() || ended_already {
             return Vec::new();
         }
@@ -84,15 +87,21 @@ impl Job {
             ));
         }
         let deadline_at = self.spec.deadline_ms.map(|ms| now + Duration::from_millis(ms));
-        Ok(vec![(0, Event::JobRetryRequested(JobRetryRequested { tasks, deadline_at }))])
+        Ok(vec![(
+            0,
+            Event::JobRetryRequested(JobRetryRequested { tasks, deadline_at }),
+        )])
     }
 
     /// The deadline's timer struck.
     pub fn decide_deadline(&self, version: u32, now: Timestamp) -> Decision {
-        let due = self.deadline.is_some_and(|(due, set_by)| set_by == version && due <= now);
-        let ending = self.fan_outs.front().is_some_and(|fan_out| {
-            matches!(fan_out.kind, FanOutKind::Kill | FanOutKind::Deadline)
-        });
+        let due = self
+            .deadline
+            .is_some_and(|(due, set_by)| set_by == version && due <= now);
+        let ending = self
+            .fan_outs
+            .front()
+            .is_some_and(|fan_out| matches!(fan_out.kind, FanOutKind::Kill | FanOutKind::Deadline));
         if !due || ending || !self.has_work() {
             return Vec::new();
         }
@@ -101,7 +110,9 @@ impl Job {
 
     /// The next chunk, of about `most` events, of the fan-out under way, with its progress fact.
     pub fn decide_fan_out(&self, most: usize) -> Decision {
-        let Some(fan_out) = self.fan_outs.front().copied() else { return Vec::new() };
+        let Some(fan_out) = self.fan_outs.front().copied() else {
+            return Vec::new();
+        };
         let mut decision = Vec::new();
         let mut number = fan_out.next_task;
         // Looking at tasks that need nothing costs time too, so that is bounded as well.
@@ -112,7 +123,10 @@ impl Job {
             }
             number += 1;
         }
-        let advanced = FanOutAdvanced { request: fan_out.request, next_task: number };
+        let advanced = FanOutAdvanced {
+            request: fan_out.request,
+            next_task: number,
+        };
         decision.push((0, Event::FanOutAdvanced(advanced)));
         decision
     }
@@ -141,7 +155,12 @@ impl Job {
         if !self.must_say_finished() {
             return Vec::new();
         }
-        vec![(0, Event::JobFinished(JobFinished { status: self.counters.status() }))]
+        vec![(
+            0,
+            Event::JobFinished(JobFinished {
+                status: self.counters.status(),
+            }),
+        )]
     }
 
     /// Places a READY task on a worker.
@@ -177,7 +196,10 @@ impl Job {
 
     fn started(&self, number: u32, attempt: Attempt, now: Timestamp) -> Event {
         let run_ms = self.policy(number).and_then(|policy| policy.timeouts.run_ms);
-        Event::TaskStarted(TaskStarted { attempt, run_by: run_ms.map(|ms| now + Duration::from_millis(ms)) })
+        Event::TaskStarted(TaskStarted {
+            attempt,
+            run_by: run_ms.map(|ms| now + Duration::from_millis(ms)),
+        })
     }
 
     /// A worker says how the attempt ended. `jitter` is drawn from 0 to 1.
@@ -189,7 +211,9 @@ impl Job {
         now: Timestamp,
         jitter: f64,
     ) -> Decision {
-        let Some(record) = self.task(number).filter(|record| record.attempt == attempt.0) else { return Vec::new() };
+        let Some(record) = self.task(number).filter(|record| record.attempt == attempt.0) else {
+            return Vec::new();
+        };
         match record.state {
             TaskState::Scheduled | TaskState::Running => match outcome {
                 AttemptOutcome::Completed { counters } => {
@@ -220,11 +244,17 @@ impl Job {
         now: Timestamp,
         jitter: f64,
     ) -> Decision {
-        let Some(record) = self.task(number).filter(|record| record.attempt == attempt.0) else { return Vec::new() };
+        let Some(record) = self.task(number).filter(|record| record.attempt == attempt.0) else {
+            return Vec::new();
+        };
         match record.state {
-            TaskState::Scheduled => {
-                self.hand_back(number, record, "its worker was lost before the attempt started", now, jitter)
-            }
+            TaskState::Scheduled => self.hand_back(
+                number,
+                record,
+                "its worker was lost before the attempt started",
+                now,
+                jitter,
+            ),
             TaskState::Running => {
                 let message = match cause {
                     LossCause::Lost => "its worker was lost while it ran",
@@ -243,7 +273,13 @@ impl Job {
                 self.fail(number, record, failure, false, now, jitter)
             }
             TaskState::Ready | TaskState::Failed if record.attempt_open() => {
-                vec![(number, Event::AttemptEnded(AttemptEnded { attempt, outcome: LateEnd::WorkerLost }))]
+                vec![(
+                    number,
+                    Event::AttemptEnded(AttemptEnded {
+                        attempt,
+                        outcome: LateEnd::WorkerLost,
+                    }),
+                )]
             }
             TaskState::Ready | TaskState::Failed | TaskState::Completed => Vec::new(),
         }
@@ -251,13 +287,20 @@ impl Job {
 
     /// A task's timer struck. One that a later event replaced decides nothing.
     pub fn decide_timer(&self, number: u32, version: u32, now: Timestamp, jitter: f64) -> Decision {
-        let Some(record) = self.task(number) else { return Vec::new() };
+        let Some(record) = self.task(number) else {
+            return Vec::new();
+        };
         if record.timer_version != version || version == 0 || record.due > now {
             return Vec::new();
         }
         match record.state {
             TaskState::Failed if record.retry_pending() => {
-                vec![(number, ready(ReadyCause::Retry { retry: record.retries_used }))]
+                vec![(
+                    number,
+                    ready(ReadyCause::Retry {
+                        retry: record.retries_used,
+                    }),
+                )]
             }
             TaskState::Scheduled => {
                 let failure = Failure::new(FailureReason::Timeout, "it did not start within its start timeout");
@@ -274,7 +317,10 @@ impl Job {
     /// Takes a scheduled retry back: the failure is final.
     pub fn decide_cancel_retry(&self, number: u32) -> Result<Decision, Refusal> {
         let record = self.pending_retry(number)?;
-        Ok(vec![(number, Event::RetryCancelled(RetryCancelled { reason: record.reason }))])
+        Ok(vec![(
+            number,
+            Event::RetryCancelled(RetryCancelled { reason: record.reason }),
+        )])
     }
 
     /// Makes a scheduled retry due at once.
@@ -283,15 +329,21 @@ impl Job {
         if record.due <= now {
             return Ok(Vec::new());
         }
-        let retry = RetryScheduled { retry: record.retries_used, due_at: now, budget: Budget::Paid };
+        let retry = RetryScheduled {
+            retry: record.retries_used,
+            due_at: now,
+            budget: Budget::Paid,
+        };
         Ok(vec![(number, Event::RetryScheduled(retry))])
     }
 
     fn pending_retry(&self, number: u32) -> Result<&TaskRecord, Refusal> {
-        self.task(number).filter(|record| record.retry_pending()).ok_or_else(|| {
-            let id = self.task_id(number);
-            Refusal::new(RefusalCode::NoRetryPending, format!("{id} has no retry pending"))
-        })
+        self.task(number)
+            .filter(|record| record.retry_pending())
+            .ok_or_else(|| {
+                let id = self.task_id(number);
+                Refusal::new(RefusalCode::NoRetryPending, format!("{id} has no retry pending"))
+            })
     }
 
     fn hand_back(&self, number: u32, record: &TaskRecord, message: &str, now: Timestamp, jitter: f64) -> Decision {
@@ -300,7 +352,10 @@ impl Job {
         if !before_start || self.is_ending() || record.handed_back >= MOST_FREE_RETURNS {
             return self.fail(number, record, failure, false, now, jitter);
         }
-        vec![(number, failed(record, failure, false, false)), (number, ready(ReadyCause::HandedBack))]
+        vec![
+            (number, failed(record, failure, false, false)),
+            (number, ready(ReadyCause::HandedBack)),
+        ]
     }
 
     /// The failure and what follows from it: a retry, or nothing any more.
@@ -314,7 +369,11 @@ impl Job {
         jitter: f64,
     ) -> Decision {
         let failure = self.as_ended_job(failure);
-        let retry = if self.is_ending() { None } else { self.retry(number, record, failure.reason, now, jitter) };
+        let retry = if self.is_ending() {
+            None
+        } else {
+            self.retry(number, record, failure.reason, now, jitter)
+        };
         let mut decision = vec![(number, failed(record, failure, retry.is_none(), attempt_open))];
         decision.extend(retry.map(|retry| (number, Event::RetryScheduled(retry))));
         decision
@@ -325,10 +384,21 @@ impl Job {
         if !self.is_ending() {
             return failure;
         }
-        let deadline = self.fan_outs.front().is_some_and(|fan_out| fan_out.kind == FanOutKind::Deadline);
-        let reason = if deadline { FailureReason::Timeout } else { FailureReason::Killed };
+        let deadline = self
+            .fan_outs
+            .front()
+            .is_some_and(|fan_out| fan_out.kind == FanOutKind::Deadline);
+        let reason = if deadline {
+            FailureReason::Timeout
+        } else {
+            FailureReason::Killed
+        };
         if failure.reason != reason {
-            failure.message = format!("{} while the job was being ended: {}", failure.reason.name(), failure.message);
+            failure.message = format!(
+                "{} while the job was being ended: {}",
+                failure.reason.name(),
+                failure.message
+            );
             failure.reason = reason;
         }
         failure

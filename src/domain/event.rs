@@ -22,7 +22,13 @@ pub enum TaskState {
 }
 
 impl TaskState {
-    pub const ALL: [Self; 5] = [Self::Ready, Self::Scheduled, Self::Running, Self::Completed, Self::Failed];
+    pub const ALL: [Self; 5] = [
+        Self::Ready,
+        Self::Scheduled,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -102,7 +108,13 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(reason: FailureReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), causes: Vec::new(), exit_code: None, last_log_lines: Vec::new() }
+        Self {
+            reason,
+            message: message.into(),
+            causes: Vec::new(),
+            exit_code: None,
+            last_log_lines: Vec::new(),
+        }
     }
 
     /// Cuts every part to its limit: message and causes 4 KiB each, 16 causes, 20 lines of 2 KiB.

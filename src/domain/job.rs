@@ -89,7 +89,11 @@ impl Job {
         let spec = Arc::new(submitted.spec.clone());
         let mut fan_outs = VecDeque::new();
         if spec.task_count > 0 {
-            fan_outs.push_back(FanOut { kind: FanOutKind::Submission, request: 1, next_task: 1 });
+            fan_outs.push_back(FanOut {
+                kind: FanOutKind::Submission,
+                request: 1,
+                next_task: 1,
+            });
         }
         Self {
             id,
@@ -100,7 +104,10 @@ impl Job {
             tasks: Vec::new(),
             workers: Vec::new(),
             worker_index: HashMap::new(),
-            counters: Counters { ready: spec.task_count, ..Counters::default() },
+            counters: Counters {
+                ready: spec.task_count,
+                ..Counters::default()
+            },
             fan_outs,
             stopping: false,
             finished: None,
@@ -223,7 +230,10 @@ impl Job {
     ///
     /// Nothing too when `maxParallel` are active or the job is being ended.
     pub fn next_ready(&mut self, pass_over: &dyn Fn(u32) -> bool) -> NextReady {
-        let full = self.spec.max_parallel.is_some_and(|most| self.active.len() >= most as usize);
+        let full = self
+            .spec
+            .max_parallel
+            .is_some_and(|most| self.active.len() >= most as usize);
         if self.counters.ready == 0 || full || self.is_ending() {
             return NextReady::Nothing;
         }
@@ -240,15 +250,28 @@ impl Job {
             }
             self.commands.push_back(command);
         }
-        if fact.task == 0 { self.apply_to_job(fact) } else { self.apply_to_task(fact) }
+        if fact.task == 0 {
+            self.apply_to_job(fact)
+        } else {
+            self.apply_to_task(fact)
+        }
     }
 
     fn apply_to_job(&mut self, fact: Fact<'_>) -> Result<(), IllegalTransition> {
-        let illegal = |why| IllegalTransition { task: 0, state: "-", event: fact.event.type_name(), why };
+        let illegal = |why| IllegalTransition {
+            task: 0,
+            state: "-",
+            event: fact.event.type_name(),
+            why,
+        };
         if fact.version != self.version + 1 {
             return Err(illegal("its version is not the next one"));
         }
-        let request = |kind| FanOut { kind, request: fact.version, next_task: 1 };
+        let request = |kind| FanOut {
+            kind,
+            request: fact.version,
+            next_task: 1,
+        };
         match fact.event {
             Event::JobKillRequested(_) | Event::JobDeadlineReached(_) => {
                 if !self.has_work() {
@@ -256,7 +279,8 @@ impl Job {
                 }
                 let kill = matches!(fact.event, Event::JobKillRequested(_));
                 self.fan_outs.clear();
-                self.fan_outs.push_back(request(if kill { FanOutKind::Kill } else { FanOutKind::Deadline }));
+                self.fan_outs
+                    .push_back(request(if kill { FanOutKind::Kill } else { FanOutKind::Deadline }));
             }
             Event::JobStopRequested(_) => {
                 if !self.has_work() || self.is_ending() {
@@ -276,7 +300,9 @@ impl Job {
                 self.fan_outs.push_back(request(FanOutKind::Retry));
             }
             Event::FanOutAdvanced(advanced) => {
-                let Some(front) = self.fan_outs.front_mut() else { return Err(illegal("no fan-out is under way")) };
+                let Some(front) = self.fan_outs.front_mut() else {
+                    return Err(illegal("no fan-out is under way"));
+                };
                 if front.request != advanced.request || advanced.next_task < front.next_task {
                     return Err(illegal("it never goes back, and belongs to the request under way"));
                 }
@@ -337,7 +363,9 @@ impl Job {
     }
 
     fn worker_slot(&mut self, event: &Event) -> u32 {
-        let Event::TaskScheduled(scheduled) = event else { return 0 };
+        let Event::TaskScheduled(scheduled) = event else {
+            return 0;
+        };
         if let Some(slot) = self.worker_index.get(&scheduled.incarnation) {
             return *slot;
         }
@@ -393,11 +421,17 @@ impl Job {
         // All READY tasks are found by their number again.
         self.ready = ReadyQueues::new(&self.spec);
         for number in 1..=self.written() {
-            let Some(record) = self.task(number).copied() else { continue };
+            let Some(record) = self.task(number).copied() else {
+                continue;
+            };
             self.track(number, None, &record);
         }
-        self.worker_index =
-            self.workers.iter().enumerate().map(|(index, (_, incarnation))| (*incarnation, index as u32 + 1)).collect();
+        self.worker_index = self
+            .workers
+            .iter()
+            .enumerate()
+            .map(|(index, (_, incarnation))| (*incarnation, index as u32 + 1))
+            .collect();
     }
 }
 

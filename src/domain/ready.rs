@@ -35,7 +35,12 @@ pub(super) struct ReadyQueues(Vec<PolicyQueue>);
 impl ReadyQueues {
     pub fn new(spec: &JobSpec) -> Self {
         let mut queues = vec![
-            PolicyQueue { ranges: Vec::new(), range: 0, fresh: 0, returned: VecDeque::new() };
+            PolicyQueue {
+                ranges: Vec::new(),
+                range: 0,
+                fresh: 0,
+                returned: VecDeque::new()
+            };
             spec.policies.len()
         ];
         let mut next = 1_u32;

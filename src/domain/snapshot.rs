@@ -41,8 +41,13 @@ struct Head {
     tasks: u32,
 }
 
-const KINDS: [FanOutKind; 5] =
-    [FanOutKind::Submission, FanOutKind::Kill, FanOutKind::Stop, FanOutKind::Deadline, FanOutKind::Retry];
+const KINDS: [FanOutKind; 5] = [
+    FanOutKind::Submission,
+    FanOutKind::Kill,
+    FanOutKind::Stop,
+    FanOutKind::Deadline,
+    FanOutKind::Retry,
+];
 
 impl Job {
     /// The job as bytes, uncompressed: the head and 32 bytes a task.
@@ -56,7 +61,11 @@ impl Job {
             deadline: self.deadline,
             workers: self.workers.clone(),
             counters: self.counters.clone(),
-            fan_outs: self.fan_outs.iter().map(|it| (kind(it.kind), it.request, it.next_task)).collect(),
+            fan_outs: self
+                .fan_outs
+                .iter()
+                .map(|it| (kind(it.kind), it.request, it.next_task))
+                .collect(),
             stopping: self.stopping,
             finished: self.finished,
             commands: self.commands.clone(),
@@ -76,7 +85,9 @@ impl Job {
         let wrong = |what: &str| SnapshotError(what.to_owned());
         let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| wrong("it is too short"))?;
         let length = u32::from_le_bytes(*length) as usize;
-        let (head, records) = rest.split_at_checked(length).ok_or_else(|| wrong("its head is cut off"))?;
+        let (head, records) = rest
+            .split_at_checked(length)
+            .ok_or_else(|| wrong("its head is cut off"))?;
         let head: Head = serde_json::from_slice(head).map_err(|error| SnapshotError(error.to_string()))?;
         if records.len() != head.tasks as usize * RECORD_BYTES {
             return Err(wrong("its records are cut off"));
@@ -88,8 +99,14 @@ impl Job {
             .map(|bytes| unpack(bytes).ok_or_else(|| wrong("a record holds an unknown state")))
             .collect::<Result<Vec<_>, _>>()?;
         let fan_out = |(kind, request, next_task): (u8, u32, u32)| {
-            let kind = *KINDS.get(usize::from(kind)).ok_or_else(|| wrong("it holds an unknown fan-out"))?;
-            Ok(FanOut { kind, request, next_task })
+            let kind = *KINDS
+                .get(usize::from(kind))
+                .ok_or_else(|| wrong("it holds an unknown fan-out"))?;
+            Ok(FanOut {
+                kind,
+                request,
+                next_task,
+            })
         };
         let mut job = Self {
             id: head.id,

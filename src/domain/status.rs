@@ -17,8 +17,14 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
-    pub const ALL: [Self; 6] =
-        [Self::Empty, Self::Running, Self::Completed, Self::Failed, Self::Timeout, Self::Mixed];
+    pub const ALL: [Self; 6] = [
+        Self::Empty,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Timeout,
+        Self::Mixed,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -94,11 +100,18 @@ mod tests {
         for (completed, errors, timeouts, killed) in
             (0..16).map(|bits| (bits & 1, (bits >> 1) & 1, (bits >> 2) & 1, (bits >> 3) & 1))
         {
-            let mut counters = Counters { completed, failed: errors + timeouts + killed, ..Counters::default() };
+            let mut counters = Counters {
+                completed,
+                failed: errors + timeouts + killed,
+                ..Counters::default()
+            };
             counters.finally_failed[FailureReason::Error as usize] = errors;
             counters.finally_failed[FailureReason::Timeout as usize] = timeouts;
             counters.finally_failed[FailureReason::Killed as usize] = killed;
-            table.push_str(&format!("{completed}{errors}{timeouts}{killed} {}\n", counters.status().name()));
+            table.push_str(&format!(
+                "{completed}{errors}{timeouts}{killed} {}\n",
+                counters.status().name()
+            ));
         }
         let expected = "\
 0000 EMPTY\n1000 COMPLETED\n0100 FAILED\n1100 FAILED\n0010 TIMEOUT\n1010 TIMEOUT\n0110 MIXED\n1110 MIXED\n\
@@ -108,12 +121,26 @@ mod tests {
 
     #[test]
     fn anything_unfinished_is_running() {
-        let waiting = Counters { failed: 1, retries_pending: 1, completed: 3, ..Counters::default() };
+        let waiting = Counters {
+            failed: 1,
+            retries_pending: 1,
+            completed: 3,
+            ..Counters::default()
+        };
         assert_eq!(waiting.status(), JobStatus::Running);
         for counters in [
-            Counters { ready: 1, ..Counters::default() },
-            Counters { scheduled: 1, ..Counters::default() },
-            Counters { running: 1, ..Counters::default() },
+            Counters {
+                ready: 1,
+                ..Counters::default()
+            },
+            Counters {
+                scheduled: 1,
+                ..Counters::default()
+            },
+            Counters {
+                running: 1,
+                ..Counters::default()
+            },
         ] {
             assert_eq!(counters.status(), JobStatus::Running);
         }

@@ -146,12 +146,16 @@ pub(super) fn next_state(from: Option<&TaskRecord>, event: &Event) -> Result<Tas
     let same_attempt = |attempt: Attempt| from.is_some_and(|record| record.attempt == attempt.0);
     let ensure = |legal: bool, to: TaskState, why| if legal { Ok(to) } else { Err(why) };
     match (state, event) {
-        (None, Event::TaskReady(ready)) => {
-            ensure(ready.cause == ReadyCause::Submission, Ready, "a task begins with its submission")
-        }
-        (None, Event::TaskFailed(failed)) => {
-            ensure(failed.r#final && failed.attempt.0 == 0 && failed.from == Ready, Failed, "it was never scheduled")
-        }
+        (None, Event::TaskReady(ready)) => ensure(
+            ready.cause == ReadyCause::Submission,
+            Ready,
+            "a task begins with its submission",
+        ),
+        (None, Event::TaskFailed(failed)) => ensure(
+            failed.r#final && failed.attempt.0 == 0 && failed.from == Ready,
+            Failed,
+            "it was never scheduled",
+        ),
         (Some(Ready), Event::TaskScheduled(scheduled)) => {
             let record = from.ok_or("no record")?;
             ensure(
@@ -166,26 +170,36 @@ pub(super) fn next_state(from: Option<&TaskRecord>, event: &Event) -> Result<Tas
         (Some(Running), Event::TaskCompleted(completed)) => {
             ensure(same_attempt(completed.attempt), Completed, "another attempt")
         }
-        (Some(Ready | Scheduled | Running), Event::TaskFailed(failed)) => {
-            ensure(same_attempt(failed.attempt) && Some(failed.from) == state, Failed, "another attempt or state")
-        }
-        (Some(Failed), Event::RetryScheduled(_)) => {
-            ensure(from.is_some_and(|record| !record.is_final()), Failed, "the failure is final")
-        }
-        (Some(Failed), Event::RetryCancelled(_)) => {
-            ensure(from.is_some_and(TaskRecord::retry_pending), Failed, "no retry is pending")
-        }
+        (Some(Ready | Scheduled | Running), Event::TaskFailed(failed)) => ensure(
+            same_attempt(failed.attempt) && Some(failed.from) == state,
+            Failed,
+            "another attempt or state",
+        ),
+        (Some(Failed), Event::RetryScheduled(_)) => ensure(
+            from.is_some_and(|record| !record.is_final()),
+            Failed,
+            "the failure is final",
+        ),
+        (Some(Failed), Event::RetryCancelled(_)) => ensure(
+            from.is_some_and(TaskRecord::retry_pending),
+            Failed,
+            "no retry is pending",
+        ),
         (Some(Failed), Event::TaskReady(ready)) => {
             let record = from.ok_or("no record")?;
             match ready.cause {
                 ReadyCause::Submission => Err("it was submitted already"),
                 ReadyCause::Retry { .. } => ensure(record.retry_pending(), Ready, "no retry is pending"),
-                ReadyCause::HandedBack => {
-                    ensure(!record.is_final() && !record.retry_pending(), Ready, "it was not handed back")
-                }
-                ReadyCause::JobRetry { was } => {
-                    ensure(record.is_final() && record.reason == was, Ready, "it has not finally failed so")
-                }
+                ReadyCause::HandedBack => ensure(
+                    !record.is_final() && !record.retry_pending(),
+                    Ready,
+                    "it was not handed back",
+                ),
+                ReadyCause::JobRetry { was } => ensure(
+                    record.is_final() && record.reason == was,
+                    Ready,
+                    "it has not finally failed so",
+                ),
             }
         }
         (Some(Ready | Failed), Event::AttemptEnded(ended)) => {

@@ -53,14 +53,20 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
     fn add(self, rhs: Duration) -> Self {
-        Self::from_ms(self.0.saturating_add(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)))
+        Self::from_ms(
+            self.0
+                .saturating_add(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
 impl Sub<Duration> for Timestamp {
     type Output = Self;
     fn sub(self, rhs: Duration) -> Self {
-        Self::from_ms(self.0.saturating_sub(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)))
+        Self::from_ms(
+            self.0
+                .saturating_sub(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
@@ -111,7 +117,11 @@ mod tests {
     #[test]
     fn every_time_that_can_be_computed_can_be_written_and_read() {
         let ends = [i64::MIN, -62_167_219_200_001, -1, 0, 1, i64::MAX].map(Timestamp::from_ms);
-        let sums = [ends[5] + Duration::MAX, ends[3] + Duration::from_millis(u64::MAX), ends[3] - Duration::MAX];
+        let sums = [
+            ends[5] + Duration::MAX,
+            ends[3] + Duration::from_millis(u64::MAX),
+            ends[3] - Duration::MAX,
+        ];
         for at in ends.into_iter().chain(sums) {
             assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at, "{at}");
         }

@@ -32,7 +32,10 @@ impl WorkerHistory {
             if registration.incarnation < current {
                 return Err(Refusal::new(
                     RefusalCode::Superseded,
-                    format!("a newer process of {} has registered; this one must end", registration.worker),
+                    format!(
+                        "a newer process of {} has registered; this one must end",
+                        registration.worker
+                    ),
                 ));
             }
             if registration.incarnation == current {
@@ -61,7 +64,12 @@ impl WorkerHistory {
     }
 
     /// The process has ended.
-    pub fn decide_left(&self, worker: &WorkerName, incarnation: Incarnation, cause: WorkerEnd) -> Option<(StreamId, Event)> {
+    pub fn decide_left(
+        &self,
+        worker: &WorkerName,
+        incarnation: Incarnation,
+        cause: WorkerEnd,
+    ) -> Option<(StreamId, Event)> {
         (self.incarnation == Some(incarnation) && !self.left).then(|| left(worker, incarnation, cause))
     }
 
@@ -78,6 +86,10 @@ impl WorkerHistory {
 }
 
 fn left(worker: &WorkerName, incarnation: Incarnation, cause: WorkerEnd) -> (StreamId, Event) {
-    let event = Event::WorkerLeft(WorkerLeft { worker: worker.clone(), incarnation, cause });
+    let event = Event::WorkerLeft(WorkerLeft {
+        worker: worker.clone(),
+        incarnation,
+        cause,
+    });
     (StreamId::Worker(incarnation), event)
 }

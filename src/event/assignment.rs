@@ -29,13 +29,22 @@ impl Wire for AssignmentMessage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum AssignmentItem {
-    Assign { assignment: Assignment },
+    Assign {
+        assignment: Assignment,
+    },
     /// End the attempt now.
-    Cancel { attempt: AttemptRef },
+    Cancel {
+        attempt: AttemptRef,
+    },
     /// Let the attempt end in order: sources end, a process gets SIGTERM.
-    Stop { attempt: AttemptRef },
+    Stop {
+        attempt: AttemptRef,
+    },
     /// What was reported is in the log; the worker may forget it.
-    Ack { kind: ReportKind, attempts: Vec<AttemptRef> },
+    Ack {
+        kind: ReportKind,
+        attempts: Vec<AttemptRef>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

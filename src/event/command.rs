@@ -33,16 +33,35 @@ impl Wire for CommandMessage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum Command {
-    SubmitJob { job: JobId, spec: Box<JobSpec> },
-    KillJob { job: JobId },
-    StopJob { job: JobId },
-    RetryJob { job: JobId },
-    CancelRetry { task: TaskId },
-    BringForwardRetry { task: TaskId },
+    SubmitJob {
+        job: JobId,
+        spec: Box<JobSpec>,
+    },
+    KillJob {
+        job: JobId,
+    },
+    StopJob {
+        job: JobId,
+    },
+    RetryJob {
+        job: JobId,
+    },
+    CancelRetry {
+        task: TaskId,
+    },
+    BringForwardRetry {
+        task: TaskId,
+    },
     /// To the shard `worker.slot(shards)`.
-    RegisterWorker { registration: Registration },
+    RegisterWorker {
+        registration: Registration,
+    },
     /// To the same shard: the process has ended.
-    RemoveWorker { worker: WorkerName, incarnation: Incarnation, cause: WorkerEnd },
+    RemoveWorker {
+        worker: WorkerName,
+        incarnation: Incarnation,
+        cause: WorkerEnd,
+    },
 }
 
 impl Command {

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::version::{Unreadable, why_not};
-use crate::domain::event::{Event, StreamId};
 use crate::domain::Timestamp;
+use crate::domain::event::{Event, StreamId};
 
 /// Version of the events' data written by this program, for every type.
 const EVENT_VERSION: u16 = 1;
@@ -170,7 +170,11 @@ impl<'a> EventHeader<'a> {
             "AttemptEnded" => Event::AttemptEnded(self.data()?),
             "WorkerRegistered" => Event::WorkerRegistered(self.data()?),
             "WorkerLeft" => Event::WorkerLeft(self.data()?),
-            other => return Err(unreadable(format!("{other:?} is no known type; a newer program wrote it"))),
+            other => {
+                return Err(unreadable(format!(
+                    "{other:?} is no known type; a newer program wrote it"
+                )));
+            }
         })
     }
 

@@ -30,11 +30,18 @@ impl Wire for ReportMessage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum ReportItem {
-    Started { attempt: AttemptRef },
-    Ended { attempt: AttemptRef, outcome: Outcome },
+    Started {
+        attempt: AttemptRef,
+    },
+    Ended {
+        attempt: AttemptRef,
+        outcome: Outcome,
+    },
     /// All attempts of this shard whose end is not acknowledged: what is RUNNING and not among them is lost, what is
     /// SCHEDULED and not among them is sent again, what is among them and unknown is cancelled.
-    Inventory { attempts: Vec<AttemptRef> },
+    Inventory {
+        attempts: Vec<AttemptRef>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

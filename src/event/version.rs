@@ -61,7 +61,9 @@ pub trait Wire: Serialize + DeserializeOwned {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        serde_json::from_slice(bytes)
-            .map_err(|error| Unreadable { what: Self::WHAT, why: why_not(bytes, Self::VERSION, &error) })
+        serde_json::from_slice(bytes).map_err(|error| Unreadable {
+            what: Self::WHAT,
+            why: why_not(bytes, Self::VERSION, &error),
+        })
     }
 }

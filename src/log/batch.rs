@@ -97,12 +97,21 @@ impl Encoded {
         let payloads: Arc<[Bytes]> = ends.into_iter().map(slice).collect();
         let mut parts = chain::PartsBuilder::default();
         for ((event, payload), seq) in batch.events.iter().zip(&*payloads).zip(batch.first_seq.0..) {
-            let position = Position { shard: batch.shard, seq: Seq(seq) };
+            let position = Position {
+                shard: batch.shard,
+                seq: Seq(seq),
+            };
             parts.add(event.day(), position, event.stream, event.version, payload);
         }
         let parts = parts.finish();
         let parts_bytes = chain::encode_parts(&parts);
-        Self { batch, payloads, parts, parts_bytes, bytes }
+        Self {
+            batch,
+            payloads,
+            parts,
+            parts_bytes,
+            bytes,
+        }
     }
 
     /// The place after its last event.
@@ -112,7 +121,11 @@ impl Encoded {
 
     /// The chain's next hash.
     pub fn hash(&self, previous: Hash) -> Hash {
-        if self.parts.is_empty() { previous } else { chain::link(previous, &self.parts_bytes) }
+        if self.parts.is_empty() {
+            previous
+        } else {
+            chain::link(previous, &self.parts_bytes)
+        }
     }
 
     pub fn committed(&self) -> Committed {

@@ -62,7 +62,10 @@ pub struct Part {
 
 impl Part {
     pub fn events(&self) -> u64 {
-        self.ranges.iter().map(|(first, last)| last.saturating_sub(*first) + 1).sum()
+        self.ranges
+            .iter()
+            .map(|(first, last)| last.saturating_sub(*first) + 1)
+            .sum()
     }
 }
 
@@ -93,11 +96,17 @@ pub(super) struct PartsBuilder {
 impl PartsBuilder {
     pub fn add(&mut self, day: i32, position: Position, stream: StreamId, version: u32, payload: &[u8]) {
         // A commit rarely has events of more than two days.
-        let index = self.days.iter().position(|(other, ..)| *other == day).unwrap_or_else(|| {
-            self.days.push((day, Vec::new(), Sha256::new()));
-            self.days.len() - 1
-        });
-        let Some((_, ranges, sha)) = self.days.get_mut(index) else { return };
+        let index = self
+            .days
+            .iter()
+            .position(|(other, ..)| *other == day)
+            .unwrap_or_else(|| {
+                self.days.push((day, Vec::new(), Sha256::new()));
+                self.days.len() - 1
+            });
+        let Some((_, ranges, sha)) = self.days.get_mut(index) else {
+            return;
+        };
         let Seq(seq) = position.seq;
         match ranges.last_mut() {
             Some((_, last)) if *last + 1 == seq => *last = seq,
@@ -108,7 +117,11 @@ impl PartsBuilder {
     }
 
     pub fn finish(self) -> Vec<Part> {
-        let part = |(day, ranges, sha): (_, _, Sha256)| Part { day, ranges, sha256: Hash(sha.finalize().into()) };
+        let part = |(day, ranges, sha): (_, _, Sha256)| Part {
+            day,
+            ranges,
+            sha256: Hash(sha.finalize().into()),
+        };
         self.days.into_iter().map(part).collect()
     }
 }
@@ -134,7 +147,10 @@ mod tests {
     use uuid::Uuid;
 
     fn at(seq: u64) -> Position {
-        Position { shard: ShardId(3), seq: Seq(seq) }
+        Position {
+            shard: ShardId(3),
+            seq: Seq(seq),
+        }
     }
 
     fn job(low: u128) -> StreamId {
@@ -162,8 +178,12 @@ mod tests {
             parts.finish()[0].sha256
         };
         let base = hash(1, job(1), 1, b"a");
-        for other in [hash(2, job(1), 1, b"a"), hash(1, job(2), 1, b"a"), hash(1, job(1), 2, b"a"), hash(1, job(1), 1, b"b")]
-        {
+        for other in [
+            hash(2, job(1), 1, b"a"),
+            hash(1, job(2), 1, b"a"),
+            hash(1, job(1), 2, b"a"),
+            hash(1, job(1), 1, b"b"),
+        ] {
             assert_ne!(base, other);
         }
     }
@@ -172,12 +192,21 @@ mod tests {
     #[test]
     fn the_form_is_fixed() {
         let mut parts = PartsBuilder::default();
-        parts.add(20_000, at(1), job(0x0198_c2a0_7c00_7000_8000_0000_0000_0001), 1, br#"{"v":1}"#);
+        parts.add(
+            20_000,
+            at(1),
+            job(0x0198_c2a0_7c00_7000_8000_0000_0000_0001),
+            1,
+            br#"{"v":1}"#,
+        );
         let bytes = encode_parts(&parts.finish());
         assert_eq!(
             String::from_utf8(bytes.clone()).unwrap(),
             r#"[{"day":20000,"ranges":[[1,1]],"sha256":"874f94604039a1fb30e07b6ecbe53df15fece0aca0fbb0d11234925f887e468f"}]"#
         );
-        assert_eq!(link(Hash::default(), &bytes).to_string(), "6dc8e804ca162403e0f9dddd4d9c8ead16b1707cdb07617a8eb13a533716677a");
+        assert_eq!(
+            link(Hash::default(), &bytes).to_string(),
+            "6dc8e804ca162403e0f9dddd4d9c8ead16b1707cdb07617a8eb13a533716677a"
+        );
     }
 }

@@ -44,14 +44,22 @@ impl Log {
     /// Claims a shard for `owner` (an incarnation, for people). To append as well, claim through the journal.
     pub async fn claim(&self, shard: ShardId, owner: &str) -> Result<Claimed, Error> {
         let (log, owner) = (self.clone(), owner.to_owned());
-        self.run("log.claim", async move { log.claim_row(shard, owner).await }).await
+        self.run("log.claim", async move { log.claim_row(shard, owner).await })
+            .await
     }
 
     async fn claim_row(&self, shard: ShardId, owner: String) -> Result<Claimed, Error> {
         // Ending a blocker takes a second connection, so claims never take all of them.
-        let _one_of_few = self.inner.claims.acquire().await.map_err(|error| Error::Broken(error.to_string()))?;
+        let _one_of_few = self
+            .inner
+            .claims
+            .acquire()
+            .await
+            .map_err(|error| Error::Broken(error.to_string()))?;
         let mut connection = self.inner.pool.acquire().await?;
-        let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection).await?;
+        let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut *connection)
+            .await?;
         let mut update = Box::pin(update(&mut connection, shard, &owner));
         let patience = self.inner.options.claim_patience;
         let row = loop {
@@ -78,7 +86,12 @@ async fn update(
     shard: ShardId,
     owner: &str,
 ) -> Result<Option<sqlx::postgres::PgRow>, sqlx::Error> {
-    sqlx::query(CLAIM).bind(shard.0 as i16).bind(owner).bind(LOG_FORMAT).fetch_optional(connection).await
+    sqlx::query(CLAIM)
+        .bind(shard.0 as i16)
+        .bind(owner)
+        .bind(LOG_FORMAT)
+        .fetch_optional(connection)
+        .await
 }
 
 async fn end_blockers(pool: &PgPool, backend: i32, shard: ShardId, patience: Duration) -> Result<(), Error> {
@@ -100,7 +113,11 @@ fn read(row: &sqlx::postgres::PgRow, shard: ShardId) -> Result<Claimed, Error> {
         epoch: Epoch(row.try_get::<i64, _>(0)? as u64),
         next_seq: Seq(row.try_get::<i64, _>(1)? as u64),
         last_at: Timestamp::from_ms(row.try_get(2)?),
-        cursor: Cursor { bus: row.try_get::<&str, _>(3)?.into(), commands: row.try_get(4)?, reports: row.try_get(5)? },
+        cursor: Cursor {
+            bus: row.try_get::<&str, _>(3)?.into(),
+            commands: row.try_get(4)?,
+            reports: row.try_get(5)?,
+        },
         published: Seq(row.try_get::<i64, _>(6)? as u64),
         snapshot_seq: Seq(row.try_get::<i64, _>(7)? as u64),
         closed_before: row.try_get(8)?,
@@ -113,8 +130,17 @@ fn read(row: &sqlx::postgres::PgRow, shard: ShardId) -> Result<Claimed, Error> {
 /// Nothing was updated: the shard is not there, or its events are too new for this program.
 async fn why_not(connection: &mut PgConnection, shard: ShardId) -> Result<Error, Error> {
     let formats = "SELECT s.log_format, m.log_format FROM shards s CROSS JOIN log_meta m WHERE s.shard = $1";
-    let row = sqlx::query(formats).bind(shard.0 as i16).fetch_optional(connection).await?;
-    let Some(row) = row else { return Ok(Error::UnknownShard(shard)) };
+    let row = sqlx::query(formats)
+        .bind(shard.0 as i16)
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else {
+        return Ok(Error::UnknownShard(shard));
+    };
     let (of_shard, of_log): (i32, i32) = (row.try_get(0)?, row.try_get(1)?);
-    Ok(Error::NewerFormat { what: format!("shard {shard}"), found: of_shard.max(of_log), known: LOG_FORMAT })
+    Ok(Error::NewerFormat {
+        what: format!("shard {shard}"),
+        found: of_shard.max(of_log),
+        known: LOG_FORMAT,
+    })
 }

@@ -6,8 +6,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sqlx::postgres::{PgBindIterExt, PgConnectOptions, PgConnection};
 use sqlx::ConnectOptions;
+use sqlx::postgres::{PgBindIterExt, PgConnectOptions, PgConnection};
 
 use super::batch::CommitOutcome;
 use super::gather::Chained;
@@ -60,7 +60,12 @@ enum Failed {
 
 impl Writer {
     pub fn new(options: PgConnectOptions, connect_timeout: Duration, statement_timeout: Duration) -> Self {
-        Self { options, connect_timeout, deadline: statement_timeout + Duration::from_secs(5), connection: None }
+        Self {
+            options,
+            connect_timeout,
+            deadline: statement_timeout + Duration::from_secs(5),
+            connection: None,
+        }
     }
 
     /// What became of each, in their order.
@@ -111,7 +116,10 @@ impl Writer {
         match tokio::time::timeout(self.connect_timeout, self.options.connect()).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(Failed::Unknown(format!("cannot connect: {error}"))),
-            Err(_) => Err(Failed::Unknown(format!("cannot connect within {:?}", self.connect_timeout))),
+            Err(_) => Err(Failed::Unknown(format!(
+                "cannot connect within {:?}",
+                self.connect_timeout
+            ))),
         }
     }
 }
@@ -123,32 +131,56 @@ fn bind<'a, T>(query: Query<'a>, statement: &'a [Chained<T>]) -> Query<'a> {
     let events = || {
         statement.iter().flat_map(|chained| {
             let batch = &chained.encoded.batch;
-            let keyed = batch.events.iter().zip(&*chained.encoded.payloads).zip(batch.first_seq.0..);
+            let keyed = batch
+                .events
+                .iter()
+                .zip(&*chained.encoded.payloads)
+                .zip(batch.first_seq.0..);
             keyed.map(|((event, payload), seq)| (batch.shard, event, payload, seq))
         })
     };
     let days = || {
         statement.iter().flat_map(|chained| {
-            chained.encoded.parts.iter().map(|part| (chained.encoded.batch.shard, part.day))
+            chained
+                .encoded
+                .parts
+                .iter()
+                .map(|part| (chained.encoded.batch.shard, part.day))
         })
     };
     query
         .bind(batches().map(|(_, batch)| batch.shard.0 as i16).bind_iter())
         .bind(batches().map(|(_, batch)| batch.epoch.0 as i64).bind_iter())
         .bind(batches().map(|(_, batch)| batch.first_seq.0 as i64).bind_iter())
-        .bind(batches().map(|(chained, _)| chained.encoded.next_seq().0 as i64).bind_iter())
+        .bind(
+            batches()
+                .map(|(chained, _)| chained.encoded.next_seq().0 as i64)
+                .bind_iter(),
+        )
         .bind(batches().map(|(chained, _)| chained.previous.0).bind_iter())
         .bind(batches().map(|(chained, _)| chained.hash.0).bind_iter())
-        .bind(batches().map(|(chained, _)| chained.encoded.parts_bytes.as_slice()).bind_iter())
+        .bind(
+            batches()
+                .map(|(chained, _)| chained.encoded.parts_bytes.as_slice())
+                .bind_iter(),
+        )
         .bind(batches().map(|(_, batch)| &*batch.cursor.bus).bind_iter())
         .bind(batches().map(|(_, batch)| batch.cursor.commands).bind_iter())
         .bind(batches().map(|(_, batch)| batch.cursor.reports).bind_iter())
         .bind(batches().map(|(_, batch)| batch.published.0 as i64).bind_iter())
         .bind(batches().map(|(_, batch)| batch.closed_before).bind_iter())
-        .bind(batches().map(|(_, batch)| batch.events.last().map_or(0, |event| event.meta.at.as_ms())).bind_iter())
+        .bind(
+            batches()
+                .map(|(_, batch)| batch.events.last().map_or(0, |event| event.meta.at.as_ms()))
+                .bind_iter(),
+        )
         .bind(events().map(|(_, event, ..)| event.day()).bind_iter())
         .bind(events().map(|(_, event, ..)| event.stream.columns().0).bind_iter())
-        .bind(events().map(|(_, event, ..)| event.stream.columns().1 as i32).bind_iter())
+        .bind(
+            events()
+                .map(|(_, event, ..)| event.stream.columns().1 as i32)
+                .bind_iter(),
+        )
         .bind(events().map(|(_, event, ..)| event.version as i32).bind_iter())
         .bind(events().map(|(shard, ..)| shard.0 as i16).bind_iter())
         .bind(events().map(|(_, event, ..)| event.stream.is_worker()).bind_iter())
@@ -184,7 +216,10 @@ fn classify(error: &sqlx::Error) -> Failed {
                 Some(constraint) => format!("{} ({constraint})", database.message()),
                 None => database.message().to_owned(),
             };
-            let class = database.code().map(|code| code.chars().take(2).collect::<String>()).unwrap_or_default();
+            let class = database
+                .code()
+                .map(|code| code.chars().take(2).collect::<String>())
+                .unwrap_or_default();
             match class.as_str() {
                 "21" | "22" | "23" | "42" | "44" | "54" | "P0" => Failed::Refused(message),
                 _ => Failed::Unknown(message),

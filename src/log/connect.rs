@@ -57,7 +57,9 @@ impl Options {
     pub(super) fn journal_options(&self) -> Result<PgConnectOptions, Error> {
         // Its one statement is planned once, not at every commit (0.3 ms each). Not knowing how long the arrays are, that
         // plan must not be one that compares every event with every shard.
-        Ok(self.base_options()?.options([("plan_cache_mode", "force_generic_plan"), ("enable_nestloop", "off")]))
+        Ok(self
+            .base_options()?
+            .options([("plan_cache_mode", "force_generic_plan"), ("enable_nestloop", "off")]))
     }
 
     fn base_options(&self) -> Result<PgConnectOptions, Error> {
@@ -97,7 +99,15 @@ impl Log {
             .await?;
         let loads = Semaphore::new(options.concurrent_loads.max(1));
         let claims = Semaphore::new((options.max_connections as usize / 2).max(1));
-        Ok(Self { inner: Arc::new(Inner { options, pool, runtime: Handle::current(), loads, claims }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                options,
+                pool,
+                runtime: Handle::current(),
+                loads,
+                claims,
+            }),
+        })
     }
 
     /// The pool, for tables that other modules own. Never cancel a transaction midway: see [`Log::run`].

@@ -20,7 +20,11 @@ pub enum Error {
     #[error("the database is not safe to use: {0}")]
     Unsafe(String),
     #[error("the event at {}/{} of {job} cannot be taken in: {why}", position.shard, position.seq)]
-    UnreadableEvent { job: JobId, position: Position, why: String },
+    UnreadableEvent {
+        job: JobId,
+        position: Position,
+        why: String,
+    },
     #[error("a newer owner has {0}")]
     Fenced(ShardId),
     #[error("a unit of work ended without a result: {0}")]

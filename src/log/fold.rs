@@ -17,12 +17,20 @@ pub struct JobFold {
 impl JobFold {
     /// Nothing is known of it yet.
     pub const fn empty() -> Self {
-        Self { job: None, seen: Seq(0), unreadable: None }
+        Self {
+            job: None,
+            seen: Seq(0),
+            unreadable: None,
+        }
     }
 
     /// As of a snapshot; events up to there are passed over.
     pub const fn of(job: Job, seen: Seq) -> Self {
-        Self { job: Some(job), seen, unreadable: None }
+        Self {
+            job: Some(job),
+            seen,
+            unreadable: None,
+        }
     }
 
     /// Takes in the next event. After one that cannot be taken in, nothing more is.
@@ -45,8 +53,13 @@ impl JobFold {
     /// As [`JobFold::take`] for an event that was read already; says why it is not legal.
     pub fn apply(&mut self, id: JobId, stored: &StoredEvent, meta: &Meta, event: &Event) -> Result<(), String> {
         self.seen = stored.position.seq;
-        let fact =
-            Fact { task: stored.task(), version: stored.version, at: meta.at, command: meta.command, event };
+        let fact = Fact {
+            task: stored.task(),
+            version: stored.version,
+            at: meta.at,
+            command: meta.command,
+            event,
+        };
         match (&mut self.job, event) {
             (Some(job), _) => job.apply(fact).map_err(|error| error.to_string()),
             (None, Event::JobSubmitted(submitted)) if stored.task() == 0 && stored.version == 1 => {

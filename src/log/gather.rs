@@ -53,7 +53,13 @@ pub struct Taken<T> {
 
 impl<T> Gather<T> {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, ends: HashMap::new(), waiting: VecDeque::new(), waiting_bytes: 0, busy: false }
+        Self {
+            limits,
+            ends: HashMap::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            busy: false,
+        }
     }
 
     /// The shard was claimed: its chain ends in `hash`.
@@ -71,7 +77,10 @@ impl<T> Gather<T> {
 
     /// The next statement, unless one is on its way.
     pub fn take(&mut self) -> Taken<T> {
-        let mut taken = Taken { statement: Vec::new(), fenced: Vec::new() };
+        let mut taken = Taken {
+            statement: Vec::new(),
+            fenced: Vec::new(),
+        };
         if self.busy {
             return taken;
         }
@@ -99,7 +108,12 @@ impl<T> Gather<T> {
             }
             self.waiting_bytes -= encoded.bytes;
             let (previous, hash) = (end.hash, encoded.hash(end.hash));
-            taken.statement.push(Chained { encoded, previous, hash, ticket });
+            taken.statement.push(Chained {
+                encoded,
+                previous,
+                hash,
+                ticket,
+            });
         }
         left.append(&mut self.waiting);
         self.waiting = left;
@@ -162,14 +176,21 @@ mod tests {
             epoch: Epoch(epoch),
             first_seq: Seq(1),
             events: std::sync::Arc::new([]),
-            cursor: Cursor { bus: "".into(), commands: 0, reports: 0 },
+            cursor: Cursor {
+                bus: "".into(),
+                commands: 0,
+                reports: 0,
+            },
             published: Seq(0),
             closed_before: 0,
         })
     }
 
     fn gather() -> Gather<&'static str> {
-        let mut gather = Gather::new(Limits { events: 10, bytes: 1000 });
+        let mut gather = Gather::new(Limits {
+            events: 10,
+            bytes: 1000,
+        });
         gather.claimed(ShardId(1), Epoch(1), Hash([1; 32]));
         gather.claimed(ShardId(2), Epoch(1), Hash([2; 32]));
         gather
@@ -180,7 +201,11 @@ mod tests {
     }
 
     fn committed() -> CommitOutcome {
-        CommitOutcome::Committed(Committed { first_seq: Seq(1), last_seq: Seq(0), payloads: [].into() })
+        CommitOutcome::Committed(Committed {
+            first_seq: Seq(1),
+            last_seq: Seq(0),
+            payloads: [].into(),
+        })
     }
 
     #[test]
@@ -207,7 +232,13 @@ mod tests {
         gather.push(batch(1, 1), "a");
         let taken = gather.take();
         assert_eq!(taken.fenced, ["unknown", "other epoch"]);
-        gather.done(taken.statement.into_iter().map(|it| (it, CommitOutcome::Unknown("lost".into()))).collect());
+        gather.done(
+            taken
+                .statement
+                .into_iter()
+                .map(|it| (it, CommitOutcome::Unknown("lost".into())))
+                .collect(),
+        );
         gather.push(batch(1, 1), "after");
         assert_eq!(gather.take().fenced, ["after"]);
         gather.claimed(ShardId(1), Epoch(2), Hash([3; 32]));
@@ -221,7 +252,13 @@ mod tests {
         gather.push(batch(1, 1), "old");
         let taken = gather.take();
         gather.claimed(ShardId(1), Epoch(2), Hash([9; 32]));
-        gather.done(taken.statement.into_iter().map(|it| (it, CommitOutcome::Fenced)).collect());
+        gather.done(
+            taken
+                .statement
+                .into_iter()
+                .map(|it| (it, CommitOutcome::Fenced))
+                .collect(),
+        );
         gather.push(batch(1, 2), "new");
         let taken = gather.take();
         assert_eq!(taken.statement[0].previous, Hash([9; 32]));

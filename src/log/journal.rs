@@ -36,7 +36,12 @@ pub struct JournalOptions {
 
 impl Default for JournalOptions {
     fn default() -> Self {
-        Self { statement_events: 8_192, statement_bytes: 8 << 20, queue_bytes: 64 << 20, inline_events: 128 }
+        Self {
+            statement_events: 8_192,
+            statement_bytes: 8 << 20,
+            queue_bytes: 64 << 20,
+            inline_events: 128,
+        }
     }
 }
 
@@ -134,8 +139,15 @@ type Settled = (Writer, Vec<(Chained<Ticket>, CommitOutcome)>);
 
 impl Journal {
     fn new(log: Log, options: JournalOptions) -> Self {
-        let limits = Limits { events: options.statement_events, bytes: options.statement_bytes };
-        Self { log, gather: Gather::new(limits), writer: None }
+        let limits = Limits {
+            events: options.statement_events,
+            bytes: options.statement_bytes,
+        };
+        Self {
+            log,
+            gather: Gather::new(limits),
+            writer: None,
+        }
     }
 
     /// Starts it on the current arbiter.
@@ -159,23 +171,29 @@ impl Journal {
             self.settle(results);
             return;
         };
-        let keys: Vec<_> = taken.statement.iter().map(|it| (it.encoded.batch.shard, it.encoded.batch.epoch)).collect();
+        let keys: Vec<_> = taken
+            .statement
+            .iter()
+            .map(|it| (it.encoded.batch.shard, it.encoded.batch.epoch))
+            .collect();
         let unit = write(writer, taken.statement);
         let task = crate::task::spawn_on(&self.log.inner.runtime, "journal.commit", unit);
-        let done = task.into_actor(self).map(move |settled: Result<Settled, _>, journal, ctx| {
-            match settled {
-                Ok((writer, results)) => {
-                    journal.writer = Some(writer);
-                    journal.settle(results);
+        let done = task
+            .into_actor(self)
+            .map(move |settled: Result<Settled, _>, journal, ctx| {
+                match settled {
+                    Ok((writer, results)) => {
+                        journal.writer = Some(writer);
+                        journal.settle(results);
+                    }
+                    Err(error) => {
+                        // The tickets are gone with the task, so their callers are told "unknown" by that.
+                        tracing::error!(error = %error, "journal.commit_task_lost");
+                        journal.gather.lost(&keys);
+                    }
                 }
-                Err(error) => {
-                    // The tickets are gone with the task, so their callers are told "unknown" by that.
-                    tracing::error!(error = %error, "journal.commit_task_lost");
-                    journal.gather.lost(&keys);
-                }
-            }
-            journal.pump(ctx);
-        });
+                journal.pump(ctx);
+            });
         ctx.spawn(done);
     }
 
@@ -235,15 +253,30 @@ impl JournalHandle {
     /// Starts the journal on the given arbiter.
     pub fn start(log: Log, options: JournalOptions, arbiter: ArbiterHandle) -> Self {
         let journal = Mutex::new(start(&log, options, &arbiter));
-        let room_units = u32::try_from(options.queue_bytes / ROOM_UNIT_BYTES).unwrap_or(u32::MAX).max(1);
+        let room_units = u32::try_from(options.queue_bytes / ROOM_UNIT_BYTES)
+            .unwrap_or(u32::MAX)
+            .max(1);
         let room = Arc::new(Semaphore::new(room_units as usize));
-        Self { inner: Arc::new(HandleInner { log, options, arbiter, journal, room, room_units }) }
+        Self {
+            inner: Arc::new(HandleInner {
+                log,
+                options,
+                arbiter,
+                journal,
+                room,
+                room_units,
+            }),
+        }
     }
 
     /// Claims a shard: from here on no earlier owner can write to it, and this journal can.
     pub async fn claim(&self, shard: ShardId, owner: &str) -> Result<Claimed, Error> {
         let claimed = self.inner.log.claim(shard, owner).await?;
-        let opened = Opened { shard, epoch: claimed.epoch, hash: claimed.last_hash };
+        let opened = Opened {
+            shard,
+            epoch: claimed.epoch,
+            hash: claimed.last_hash,
+        };
         self.journal().send(opened).await.map_err(|_| Error::JournalEnded)?;
         Ok(claimed)
     }
@@ -268,10 +301,22 @@ impl JournalHandle {
         } else {
             Encoded::new(batch)
         };
-        let units = u32::try_from(encoded.bytes / ROOM_UNIT_BYTES + 1).unwrap_or(u32::MAX).min(inner.room_units);
-        let room = Arc::clone(&inner.room).acquire_many_owned(units).await.map_err(|_| Error::JournalEnded)?;
+        let units = u32::try_from(encoded.bytes / ROOM_UNIT_BYTES + 1)
+            .unwrap_or(u32::MAX)
+            .min(inner.room_units);
+        let room = Arc::clone(&inner.room)
+            .acquire_many_owned(units)
+            .await
+            .map_err(|_| Error::JournalEnded)?;
         let (reply, outcome) = oneshot::channel();
-        let append = Append { encoded, ticket: Ticket { reply, asked, _room: room } };
+        let append = Append {
+            encoded,
+            ticket: Ticket {
+                reply,
+                asked,
+                _room: room,
+            },
+        };
         self.journal().send(append).await.map_err(|_| Error::JournalEnded)?;
         outcome.await.map_err(|_| Error::JournalEnded)
     }

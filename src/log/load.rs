@@ -55,7 +55,12 @@ impl Log {
     pub async fn load(&self, claimed: &Claimed, now: Timestamp) -> Result<LoadedShard, Error> {
         let (log, claimed) = (self.clone(), claimed.clone());
         let unit = async move {
-            let _one_of_few = log.inner.loads.acquire().await.map_err(|error| Error::Broken(error.to_string()))?;
+            let _one_of_few = log
+                .inner
+                .loads
+                .acquire()
+                .await
+                .map_err(|error| Error::Broken(error.to_string()))?;
             let started = std::time::Instant::now();
             let loaded = Loading::new(&log.inner.pool, &claimed).load(&log, now).await?;
             metrics::histogram!("grid_log_load_seconds").record(started.elapsed().as_secs_f64());
@@ -77,7 +82,10 @@ impl Log {
         let pool = self.inner.pool.clone();
         let unit = async move {
             let sql = format!("SELECT {} FROM snapshots WHERE job = $1", StoredSnapshot::COLUMNS);
-            let row = sqlx::query(AssertSqlSafe(sql)).bind(job.0).fetch_optional(&pool).await?;
+            let row = sqlx::query(AssertSqlSafe(sql))
+                .bind(job.0)
+                .fetch_optional(&pool)
+                .await?;
             let snapshot = row.as_ref().map(StoredSnapshot::read).transpose()?;
             let from = snapshot.and_then(|snapshot| Some((snapshot.job()?, snapshot.seq)));
             let mut fold = match from {
@@ -85,7 +93,8 @@ impl Log {
                 None => JobFold::empty(),
             };
             replay(&pool, shard, job, &mut fold).await?;
-            fold.finish().map_err(|(position, why)| Error::UnreadableEvent { job, position, why })
+            fold.finish()
+                .map_err(|(position, why)| Error::UnreadableEvent { job, position, why })
         };
         self.run("log.load_job", unit).await
     }
@@ -104,7 +113,10 @@ async fn replay(pool: &PgPool, shard: ShardId, job: JobId, fold: &mut JobFold) -
              AND seq > greatest($4, (SELECT snapshot_seq FROM shards WHERE shard = $3)) ORDER BY seq"
         )
     };
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(job.day()).bind(job.0).bind(shard.0 as i16);
+    let query = sqlx::query(AssertSqlSafe(sql))
+        .bind(job.day())
+        .bind(job.0)
+        .bind(shard.0 as i16);
     let mut rows = query.bind(fold.seen().0 as i64).fetch(pool);
     while let Some(row) = rows.try_next().await? {
         fold.take(job, &StoredEvent::read(&row)?);
@@ -140,7 +152,10 @@ impl<'a> Loading<'a> {
 
     async fn load(mut self, log: &Log, now: Timestamp) -> Result<LoadedShard, Error> {
         self.workers = Workers::read(self.pool, self.claimed.shard).await?;
-        let under_way = format!("SELECT {} FROM snapshots WHERE shard = $1 AND NOT at_rest", StoredSnapshot::COLUMNS);
+        let under_way = format!(
+            "SELECT {} FROM snapshots WHERE shard = $1 AND NOT at_rest",
+            StoredSnapshot::COLUMNS
+        );
         let query = sqlx::query(AssertSqlSafe(under_way)).bind(self.claimed.shard.0 as i16);
         self.take_snapshots(query).await?;
         self.replay_whole().await?;
@@ -170,8 +185,12 @@ impl<'a> Loading<'a> {
         finished.retain(|job| days.contains(&job.day()));
         self.quarantine(log, &unreadable).await?;
         let (bus, shard, cursor) = (&*self.claimed.cursor.bus, self.claimed.shard, &self.claimed.cursor);
-        let commands = log.quarantined_places(shard, bus, QuarantineSource::Command, cursor.commands).await?;
-        let reports = log.quarantined_places(shard, bus, QuarantineSource::Report, cursor.reports).await?;
+        let commands = log
+            .quarantined_places(shard, bus, QuarantineSource::Command, cursor.commands)
+            .await?;
+        let reports = log
+            .quarantined_places(shard, bus, QuarantineSource::Report, cursor.reports)
+            .await?;
         let workers = self.workers.0.into_iter();
         Ok(LoadedShard {
             jobs: jobs.into_values().collect(),
@@ -248,7 +267,9 @@ impl<'a> Loading<'a> {
     async fn find_bases(&mut self, events: &[StoredEvent]) -> Result<(), Error> {
         let mut unknown = Vec::new();
         for stored in events {
-            let Some(job) = stored.job().filter(|job| !self.folds.contains_key(job)) else { continue };
+            let Some(job) = stored.job().filter(|job| !self.folds.contains_key(job)) else {
+                continue;
+            };
             self.folds.insert(job, JobFold::empty());
             // A job that begins here needs no snapshot.
             if stored.task() > 0 || stored.version > 1 {
@@ -261,7 +282,9 @@ impl<'a> Loading<'a> {
         let ids: Vec<Uuid> = unknown.iter().map(|job| job.0).collect();
         let sql = format!("SELECT {} FROM snapshots WHERE job = ANY($1)", StoredSnapshot::COLUMNS);
         self.take_snapshots(sqlx::query(AssertSqlSafe(sql)).bind(ids)).await?;
-        let without = unknown.into_iter().filter(|job| self.folds.get(job).is_some_and(|fold| fold.job().is_none()));
+        let without = unknown
+            .into_iter()
+            .filter(|job| self.folds.get(job).is_some_and(|fold| fold.job().is_none()));
         self.from_start.extend(without);
         self.replay_whole().await
     }
@@ -270,7 +293,11 @@ impl<'a> Loading<'a> {
         let at_rest = "SELECT job FROM snapshots
                        WHERE at_rest AND shard = $1 AND job >= grid_first_id($2) AND job < grid_first_id($3)";
         let query = sqlx::query_scalar(at_rest).bind(self.claimed.shard.0 as i16);
-        let ids: Vec<Uuid> = query.bind(now.day() - 1).bind(now.day() + 2).fetch_all(self.pool).await?;
+        let ids: Vec<Uuid> = query
+            .bind(now.day() - 1)
+            .bind(now.day() + 2)
+            .fetch_all(self.pool)
+            .await?;
         Ok(ids.into_iter().map(JobId).collect())
     }
 
@@ -308,7 +335,11 @@ impl<'a> Loading<'a> {
         let mark = "INSERT INTO snapshots (job, shard, seq, schema, at_rest, raw_bytes, bytes)
                     SELECT job, $1, 0, -1, false, 0, '' FROM unnest($2::uuid[]) AS job
                     ON CONFLICT (job) DO UPDATE SET schema = -1, at_rest = false, raw_bytes = 0, bytes = ''";
-        sqlx::query(mark).bind(self.claimed.shard.0 as i16).bind(jobs).execute(self.pool).await?;
+        sqlx::query(mark)
+            .bind(self.claimed.shard.0 as i16)
+            .bind(jobs)
+            .execute(self.pool)
+            .await?;
         Ok(())
     }
 }

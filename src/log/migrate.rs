@@ -55,11 +55,21 @@ pub async fn migrate(owner_url: &Secret, shards: u16) -> Result<Migrated, Error>
     let begun = begin(&mut connection, shards).await?;
     let setup = read_setup(&mut connection).await?;
     if setup.shards != shards {
-        return Err(Error::ShardsDiffer { found: setup.shards, wanted: shards });
+        return Err(Error::ShardsDiffer {
+            found: setup.shards,
+            wanted: shards,
+        });
     }
-    let days: i32 = sqlx::query_scalar("SELECT grid_make_days()").fetch_one(&mut connection).await?;
+    let days: i32 = sqlx::query_scalar("SELECT grid_make_days()")
+        .fetch_one(&mut connection)
+        .await?;
     connection.close().await?;
-    Ok(Migrated { setup, begun, migrations_applied: after.len() - before.len(), days_made: days.unsigned_abs() })
+    Ok(Migrated {
+        setup,
+        begun,
+        migrations_applied: after.len() - before.len(),
+        days_made: days.unsigned_abs(),
+    })
 }
 
 async fn become_owner(connection: &mut PgConnection) -> Result<(), Error> {
@@ -127,18 +137,30 @@ async fn begin(connection: &mut PgConnection, shards: u16) -> Result<bool, Error
         )
         SELECT count(*) FROM meta";
     let shards = i16::try_from(shards).map_err(|_| Error::Unsafe(format!("{shards} shards are too many")))?;
-    let query = sqlx::query_scalar(begin).bind(Uuid::now_v7()).bind(shards).bind(LOG_FORMAT);
+    let query = sqlx::query_scalar(begin)
+        .bind(Uuid::now_v7())
+        .bind(shards)
+        .bind(LOG_FORMAT);
     Ok(query.fetch_one(connection).await.map(|rows: i64| rows > 0)?)
 }
 
 async fn read_setup(connection: &mut PgConnection) -> Result<Setup, Error> {
-    let row = sqlx::query("SELECT timeline, shards, log_format FROM log_meta").fetch_optional(connection).await?;
+    let row = sqlx::query("SELECT timeline, shards, log_format FROM log_meta")
+        .fetch_optional(connection)
+        .await?;
     let row = row.ok_or_else(|| Error::NotMigrated("the log was not begun".to_owned()))?;
     let format: i32 = row.try_get(2)?;
     if format > LOG_FORMAT {
-        return Err(Error::NewerFormat { what: "the log".to_owned(), found: format, known: LOG_FORMAT });
+        return Err(Error::NewerFormat {
+            what: "the log".to_owned(),
+            found: format,
+            known: LOG_FORMAT,
+        });
     }
-    Ok(Setup { timeline: row.try_get(0)?, shards: row.try_get::<i16, _>(1)? as u16 })
+    Ok(Setup {
+        timeline: row.try_get(0)?,
+        shards: row.try_get::<i16, _>(1)? as u16,
+    })
 }
 
 impl Log {
@@ -148,9 +170,16 @@ impl Log {
     /// Says what is wrong and what to do.
     pub async fn check(&self, shards: Option<u16>) -> Result<Setup, Error> {
         let log = self.clone();
-        let setup = self.run("log.check", async move { check(&mut *log.inner.pool.acquire().await?).await }).await?;
+        let setup = self
+            .run("log.check", async move {
+                check(&mut *log.inner.pool.acquire().await?).await
+            })
+            .await?;
         match shards {
-            Some(wanted) if wanted != setup.shards => Err(Error::ShardsDiffer { found: setup.shards, wanted }),
+            Some(wanted) if wanted != setup.shards => Err(Error::ShardsDiffer {
+                found: setup.shards,
+                wanted,
+            }),
             _ => Ok(setup),
         }
     }
@@ -159,7 +188,9 @@ impl Log {
     pub async fn make_days(&self) -> Result<u32, Error> {
         let log = self.clone();
         let unit = async move {
-            let days: i32 = sqlx::query_scalar("SELECT grid_make_days()").fetch_one(&log.inner.pool).await?;
+            let days: i32 = sqlx::query_scalar("SELECT grid_make_days()")
+                .fetch_one(&log.inner.pool)
+                .await?;
             Ok(days.unsigned_abs())
         };
         self.run("log.make_days", unit).await
@@ -189,13 +220,19 @@ impl Log {
 async fn check(connection: &mut PgConnection) -> Result<Setup, Error> {
     let version = connection.server_version_num().unwrap_or(0);
     if version < 150_000 {
-        return Err(Error::Unsafe(format!("Postgres 15 or newer is needed, this is {version}")));
+        return Err(Error::Unsafe(format!(
+            "Postgres 15 or newer is needed, this is {version}"
+        )));
     }
     for setting in ["fsync", "synchronous_commit"] {
-        let value: String =
-            sqlx::query_scalar("SELECT current_setting($1)").bind(setting).fetch_one(&mut *connection).await?;
+        let value: String = sqlx::query_scalar("SELECT current_setting($1)")
+            .bind(setting)
+            .fetch_one(&mut *connection)
+            .await?;
         if value == "off" {
-            return Err(Error::Unsafe(format!("{setting} is off, so a crash loses what was acknowledged; set it to on")));
+            return Err(Error::Unsafe(format!(
+                "{setting} is off, so a crash loses what was acknowledged; set it to on"
+            )));
         }
     }
     let prepared: bool = sqlx::query_scalar(
@@ -207,7 +244,10 @@ async fn check(connection: &mut PgConnection) -> Result<Setup, Error> {
         return Err(Error::NotMigrated("it has no log".to_owned()));
     }
     let applied = applied(connection).await?;
-    if let Some(missing) = MIGRATIONS.iter().find(|migration| !applied.contains(&migration.version)) {
+    if let Some(missing) = MIGRATIONS
+        .iter()
+        .find(|migration| !applied.contains(&migration.version))
+    {
         return Err(Error::NotMigrated(format!("migration {} is missing", missing.version)));
     }
     let may: Vec<String> = sqlx::query_scalar(
@@ -218,7 +258,9 @@ async fn check(connection: &mut PgConnection) -> Result<Setup, Error> {
     .await?;
     if !may.is_empty() {
         let may = may.join(", ");
-        return Err(Error::Unsafe(format!("this user may change the log ({may}); connect as the service role `grid`")));
+        return Err(Error::Unsafe(format!(
+            "this user may change the log ({may}); connect as the service role `grid`"
+        )));
     }
     read_setup(connection).await
 }

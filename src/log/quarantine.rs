@@ -80,8 +80,12 @@ impl Log {
             .await?;
             let attempts = attempts.unsigned_abs();
             tracing::error!(
-                shard = poison.shard.0, source = poison.source.name(), place = poison.place, attempts,
-                reason = poison.reason, "log.poisoned"
+                shard = poison.shard.0,
+                source = poison.source.name(),
+                place = poison.place,
+                attempts,
+                reason = poison.reason,
+                "log.poisoned"
             );
             if attempts == most.max(1) {
                 metrics::counter!("grid_quarantined_total", "source" => poison.source.name()).increment(1);
@@ -103,7 +107,11 @@ impl Log {
         let unit = async move {
             let places = "SELECT place FROM quarantine WHERE shard = $1 AND source = $2 AND bus = $3 AND place >= $4
                           AND quarantined_at IS NOT NULL ORDER BY place";
-            let query = sqlx::query_scalar(places).bind(shard.0 as i16).bind(source.name()).bind(bus).bind(from);
+            let query = sqlx::query_scalar(places)
+                .bind(shard.0 as i16)
+                .bind(source.name())
+                .bind(bus)
+                .bind(from);
             Ok(query.fetch_all(&pool).await?)
         };
         self.run("log.quarantined_places", unit).await
@@ -114,7 +122,10 @@ impl Log {
         let pool = self.inner.pool.clone();
         let unit = async move {
             let count = "SELECT count(*) FROM quarantine WHERE quarantined_at IS NOT NULL";
-            Ok(sqlx::query_scalar::<_, i64>(count).fetch_one(&pool).await?.unsigned_abs())
+            Ok(sqlx::query_scalar::<_, i64>(count)
+                .fetch_one(&pool)
+                .await?
+                .unsigned_abs())
         };
         self.run("log.quarantine_count", unit).await
     }
@@ -127,7 +138,11 @@ impl Log {
                             (extract(epoch FROM first_at) * 1000)::int8, (extract(epoch FROM quarantined_at) * 1000)::int8
                         FROM quarantine WHERE quarantined_at IS NOT NULL
                         ORDER BY quarantined_at DESC, shard, place OFFSET $1 LIMIT $2";
-            let rows = sqlx::query(list).bind(offset as i64).bind(limit as i64).fetch_all(&pool).await?;
+            let rows = sqlx::query(list)
+                .bind(offset as i64)
+                .bind(limit as i64)
+                .fetch_all(&pool)
+                .await?;
             Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
         };
         self.run("log.quarantine", unit).await

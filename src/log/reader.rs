@@ -57,7 +57,11 @@ impl Log {
             "SELECT {COLUMNS} FROM events
              WHERE day BETWEEN $1 AND $2 AND job = $3 AND task = $4 AND version > $5 ORDER BY version LIMIT $6"
         );
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(first_day).bind(last_day).bind(id).bind(task as i32);
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(first_day)
+            .bind(last_day)
+            .bind(id)
+            .bind(task as i32);
         self.page(query.bind(after as i32), limit).await
     }
 
@@ -66,7 +70,10 @@ impl Log {
         let sql = format!(
             "SELECT {COLUMNS} FROM events WHERE day = $1 AND job = $2 AND NOT worker AND seq > $3 ORDER BY seq LIMIT $4"
         );
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(job.day()).bind(job.0).bind(after.0 as i64);
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(job.day())
+            .bind(job.0)
+            .bind(after.0 as i64);
         self.page(query, limit).await
     }
 
@@ -81,7 +88,10 @@ impl Log {
         let mut rows = self.run("log.page", unit).await?;
         let more = rows.len() > limit;
         rows.truncate(limit);
-        Ok(StreamPage { events: read_all(&rows)?, more })
+        Ok(StreamPage {
+            events: read_all(&rows)?,
+            more,
+        })
     }
 
     /// Version of a stream's last event; 0: it has none.
@@ -91,7 +101,11 @@ impl Log {
         let unit = async move {
             let last = "SELECT version FROM events WHERE day BETWEEN $1 AND $2 AND job = $3 AND task = $4
                         ORDER BY version DESC LIMIT 1";
-            let query = sqlx::query_scalar(last).bind(first_day).bind(last_day).bind(id).bind(task as i32);
+            let query = sqlx::query_scalar(last)
+                .bind(first_day)
+                .bind(last_day)
+                .bind(id)
+                .bind(task as i32);
             Ok(query.fetch_optional(&pool).await?.map_or(0, i32::unsigned_abs))
         };
         self.run("log.stream_version", unit).await
@@ -119,7 +133,11 @@ impl Log {
     /// The timeline of the log.
     pub async fn timeline(&self) -> Result<Uuid, Error> {
         let pool = self.inner.pool.clone();
-        let unit = async move { Ok(sqlx::query_scalar("SELECT timeline FROM log_meta").fetch_one(&pool).await?) };
+        let unit = async move {
+            Ok(sqlx::query_scalar("SELECT timeline FROM log_meta")
+                .fetch_one(&pool)
+                .await?)
+        };
         self.run("log.timeline", unit).await
     }
 }
@@ -173,7 +191,10 @@ pub(super) async fn shard_page(
     .await?;
     let (last, days): (Option<i64>, Option<Vec<i32>>) = (row.try_get(0)?, row.try_get(1)?);
     let (Some(last), Some(days)) = (last, days) else {
-        return Ok(ShardPage { events: Vec::new(), through: after });
+        return Ok(ShardPage {
+            events: Vec::new(),
+            through: after,
+        });
     };
     let last = Seq((last as u64).min(upto.0));
     let sql = format!(

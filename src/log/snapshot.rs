@@ -78,8 +78,9 @@ async fn write_chunk(pool: &PgPool, shard: ShardId, chunk: Vec<SnapshotRow>) -> 
         let bytes = chunk.iter().map(compressed).collect::<Result<Vec<_>, _>>();
         (chunk, bytes)
     };
-    let (chunk, bytes) =
-        tokio::task::spawn_blocking(compress).await.map_err(|error| Error::Broken(error.to_string()))?;
+    let (chunk, bytes) = tokio::task::spawn_blocking(compress)
+        .await
+        .map_err(|error| Error::Broken(error.to_string()))?;
     let bytes = bytes.map_err(|error| Error::Broken(format!("zstd: {error}")))?;
     sqlx::query(
         "INSERT INTO snapshots (shard, schema, job, seq, at_rest, raw_bytes, bytes)
@@ -112,7 +113,11 @@ async fn move_cursor(pool: &PgPool, shard: ShardId, epoch: Epoch, upto: Seq) -> 
     .bind(upto.0 as i64)
     .execute(pool)
     .await?;
-    if moved.rows_affected() == 1 { Ok(()) } else { Err(Error::Fenced(shard)) }
+    if moved.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(Error::Fenced(shard))
+    }
 }
 
 /// A worker's history as of `seq`.
@@ -136,7 +141,10 @@ impl Workers {
         for row in sqlx::query(heads).bind(shard.0 as i16).fetch_all(pool).await? {
             let name: &str = row.try_get(0)?;
             let Ok(name) = name.parse() else { continue };
-            let history = WorkerHistory { incarnation: Some(Incarnation(row.try_get(1)?)), left: row.try_get(2)? };
+            let history = WorkerHistory {
+                incarnation: Some(Incarnation(row.try_get(1)?)),
+                left: row.try_get(2)?,
+            };
             let head = WorkerHead {
                 history,
                 version: row.try_get::<i32, _>(3)? as u32,
@@ -157,7 +165,12 @@ impl Workers {
             Event::WorkerLeft(left) => (&left.worker, left.incarnation),
             other => return Err(format!("{} is not an event of a worker", other.type_name())),
         };
-        let fresh = || WorkerHead { history: WorkerHistory::default(), version: 0, seq: Seq(0), at_ms: 0 };
+        let fresh = || WorkerHead {
+            history: WorkerHistory::default(),
+            version: 0,
+            seq: Seq(0),
+            at_ms: 0,
+        };
         let head = self.0.entry(name.clone()).or_insert_with(fresh);
         if stored.position.seq > head.seq {
             head.history.apply(&event);
@@ -178,7 +191,9 @@ async fn move_workers(pool: &PgPool, shard: ShardId, upto: Seq) -> Result<(), Er
          WHERE worker AND shard = $1 AND seq > (SELECT snapshot_seq FROM shards WHERE shard = $1) AND seq <= $2
          ORDER BY seq"
     );
-    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(shard.0 as i16).bind(upto.0 as i64);
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(shard.0 as i16)
+        .bind(upto.0 as i64);
     let rows = query.fetch_all(pool).await?;
     if rows.is_empty() {
         return Ok(());

@@ -46,7 +46,14 @@ impl Core {
     /// # Errors
     /// When the bus cannot be read.
     pub async fn start(parts: CoreParts<'_>) -> anyhow::Result<Self> {
-        let CoreParts { config, log, setup, bus, incarnation, dead_before } = parts;
+        let CoreParts {
+            config,
+            log,
+            setup,
+            bus,
+            incarnation,
+            dead_before,
+        } = parts;
         let journal = Journal::start_here(log.clone(), JournalOptions::default());
         let watermarks = Watermarks::new(setup.shards, log.pool().clone());
         let projector = ProjectorHandle::start(
@@ -74,7 +81,10 @@ impl Core {
             bus: Arc::clone(&bus),
             log: log.clone(),
             journal: journal.clone(),
-            followers: Arc::new(Following { projector: projector.clone(), publisher: publisher.clone() }),
+            followers: Arc::new(Following {
+                projector: projector.clone(),
+                publisher: publisher.clone(),
+            }),
             jobmaster: incarnation,
             timeline: setup.timeline,
             shards: setup.shards,
@@ -84,7 +94,18 @@ impl Core {
         let days = log.keep_days();
         let directory = WorkerDirectory::start(Arc::clone(&host)).await?;
         let supervisor = Supervisor::start(host, bus.join().await?);
-        Ok(Self { log, setup, bus, journal, projector, watermarks, supervisor, publisher, directory, days })
+        Ok(Self {
+            log,
+            setup,
+            bus,
+            journal,
+            projector,
+            watermarks,
+            supervisor,
+            publisher,
+            directory,
+            days,
+        })
     }
 
     pub fn host(&self) -> &Arc<Host> {
@@ -108,7 +129,6 @@ impl Core {
     }
 }
 
-
 fn publisher(config: &Config, log: &Log, setup: &Setup, bus: &dyn Bus) -> anyhow::Result<PublisherHandle> {
     let log = log.clone();
     let read: ReadLog = Arc::new(move |shard, after, limit| {
@@ -116,5 +136,11 @@ fn publisher(config: &Config, log: &Log, setup: &Setup, bus: &dyn Bus) -> anyhow
         Box::pin(async move { log.events_after(shard, after, limit).await })
     });
     let most_bytes = config.bus.max_message_bytes as usize;
-    Ok(Publisher::start(config.publish.clone(), bus, read, setup.timeline, most_bytes)?)
+    Ok(Publisher::start(
+        config.publish.clone(),
+        bus,
+        read,
+        setup.timeline,
+        most_bytes,
+    )?)
 }

@@ -37,20 +37,28 @@ impl Endpoint {
 /// # Errors
 /// When the address is taken.
 pub fn serve(listen: SocketAddr, telemetry: Telemetry) -> anyhow::Result<Endpoint> {
-    let listener = TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}; choose another with --listen"))?;
+    let listener = TcpListener::bind(listen)
+        .with_context(|| format!("cannot listen on {listen}; choose another with --listen"))?;
     let address = listener.local_addr()?;
     let states: Arc<OnceLock<States>> = Arc::default();
     let shown = Arc::clone(&states);
     let server = HttpServer::new(move || {
         let (telemetry, states) = (telemetry.clone(), Arc::clone(&shown));
         App::new()
-            .route("/health/live", web::get().to(|| async { HttpResponse::Ok().json(json!({"status": "UP"})) }))
+            .route(
+                "/health/live",
+                web::get().to(|| async { HttpResponse::Ok().json(json!({"status": "UP"})) }),
+            )
             .route("/health/ready", web::get().to(move || ready(Arc::clone(&states))))
             .route(
                 "/metrics",
                 web::get().to(move || {
                     let text = telemetry.render();
-                    async move { HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text) }
+                    async move {
+                        HttpResponse::Ok()
+                            .content_type("text/plain; version=0.0.4; charset=utf-8")
+                            .body(text)
+                    }
                 }),
             )
     })
@@ -60,11 +68,17 @@ pub fn serve(listen: SocketAddr, telemetry: Telemetry) -> anyhow::Result<Endpoin
     .run();
     let handle = server.handle();
     crate::task::spawn("worker.endpoint", server);
-    Ok(Endpoint { address, handle, states })
+    Ok(Endpoint {
+        address,
+        handle,
+        states,
+    })
 }
 
 async fn ready(states: Arc<OnceLock<States>>) -> HttpResponse {
-    let registered = states.get().is_some_and(|states| states.borrow().is_some_and(|state| state.glance.registered));
+    let registered = states
+        .get()
+        .is_some_and(|states| states.borrow().is_some_and(|state| state.glance.registered));
     if registered {
         return HttpResponse::Ok().json(json!({"status": "READY", "waitingFor": []}));
     }

@@ -20,17 +20,31 @@ impl Followers for Following {
     }
 
     fn committed(&self, committed: Committed) {
-        let Committed { shard, epoch, first_seq, records, payloads } = committed;
+        let Committed {
+            shard,
+            epoch,
+            first_seq,
+            records,
+            payloads,
+        } = committed;
         if let Some(publisher) = &self.publisher {
-            let items = records.iter().zip(&*payloads).zip(first_seq.0..).map(|((record, payload), seq)| Item {
-                seq: Seq(seq),
-                stream: record.stream,
-                version: record.version,
-                payload: payload.clone(),
-            });
+            let items = records
+                .iter()
+                .zip(&*payloads)
+                .zip(first_seq.0..)
+                .map(|((record, payload), seq)| Item {
+                    seq: Seq(seq),
+                    stream: record.stream,
+                    version: record.version,
+                    payload: payload.clone(),
+                });
             publisher.feed(shard, epoch, items);
         }
-        self.projector.feed(Feed { shard, first_seq, records });
+        self.projector.feed(Feed {
+            shard,
+            first_seq,
+            records,
+        });
     }
 
     fn disowned(&self, shard: ShardId) {

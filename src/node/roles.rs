@@ -27,7 +27,10 @@ use crate::worker::{Worker, WorkerHandle, WorkerSetup};
 /// # Errors
 /// Those of `work`, or when the runtime cannot be made.
 pub fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("grid").build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("grid")
+        .build()?;
     // An actix system makes its runtime by a function that it calls once.
     let runtime = std::sync::Mutex::new(Some(runtime));
     let system = actix::System::with_tokio_rt(move || {
@@ -39,7 +42,11 @@ pub fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T
 
 /// What a name or URL is made of when none is configured.
 fn public_url(config: &Config, address: SocketAddr) -> String {
-    config.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"))
+    config
+        .server
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{address}"))
 }
 
 fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, token: Option<Secret>) -> ApiParts {
@@ -80,7 +87,14 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
     let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
     // Only who holds the lock of the data folder, and the whole bus, knows that earlier workers are gone.
     let dead_before = (database.is_some() && config.kafka.brokers.is_none()).then_some(incarnation);
-    let parts = CoreParts { config: &config, log, setup, bus: Arc::clone(&bus), incarnation, dead_before };
+    let parts = CoreParts {
+        config: &config,
+        log,
+        setup,
+        bus: Arc::clone(&bus),
+        incarnation,
+        dead_before,
+    };
     let core = Core::start(parts).await?;
     let token = Secret::new(Uuid::new_v4().to_string());
     let parts = api_parts(&core, &config, telemetry, Some(token.clone()));
@@ -118,7 +132,11 @@ fn start_workers(
         // Relative paths of pipelines are under the folder that people named.
         options.data_dir = std::path::absolute(config.standalone.data_dir.join("files"))?;
         let name = options.name.clone().unwrap_or_else(|| "local".to_owned());
-        let name = if config.standalone.workers == 1 { name } else { format!("{name}-{number}") };
+        let name = if config.standalone.workers == 1 {
+            name
+        } else {
+            format!("{name}-{number}")
+        };
         workers.push(Worker::start(WorkerSetup {
             name: name.parse()?,
             options,
@@ -130,9 +148,14 @@ fn start_workers(
             guardian: guardian.clone(),
         })?);
     }
-    let watched: Vec<_> = workers.iter().map(|worker| (worker.name().clone(), worker.states())).collect();
+    let watched: Vec<_> = workers
+        .iter()
+        .map(|worker| (worker.name().clone(), worker.states()))
+        .collect();
     core.host().wait_for("workers", move || {
-        let pending = watched.iter().find(|(_, state)| state.borrow().is_none_or(|state| !state.glance.registered));
+        let pending = watched
+            .iter()
+            .find(|(_, state)| state.borrow().is_none_or(|state| !state.glance.registered));
         pending.map(|(name, _)| format!("{name} to register"))
     });
     Ok(workers)
@@ -159,11 +182,21 @@ async fn close_bus(bus: &dyn Bus) {
 /// # Errors
 /// Says what could not be started and what to do.
 pub async fn jobmaster(config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
-    anyhow::ensure!(config.kafka.brokers.is_some(), "kafka.brokers is not set: a jobmaster needs Kafka; give --kafka");
+    anyhow::ensure!(
+        config.kafka.brokers.is_some(),
+        "kafka.brokers is not set: a jobmaster needs Kafka; give --kafka"
+    );
     let incarnation = Incarnation(Uuid::now_v7());
     let (log, setup) = open_log(&config, service_url(&config)?, None).await?;
     let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
-    let parts = CoreParts { config: &config, log, setup, bus: Arc::clone(&bus), incarnation, dead_before: None };
+    let parts = CoreParts {
+        config: &config,
+        log,
+        setup,
+        bus: Arc::clone(&bus),
+        incarnation,
+        dead_before: None,
+    };
     let core = Core::start(parts).await?;
     let token = config.worker.api_token.clone();
     let server = api::serve(config.server.listen, api_parts(&core, &config, telemetry, token)).await?;
@@ -191,8 +224,15 @@ struct Info {
 /// # Errors
 /// Says what could not be started and what to do.
 pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
-    anyhow::ensure!(config.kafka.brokers.is_some(), "kafka.brokers is not set: a worker needs Kafka; give --kafka");
-    let api_url = config.worker.api_url.clone().context("worker.api_url is not set: give --api URL of a jobmaster")?;
+    anyhow::ensure!(
+        config.kafka.brokers.is_some(),
+        "kafka.brokers is not set: a worker needs Kafka; give --kafka"
+    );
+    let api_url = config
+        .worker
+        .api_url
+        .clone()
+        .context("worker.api_url is not set: give --api URL of a jobmaster")?;
     let info = info(&api_url).await?;
     let bus = bus::open(&config.bus, &config.kafka, info.shards).await?;
     let mut options = config.worker.clone();

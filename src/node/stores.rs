@@ -28,7 +28,9 @@ pub async fn open_log(config: &Config, url: Secret, shards: Option<u16>) -> anyh
         lock_timeout: postgres.lock_timeout,
         ..Options::new(url)
     };
-    let log = Log::connect(options).await.context("the log's database (postgres.url) cannot be reached")?;
+    let log = Log::connect(options)
+        .await
+        .context("the log's database (postgres.url) cannot be reached")?;
     let setup = log.check(shards).await?;
     Ok((log, setup))
 }
@@ -38,11 +40,18 @@ pub async fn open_log(config: &Config, url: Secret, shards: Option<u16>) -> anyh
 /// # Errors
 /// Says what could not be prepared.
 pub async fn migrate(config: &Config) -> anyhow::Result<()> {
-    let owner = config.postgres.owner_url.clone().map_or_else(|| service_url(config), Ok)?;
+    let owner = config
+        .postgres
+        .owner_url
+        .clone()
+        .map_or_else(|| service_url(config), Ok)?;
     let migrated = crate::log::migrate(&owner, config.shards.count).await?;
     tracing::info!(
-        shards = migrated.setup.shards, applied = migrated.migrations_applied, days = migrated.days_made,
-        begun = migrated.begun, "migrate.database"
+        shards = migrated.setup.shards,
+        applied = migrated.migrations_applied,
+        days = migrated.days_made,
+        begun = migrated.begun,
+        "migrate.database"
     );
     if config.kafka.brokers.is_some() {
         for change in crate::bus::migrate(&config.bus, &config.kafka, config.shards.count).await? {

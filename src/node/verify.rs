@@ -23,12 +23,23 @@ impl Database {
             return Ok(Self::Running { service, owner });
         }
         let folder = &config.standalone.data_dir;
-        anyhow::ensure!(folder.is_dir(), "there is no data folder {}; name it with --data-dir, or give --postgres URL", folder.display());
+        anyhow::ensure!(
+            folder.is_dir(),
+            "there is no data folder {}; name it with --data-dir, or give --postgres URL",
+            folder.display()
+        );
         if let Some(attached) = Embedded::attach(folder)? {
-            return Ok(Self::Running { service: attached.url(Role::Service), owner: attached.url(Role::Owner) });
+            return Ok(Self::Running {
+                service: attached.url(Role::Service),
+                owner: attached.url(Role::Owner),
+            });
         }
         let options = embedded::Options::of(&config.postgres, &config.standalone);
-        Ok(Self::Started(Box::new(Embedded::start(options).await.context("the private Postgres cannot be started")?)))
+        Ok(Self::Started(Box::new(
+            Embedded::start(options)
+                .await
+                .context("the private Postgres cannot be started")?,
+        )))
     }
 
     fn url(&self) -> Secret {

@@ -126,7 +126,9 @@ impl ShardActor {
     /// One turn. A turn that fails ends the actor; `culprit` is then counted against.
     fn turn(&mut self, input: Input, culprit: Option<Culprit>, ctx: &mut Context<Self>) -> bool {
         let Some(machine) = &mut self.machine else { return false };
-        let turned = catch_unwind(AssertUnwindSafe(|| machine.handle(input, clock::now(), &mut self.host.credits())));
+        let turned = catch_unwind(AssertUnwindSafe(|| {
+            machine.handle(input, clock::now(), &mut self.host.credits())
+        }));
         let why = match turned {
             Ok(Ok(())) => return true,
             Ok(Err(poisoned)) => poisoned.to_string(),
@@ -140,7 +142,9 @@ impl ShardActor {
         tracing::error!(shard = self.shard.0, why, "shard.turn.failed");
         metrics::counter!("grid_shard_turn_failures_total").increment(1);
         self.throw_away();
-        let Some(culprit) = culprit else { return self.end(Ending::Poisoned(why), ctx) };
+        let Some(culprit) = culprit else {
+            return self.end(Ending::Poisoned(why), ctx);
+        };
         let (host, shard) = (Arc::clone(&self.host), self.shard);
         let ending = Ending::Poisoned(why.clone());
         let count = async move {
@@ -182,7 +186,8 @@ impl ShardActor {
         let batch = machine.take();
         let (congested, wakeup) = (machine.is_congested(), machine.next_wakeup());
         let observed = machine.observe();
-        self.gate.send_if_modified(|open| std::mem::replace(open, !congested) == congested);
+        self.gate
+            .send_if_modified(|open| std::mem::replace(open, !congested) == congested);
         for job in loads {
             self.activate(job, ctx);
         }
@@ -219,8 +224,9 @@ impl ShardActor {
     fn activate(&mut self, job: JobId, ctx: &mut Context<Self>) {
         let (host, shard) = (Arc::clone(&self.host), self.shard);
         let load = async move { host.log.load_job(shard, job).await };
-        let taken_in = move |actor: &mut Self, found: Result<Option<Job>, crate::log::Error>, ctx: &mut Context<Self>| {
-            match found {
+        let taken_in =
+            move |actor: &mut Self, found: Result<Option<Job>, crate::log::Error>, ctx: &mut Context<Self>| match found
+            {
                 Ok(found) => {
                     let found = found.map(Box::new);
                     if actor.turn(Input::Activated { job, found }, None, ctx) {
@@ -228,14 +234,28 @@ impl ShardActor {
                     }
                 }
                 Err(error) => actor.end(Ending::Log(error.to_string()), ctx),
-            }
-        };
-        ctx.spawn(load.into_actor(self).map(move |found, actor, ctx| taken_in(actor, found, ctx)));
+            };
+        ctx.spawn(
+            load.into_actor(self)
+                .map(move |found, actor, ctx| taken_in(actor, found, ctx)),
+        );
     }
 
     fn commit(&mut self, batch: Batch, ctx: &mut Context<Self>) {
-        let Batch { shard, epoch, first_seq, events, cursor, snapshots } = batch;
-        self.published = self.host.followers.published(shard).unwrap_or(self.published).max(self.published);
+        let Batch {
+            shard,
+            epoch,
+            first_seq,
+            events,
+            cursor,
+            snapshots,
+        } = batch;
+        self.published = self
+            .host
+            .followers
+            .published(shard)
+            .unwrap_or(self.published)
+            .max(self.published);
         let records: Arc<[crate::event::EventRecord]> = events.into();
         let batch = ShardBatch {
             shard,
@@ -253,7 +273,13 @@ impl ShardActor {
                 actor.host.bus.trim(Topic::Reports, shard.0, cursor.reports);
                 if !records.is_empty() {
                     let payloads = committed.payloads;
-                    actor.host.followers.committed(Committed { shard, epoch, first_seq, records, payloads });
+                    actor.host.followers.committed(Committed {
+                        shard,
+                        epoch,
+                        first_seq,
+                        records,
+                        payloads,
+                    });
                 }
                 actor.write_snapshots(committed.last_seq, snapshots, ctx);
                 actor.release(ctx);
@@ -287,30 +313,61 @@ impl ShardActor {
             let (_, items) = messages.entry(incarnation).or_insert_with(|| (worker, Vec::new()));
             match (items.last_mut(), item) {
                 // Acknowledgements that follow each other become one.
-                (
-                    Some(AssignmentItem::Ack { kind: last, attempts }),
-                    AssignmentItem::Ack { kind, attempts: more },
-                ) if *last == kind => attempts.extend(more),
+                (Some(AssignmentItem::Ack { kind: last, attempts }), AssignmentItem::Ack { kind, attempts: more })
+                    if *last == kind =>
+                {
+                    attempts.extend(more)
+                }
                 (_, item) => items.push(item),
             }
         };
         for output in outputs {
             match output {
                 Output::Reply { to, result } => {
-                    let reply = Reply { v: Version, node: to.node, correlation: to.correlation, result };
-                    host.bus.post(Topic::Replies, to.partition, BusMessage::new(reply.encode()));
+                    let reply = Reply {
+                        v: Version,
+                        node: to.node,
+                        correlation: to.correlation,
+                        result,
+                    };
+                    host.bus
+                        .post(Topic::Replies, to.partition, BusMessage::new(reply.encode()));
                 }
-                Output::Assign { worker, incarnation, assignment } => {
+                Output::Assign {
+                    worker,
+                    incarnation,
+                    assignment,
+                } => {
                     add(worker, incarnation, AssignmentItem::Assign { assignment });
                 }
-                Output::Cancel { worker, incarnation, attempt } => {
+                Output::Cancel {
+                    worker,
+                    incarnation,
+                    attempt,
+                } => {
                     add(worker, incarnation, AssignmentItem::Cancel { attempt });
                 }
-                Output::Stop { worker, incarnation, attempt } => {
+                Output::Stop {
+                    worker,
+                    incarnation,
+                    attempt,
+                } => {
                     add(worker, incarnation, AssignmentItem::Stop { attempt });
                 }
-                Output::Ack { worker, incarnation, kind, attempt } => {
-                    add(worker, incarnation, AssignmentItem::Ack { kind, attempts: vec![attempt] });
+                Output::Ack {
+                    worker,
+                    incarnation,
+                    kind,
+                    attempt,
+                } => {
+                    add(
+                        worker,
+                        incarnation,
+                        AssignmentItem::Ack {
+                            kind,
+                            attempts: vec![attempt],
+                        },
+                    );
                 }
             }
         }
@@ -327,7 +384,8 @@ impl ShardActor {
             };
             let partition = worker.slot(partitions);
             // What is lost here is sent again after the worker's next inventory, or asked for again by its reports.
-            host.bus.post(Topic::Assignments, partition, BusMessage::new(message.encode()));
+            host.bus
+                .post(Topic::Assignments, partition, BusMessage::new(message.encode()));
         }
     }
 
@@ -336,20 +394,31 @@ impl ShardActor {
         if snapshots.is_empty() {
             return;
         }
-        let Some(epoch) = self.machine.as_ref().map(Shard::epoch) else { return };
+        let Some(epoch) = self.machine.as_ref().map(Shard::epoch) else {
+            return;
+        };
         let (host, shard) = (Arc::clone(&self.host), self.shard);
         let write = async move {
             let rows = snapshots
                 .into_iter()
-                .map(|it| crate::log::SnapshotRow { job: it.job, seq: upto, at_rest: it.at_rest, bytes: it.bytes })
+                .map(|it| crate::log::SnapshotRow {
+                    job: it.job,
+                    seq: upto,
+                    at_rest: it.at_rest,
+                    bytes: it.bytes,
+                })
                 .collect();
             host.log.write_snapshots(shard, epoch, upto, rows).await
         };
-        ctx.spawn(write.into_actor(self).map(|written, actor, _| match (written, &mut actor.machine) {
-            (Ok(_), Some(machine)) => machine.snapshots_written(),
-            (Ok(_), None) => {}
-            (Err(error), _) => tracing::warn!(shard = actor.shard.0, %error, "shard.snapshots.unwritten"),
-        }));
+        ctx.spawn(
+            write
+                .into_actor(self)
+                .map(|written, actor, _| match (written, &mut actor.machine) {
+                    (Ok(_), Some(machine)) => machine.snapshots_written(),
+                    (Ok(_), None) => {}
+                    (Err(error), _) => tracing::warn!(shard = actor.shard.0, %error, "shard.snapshots.unwritten"),
+                }),
+        );
     }
 
     fn take_in(&mut self, source: QuarantineSource, record: Record, ctx: &mut Context<Self>) -> bool {
@@ -372,7 +441,15 @@ impl ShardActor {
             }
         };
         match input {
-            Ok(input) => self.turn(input, Some(Culprit { source, offset, payload }), ctx),
+            Ok(input) => self.turn(
+                input,
+                Some(Culprit {
+                    source,
+                    offset,
+                    payload,
+                }),
+                ctx,
+            ),
             Err(unreadable) => {
                 self.set_aside(source, offset, payload, &unreadable, ctx);
                 self.turn(passed(source), None, ctx)
@@ -415,7 +492,13 @@ impl Actor for ShardActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(64);
         let address = ctx.address();
-        self.host.enter(self.shard, Address { wake: address.clone().recipient(), gone: address.recipient() });
+        self.host.enter(
+            self.shard,
+            Address {
+                wake: address.clone().recipient(),
+                gone: address.recipient(),
+            },
+        );
         for gone in std::mem::take(&mut self.dead) {
             if !self.turn(Input::WorkerGone(gone), None, ctx) {
                 return;
@@ -437,8 +520,15 @@ impl Drop for ShardActor {
     /// Tells the supervisor however it ends: also when a panic took the actor down.
     fn drop(&mut self) {
         self.throw_away();
-        let ending = self.ending.take().unwrap_or_else(|| Ending::Poisoned("the actor panicked".into()));
-        let ended = Ended { shard: self.shard, generation: self.generation, ending };
+        let ending = self
+            .ending
+            .take()
+            .unwrap_or_else(|| Ending::Poisoned("the actor panicked".into()));
+        let ended = Ended {
+            shard: self.shard,
+            generation: self.generation,
+            ending,
+        };
         let supervisor = self.supervisor.clone();
         if supervisor.try_send(ended.clone()).is_err() {
             // Its mailbox is full: wait for room.
@@ -493,5 +583,6 @@ impl Handler<ReaderFailed> for ShardActor {
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic".into())
 }

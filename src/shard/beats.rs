@@ -42,7 +42,11 @@ impl WorkerDirectory {
     /// When the bus cannot be read.
     pub async fn start(host: Arc<Host>) -> Result<Addr<Self>, BusError> {
         let mut subscription = host.bus.subscribe(Topic::Heartbeats, 0, Start::End).await?;
-        let address = Self { host: Arc::clone(&host), soon: None }.start();
+        let address = Self {
+            host: Arc::clone(&host),
+            soon: None,
+        }
+        .start();
         host.set_beats(address.clone().recipient());
         let to = address.clone();
         crate::task::spawn("read_heartbeats", async move {
@@ -68,7 +72,9 @@ impl WorkerDirectory {
     fn beat(&self, leaving: bool) {
         let hungry = self.host.credits().is_hungry();
         let beat = self.host.directory().beat(clock::now(), hungry, leaving);
-        self.host.bus.post(Topic::Heartbeats, 0, BusMessage::new(Beat::Jobmaster(beat).encode()));
+        self.host
+            .bus
+            .post(Topic::Heartbeats, 0, BusMessage::new(Beat::Jobmaster(beat).encode()));
     }
 
     fn tick(&self) {

@@ -24,7 +24,11 @@ struct WorkerCredits {
 
 impl WorkerCredits {
     fn available(&self) -> u64 {
-        if self.placeable { self.granted.saturating_sub(self.used + self.returned) } else { 0 }
+        if self.placeable {
+            self.granted.saturating_sub(self.used + self.returned)
+        } else {
+            0
+        }
     }
 }
 
@@ -118,13 +122,26 @@ impl CreditPool {
     pub fn begin_turn(&mut self, shard: ShardId) -> u64 {
         let available = self.available();
         let interested = |waiting: &&Waiting| waiting.tried != Some(self.generation);
-        let mut others = self.waiting.iter().filter(interested).filter(|waiting| waiting.shard != shard).count() as u64;
+        let mut others = self
+            .waiting
+            .iter()
+            .filter(interested)
+            .filter(|waiting| waiting.shard != shard)
+            .count() as u64;
         if available == 0 || others == 0 {
             return available;
         }
         others += 1;
-        let first = self.waiting.iter().find(interested).is_some_and(|waiting| waiting.shard == shard);
-        if first { available.div_ceil(others) } else { available / others }
+        let first = self
+            .waiting
+            .iter()
+            .find(interested)
+            .is_some_and(|waiting| waiting.shard == shard);
+        if first {
+            available.div_ceil(others)
+        } else {
+            available / others
+        }
     }
 
     /// The shard's turn is over.
@@ -143,7 +160,10 @@ impl CreditPool {
         if self.waiting.is_empty() || self.available() == 0 {
             return None;
         }
-        self.waiting.iter().find(|waiting| waiting.tried != Some(self.generation)).map(|waiting| waiting.shard)
+        self.waiting
+            .iter()
+            .find(|waiting| waiting.tried != Some(self.generation))
+            .map(|waiting| waiting.shard)
     }
 
     /// Whether any shard waits.
@@ -164,11 +184,16 @@ impl CreditPool {
         let fits = |(incarnation, worker): &(&Incarnation, &WorkerCredits)| {
             worker.available() > 0
                 && !(avoiding && wanted.avoid == Some(**incarnation))
-                && wanted.requires.iter().all(|(key, value)| worker.labels.get(key) == Some(value))
+                && wanted
+                    .requires
+                    .iter()
+                    .all(|(key, value)| worker.labels.get(key) == Some(value))
         };
         let after = self.last_picked.map_or(Bound::Unbounded, Bound::Excluded);
         let rest = self.workers.range((after, Bound::Unbounded));
-        rest.chain(self.workers.iter()).find(fits).map(|(incarnation, _)| *incarnation)
+        rest.chain(self.workers.iter())
+            .find(fits)
+            .map(|(incarnation, _)| *incarnation)
     }
 
     /// Gives back a credit whose assignment was never sent.
@@ -193,7 +218,9 @@ impl CreditPool {
     /// Why a task that asks for `requires` finds no worker, in one sentence.
     pub fn explain(&self, requires: &Labels) -> &'static str {
         let matches = |worker: &&WorkerCredits| {
-            requires.iter().all(|(key, value)| worker.labels.get(key) == Some(value))
+            requires
+                .iter()
+                .all(|(key, value)| worker.labels.get(key) == Some(value))
         };
         if self.workers.is_empty() {
             "no worker has registered"
@@ -228,7 +255,10 @@ mod tests {
 
     fn take(pool: &mut CreditPool, avoid: Option<u128>) -> Option<u128> {
         let requires = Labels::new();
-        let wanted = Wanted { requires: &requires, avoid: avoid.map(incarnation) };
+        let wanted = Wanted {
+            requires: &requires,
+            avoid: avoid.map(incarnation),
+        };
         pool.take(wanted).map(|(_, incarnation)| incarnation.0.as_u128())
     }
 
@@ -240,7 +270,11 @@ mod tests {
         pool.grant(incarnation(1), 2);
         assert_eq!(take(&mut pool, None), None, "a repeated grant adds nothing");
         pool.put_back(incarnation(2));
-        assert_eq!(take(&mut pool, Some(2)), Some(2), "the avoided one when no other has room");
+        assert_eq!(
+            take(&mut pool, Some(2)),
+            Some(2),
+            "the avoided one when no other has room"
+        );
     }
 
     #[test]

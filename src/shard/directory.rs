@@ -118,10 +118,18 @@ impl Directory {
             return gone;
         }
         credits.introduce(incarnation, &beat.worker, &beat.labels, !beat.draining);
-        for grant in beat.grants.iter().filter(|grant| grant.jobmaster == self.options.jobmaster) {
+        for grant in beat
+            .grants
+            .iter()
+            .filter(|grant| grant.jobmaster == self.options.jobmaster)
+        {
             credits.grant(incarnation, grant.granted);
         }
-        let entry = Entry { heard_at: Some(now), lease_from: now, beat: Some(beat) };
+        let entry = Entry {
+            heard_at: Some(now),
+            lease_from: now,
+            beat: Some(beat),
+        };
         self.workers.insert(incarnation, entry);
         gone
     }
@@ -133,7 +141,11 @@ impl Directory {
             if let Some(gone) = self.gone.get(&incarnation) {
                 dead.push(*gone);
             } else if self.options.dead_before.is_some_and(|first| incarnation < first) {
-                dead.push(WorkerGone { incarnation, cause: LossCause::Restart, end: WorkerEnd::Lost });
+                dead.push(WorkerGone {
+                    incarnation,
+                    cause: LossCause::Restart,
+                    end: WorkerEnd::Lost,
+                });
             } else {
                 let entry = self.workers.entry(incarnation).or_insert(Entry {
                     heard_at: None,
@@ -151,7 +163,8 @@ impl Directory {
 
     /// Time has passed; gives the processes that are lost now.
     pub fn tick(&mut self, now: Timestamp, credits: &mut CreditPool) -> Vec<WorkerGone> {
-        self.others.retain(|_, heard_at| now.since(*heard_at) < self.options.inactive_after);
+        self.others
+            .retain(|_, heard_at| now.since(*heard_at) < self.options.inactive_after);
         if !self.is_connected(now) {
             return Vec::new();
         }
@@ -166,14 +179,20 @@ impl Directory {
                 credits.introduce(*incarnation, &beat.worker, &beat.labels, false);
             }
         }
-        lost.into_iter().filter_map(|incarnation| self.end(incarnation, WorkerEnd::Lost, credits)).collect()
+        lost.into_iter()
+            .filter_map(|incarnation| self.end(incarnation, WorkerEnd::Lost, credits))
+            .collect()
     }
 
     fn end(&mut self, incarnation: Incarnation, end: WorkerEnd, credits: &mut CreditPool) -> Option<WorkerGone> {
         credits.remove(incarnation);
         self.returned.remove(&incarnation);
         self.workers.remove(&incarnation);
-        let gone = WorkerGone { incarnation, cause: LossCause::Lost, end };
+        let gone = WorkerGone {
+            incarnation,
+            cause: LossCause::Lost,
+            end,
+        };
         if self.gone.len() >= MOST_GONE {
             self.gone.pop_first();
         }
@@ -182,7 +201,8 @@ impl Directory {
 
     /// Whether silence means something: this process reads its own beats, and they are young.
     pub fn is_connected(&self, now: Timestamp) -> bool {
-        self.own_beat_at.is_some_and(|sent_at| now.since(sent_at) < self.options.feed_fresh_for)
+        self.own_beat_at
+            .is_some_and(|sent_at| now.since(sent_at) < self.options.feed_fresh_for)
     }
 
     /// Whether other jobmasters may want the credits held here.
@@ -208,7 +228,10 @@ impl Directory {
             returned: self
                 .returned
                 .iter()
-                .map(|(worker, returned)| ReturnedCredits { worker: *worker, returned: *returned })
+                .map(|(worker, returned)| ReturnedCredits {
+                    worker: *worker,
+                    returned: *returned,
+                })
                 .collect(),
         }
     }
@@ -219,8 +242,17 @@ impl Directory {
         let entry = self.workers.get(&incarnation)?;
         let (beat, heard_at) = (entry.beat.clone()?, entry.heard_at?);
         let silent = now.since(heard_at);
-        let liveness = if silent < self.options.inactive_after { Liveness::Active } else { Liveness::Inactive };
-        Some(LiveWorker { incarnation, liveness, heard_at, beat })
+        let liveness = if silent < self.options.inactive_after {
+            Liveness::Active
+        } else {
+            Liveness::Inactive
+        };
+        Some(LiveWorker {
+            incarnation,
+            liveness,
+            heard_at,
+            beat,
+        })
     }
 }
 
@@ -289,10 +321,20 @@ mod tests {
         }
         own(&mut directory, &mut credits, 105);
         let lost = directory.tick(at(105), &mut credits);
-        assert_eq!(lost, [WorkerGone { incarnation: incarnation(10), cause: LossCause::Lost, end: WorkerEnd::Lost }]);
+        assert_eq!(
+            lost,
+            [WorkerGone {
+                incarnation: incarnation(10),
+                cause: LossCause::Lost,
+                end: WorkerEnd::Lost
+            }]
+        );
         let late = directory.on_beat(beat(10, at(106)), at(106), &mut credits);
         assert_eq!(late, []);
-        assert!(directory.live(&"w".parse().unwrap(), at(106)).is_none(), "a lost process does not come back");
+        assert!(
+            directory.live(&"w".parse().unwrap(), at(106)).is_none(),
+            "a lost process does not come back"
+        );
         assert_eq!(directory.watch(&HashSet::from([incarnation(10)]), at(107)).len(), 1);
     }
 
@@ -302,7 +344,10 @@ mod tests {
         directory.on_beat(beat(10, at(0)), at(0), &mut credits);
         let gone = directory.on_beat(beat(11, at(1)), at(1), &mut credits);
         assert_eq!(gone.len(), 1);
-        assert_eq!((gone[0].incarnation, gone[0].end), (incarnation(10), WorkerEnd::Superseded));
+        assert_eq!(
+            (gone[0].incarnation, gone[0].end),
+            (incarnation(10), WorkerEnd::Superseded)
+        );
         assert_eq!(directory.on_beat(beat(10, at(2)), at(2), &mut credits), []);
     }
 }

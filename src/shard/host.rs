@@ -112,19 +112,32 @@ impl Host {
     }
 
     pub(super) fn enter(&self, shard: ShardId, address: Address) {
-        self.addresses.write().unwrap_or_else(PoisonError::into_inner).insert(shard, address);
+        self.addresses
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(shard, address);
     }
 
     pub(super) fn leave(&self, shard: ShardId) {
-        self.addresses.write().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+        self.addresses
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&shard);
         self.credits().end_turn(shard, super::Hunger::None);
     }
 
     /// Wakes the shard whose turn at the credits it is. `me` needs no waking.
     pub(super) fn wake_next(&self, me: Option<ShardId>) {
         let next = self.credits().next_to_wake();
-        let Some(shard) = next.filter(|shard| Some(*shard) != me) else { return };
-        let address = self.addresses.read().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned();
+        let Some(shard) = next.filter(|shard| Some(*shard) != me) else {
+            return;
+        };
+        let address = self
+            .addresses
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&shard)
+            .cloned();
         match address {
             // A full mailbox is a shard that is awake.
             Some(address) => drop(address.wake.try_send(Wake)),
@@ -157,8 +170,13 @@ impl Host {
         if gone.is_empty() {
             return;
         }
-        let addresses: Vec<Address> =
-            self.addresses.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let addresses: Vec<Address> = self
+            .addresses
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
         for gone in gone {
             tracing::info!(incarnation = %gone.incarnation, end = ?gone.end, "worker.gone");
             for address in &addresses {
@@ -181,12 +199,19 @@ impl Host {
 
     pub(super) fn set_assigned(&self, shard: ShardId, assigned: bool) {
         let mut shards = self.assigned.write().unwrap_or_else(PoisonError::into_inner);
-        if assigned { shards.insert(shard) } else { shards.remove(&shard) };
+        if assigned {
+            shards.insert(shard)
+        } else {
+            shards.remove(&shard)
+        };
     }
 
     /// Adds to what the process waits for before it is ready.
     pub fn wait_for(&self, what: &'static str, condition: impl Fn() -> Option<String> + Send + Sync + 'static) {
-        self.conditions.write().unwrap_or_else(PoisonError::into_inner).push((what, Box::new(condition)));
+        self.conditions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((what, Box::new(condition)));
     }
 
     /// What the process still waits for; empty: it is ready.
@@ -200,7 +225,11 @@ impl Host {
             waiting.push(format!("shards: {serving} of {assigned} are loaded"));
         }
         let conditions = self.conditions.read().unwrap_or_else(PoisonError::into_inner);
-        waiting.extend(conditions.iter().filter_map(|(what, pending)| Some(format!("{what}: {}", pending()?))));
+        waiting.extend(
+            conditions
+                .iter()
+                .filter_map(|(what, pending)| Some(format!("{what}: {}", pending()?))),
+        );
         waiting
     }
 }

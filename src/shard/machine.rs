@@ -74,13 +74,26 @@ pub struct WorkerGone {
 /// One message.
 #[derive(Debug)]
 pub enum Input {
-    Command { offset: i64, message: CommandMessage },
-    Report { offset: i64, message: ReportMessage },
+    Command {
+        offset: i64,
+        message: CommandMessage,
+    },
+    Report {
+        offset: i64,
+        message: ReportMessage,
+    },
     /// A message that could not be read, or that is in quarantine.
-    PassCommand { offset: i64 },
-    PassReport { offset: i64 },
+    PassCommand {
+        offset: i64,
+    },
+    PassReport {
+        offset: i64,
+    },
     /// A job that was put away, as asked for by [`Shard::take_loads`]; `None`: there is none.
-    Activated { job: JobId, found: Option<Box<Job>> },
+    Activated {
+        job: JobId,
+        found: Option<Box<Job>>,
+    },
     WorkerGone(WorkerGone),
     /// Credits may be there.
     Wake,
@@ -207,15 +220,32 @@ impl Shard {
         let first_seq = Seq(self.next_seq.0 - events.len() as u64);
         self.tail_events += events.len();
         let cursor = self.safe_cursor();
-        let snapshots = if self.snapshot_is_due() { self.snapshots() } else { Vec::new() };
+        let snapshots = if self.snapshot_is_due() {
+            self.snapshots()
+        } else {
+            Vec::new()
+        };
         let at_rest = snapshots.iter().filter(|it| it.at_rest).map(|it| it.job).collect();
-        self.in_flight = Some(InFlight { outputs, cursor: cursor.clone(), at_rest });
-        Some(Batch { shard: self.options.shard, epoch: self.epoch, first_seq, events, cursor, snapshots })
+        self.in_flight = Some(InFlight {
+            outputs,
+            cursor: cursor.clone(),
+            at_rest,
+        });
+        Some(Batch {
+            shard: self.options.shard,
+            epoch: self.epoch,
+            first_seq,
+            events,
+            cursor,
+            snapshots,
+        })
     }
 
     /// The batch is in the log: what waited for it may leave.
     pub fn committed(&mut self, now: Timestamp, credits: &mut CreditPool) -> Result<Vec<Output>, Poisoned> {
-        let Some(in_flight) = self.in_flight.take() else { return Ok(Vec::new()) };
+        let Some(in_flight) = self.in_flight.take() else {
+            return Ok(Vec::new());
+        };
         self.committed_cursor = in_flight.cursor;
         for job in in_flight.at_rest {
             self.put_away.insert(job, self.next_seq);
@@ -249,7 +279,11 @@ impl Shard {
     /// When [`Input::Timer`] is wanted.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         // A full stage makes room by its commit, not by time.
-        if self.is_congested() { None } else { self.timers.next_due() }
+        if self.is_congested() {
+            None
+        } else {
+            self.timers.next_due()
+        }
     }
 
     /// Whether the shell should hold further messages back.
@@ -269,7 +303,10 @@ impl Shard {
 
     /// The place of the last event, staged ones included.
     pub fn position(&self) -> Position {
-        Position { shard: self.options.shard, seq: Seq(self.next_seq.0 - 1) }
+        Position {
+            shard: self.options.shard,
+            seq: Seq(self.next_seq.0 - 1),
+        }
     }
 
     pub const fn epoch(&self) -> Epoch {
@@ -295,10 +332,17 @@ impl Shard {
     /// Workers' processes that have attempts here.
     pub fn incarnations(&self) -> HashSet<Incarnation> {
         let of_job = |job: &Job| {
-            let workers: Vec<_> = job.active().filter_map(|number| Some(job.worker_of(number)?.1)).collect();
+            let workers: Vec<_> = job
+                .active()
+                .filter_map(|number| Some(job.worker_of(number)?.1))
+                .collect();
             workers
         };
-        self.jobs.values().filter(|job| job.active_count() > 0).flat_map(of_job).collect()
+        self.jobs
+            .values()
+            .filter(|job| job.active_count() > 0)
+            .flat_map(of_job)
+            .collect()
     }
 
     pub(super) fn meta(&self, principal: &Arc<str>, command: Option<&CommandMessage>, now: Timestamp) -> Meta {
@@ -322,7 +366,11 @@ impl Shard {
         if mutant!(CursorAhead) {
             commands += 1;
         }
-        Cursor { bus: Arc::clone(&self.cursor.bus), commands, reports: self.cursor.reports }
+        Cursor {
+            bus: Arc::clone(&self.cursor.bus),
+            commands,
+            reports: self.cursor.reports,
+        }
     }
 
     /// A round costs time in proportion to the tasks of the changed jobs, so it waits for as many events.
@@ -330,7 +378,12 @@ impl Shard {
         if self.tail_events < self.options.snapshot_events {
             return false;
         }
-        let tasks: usize = self.dirty.iter().filter_map(|job| self.jobs.get(job)).map(|it| it.written() as usize).sum();
+        let tasks: usize = self
+            .dirty
+            .iter()
+            .filter_map(|job| self.jobs.get(job))
+            .map(|it| it.written() as usize)
+            .sum();
         self.tail_events >= tasks / 2
     }
 
@@ -339,7 +392,11 @@ impl Shard {
         let dirty = std::mem::take(&mut self.dirty);
         let snapshot = |id| {
             let job: &Job = self.jobs.get(&id)?;
-            Some(JobSnapshot { job: id, at_rest: job.is_at_rest(), bytes: job.to_snapshot() })
+            Some(JobSnapshot {
+                job: id,
+                at_rest: job.is_at_rest(),
+                bytes: job.to_snapshot(),
+            })
         };
         dirty.into_iter().filter_map(snapshot).collect()
     }
@@ -348,13 +405,23 @@ impl Shard {
     pub(super) fn host(&mut self, job: Job) {
         let id = job.id();
         if let Some((due, version)) = job.deadline().filter(|_| job.finished().is_none()) {
-            self.timers.set(Timer { due, job: id, task: 0, version });
+            self.timers.set(Timer {
+                due,
+                job: id,
+                task: 0,
+                version,
+            });
         }
         for number in 1..=job.written() {
             if let Some((due, version)) = job.task(number).and_then(|record| record.timer())
                 && !mutant!(LostTimers)
             {
-                self.timers.set(Timer { due, job: id, task: number, version });
+                self.timers.set(Timer {
+                    due,
+                    job: id,
+                    task: number,
+                    version,
+                });
             }
         }
         self.resend(&job);

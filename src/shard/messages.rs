@@ -63,7 +63,9 @@ impl Shard {
             self.wish(message, now)?
         };
         if let Some(to) = message.reply_to {
-            let result = result.map(|()| Accepted { position: self.position() });
+            let result = result.map(|()| Accepted {
+                position: self.position(),
+            });
             self.staged.outputs.push(Output::Reply { to, result });
         }
         Ok(())
@@ -85,13 +87,17 @@ impl Shard {
                 return Ok(Ok(()));
             }
             Command::RegisterWorker { registration } => return Ok(self.register(registration, &meta)),
-            Command::RemoveWorker { worker, incarnation, cause } => {
+            Command::RemoveWorker {
+                worker,
+                incarnation,
+                cause,
+            } => {
                 self.worker_left(worker, *incarnation, *cause, &meta);
                 return Ok(Ok(()));
             }
-            Command::KillJob { job }
-            | Command::StopJob { job }
-            | Command::RetryJob { job } => (*job, self.wish_of_job(*job, message, meta.at)),
+            Command::KillJob { job } | Command::StopJob { job } | Command::RetryJob { job } => {
+                (*job, self.wish_of_job(*job, message, meta.at))
+            }
             Command::CancelRetry { task } | Command::BringForwardRetry { task } => {
                 (task.job, self.wish_of_job(task.job, message, meta.at))
             }
@@ -129,10 +135,17 @@ impl Shard {
         let unknown = WorkerHistory::default();
         let history = home.map_or(&unknown, |home| &home.history);
         let mut left_version = home.map_or(0, |home| home.version);
-        let mut next = HomeWorker { history: history.clone(), version: left_version };
+        let mut next = HomeWorker {
+            history: history.clone(),
+            version: left_version,
+        };
         for (stream, event) in history.decide_register(registration)? {
             next.history.apply(&event);
-            let version = if stream == StreamId::Worker(registration.incarnation) { 1 } else { left_version + 1 };
+            let version = if stream == StreamId::Worker(registration.incarnation) {
+                1
+            } else {
+                left_version + 1
+            };
             left_version = version;
             next.version = version;
             self.record_of_worker(stream, version, event, meta);
@@ -143,7 +156,9 @@ impl Shard {
 
     fn worker_left(&mut self, name: &WorkerName, incarnation: Incarnation, end: WorkerEnd, meta: &Meta) {
         let Some(home) = self.workers.get_mut(name) else { return };
-        let Some((stream, event)) = home.history.decide_left(name, incarnation, end) else { return };
+        let Some((stream, event)) = home.history.decide_left(name, incarnation, end) else {
+            return;
+        };
         home.history.apply(&event);
         home.version += 1;
         let version = home.version;
@@ -187,14 +202,22 @@ impl Shard {
 
     /// Whether the job is here and the task's last attempt is this one, on this worker process.
     fn is_of(&self, attempt: AttemptRef, incarnation: Incarnation) -> bool {
-        let Some(job) = self.jobs.get(&attempt.task.job) else { return false };
+        let Some(job) = self.jobs.get(&attempt.task.job) else {
+            return false;
+        };
         let number = attempt.task.number;
-        job.task(number).is_some_and(|record| record.attempt() == attempt.attempt)
+        job.task(number)
+            .is_some_and(|record| record.attempt() == attempt.attempt)
             && job.worker_of(number).is_some_and(|(_, of)| *of == incarnation)
     }
 
     fn acknowledge(&mut self, worker: &WorkerName, incarnation: Incarnation, kind: ReportKind, attempt: AttemptRef) {
-        self.staged.outputs.push(Output::Ack { worker: worker.clone(), incarnation, kind, attempt });
+        self.staged.outputs.push(Output::Ack {
+            worker: worker.clone(),
+            incarnation,
+            kind,
+            attempt,
+        });
     }
 
     /// Compares what the worker holds with what it should hold.
@@ -209,7 +232,11 @@ impl Shard {
         for attempt in held {
             if !self.is_of(*attempt, incarnation) {
                 let (worker, attempt) = (worker.clone(), *attempt);
-                self.staged.outputs.push(Output::Cancel { worker, incarnation, attempt });
+                self.staged.outputs.push(Output::Cancel {
+                    worker,
+                    incarnation,
+                    attempt,
+                });
             } else if let Some(job) = self.jobs.get(&attempt.task.job) {
                 // A cancellation or stop that was lost on its way.
                 let again = ending_of(job, attempt.task.number);
@@ -220,9 +247,14 @@ impl Shard {
             if held_set.contains(&attempt) {
                 continue;
             }
-            let Some(job) = self.jobs.get(&attempt.task.job) else { continue };
+            let Some(job) = self.jobs.get(&attempt.task.job) else {
+                continue;
+            };
             let number = attempt.task.number;
-            if job.task(number).is_some_and(|record| record.state() == TaskState::Scheduled) {
+            if job
+                .task(number)
+                .is_some_and(|record| record.state() == TaskState::Scheduled)
+            {
                 let again = assignment(job, number, false).filter(|_| !mutant!(NoResend));
                 self.staged.outputs.extend(again);
                 continue;
@@ -244,7 +276,10 @@ impl Shard {
                 if job.worker_of(number).is_some_and(|(_, of)| *of == incarnation)
                     && let Some(record) = job.task(number)
                 {
-                    attempts.push(AttemptRef { task: job.task_id(number), attempt: record.attempt() });
+                    attempts.push(AttemptRef {
+                        task: job.task_id(number),
+                        attempt: record.attempt(),
+                    });
                 }
             }
         }
@@ -288,7 +323,11 @@ impl Shard {
                 }
                 Some(job) => job.decide_timer(timer.task, timer.version, now, jitter),
             };
-            let decision = if mutant!(DoublePlacement) { without_open_attempts(decision) } else { decision };
+            let decision = if mutant!(DoublePlacement) {
+                without_open_attempts(decision)
+            } else {
+                decision
+            };
             self.carry_out(timer.job, decision, &meta)?;
         }
         Ok(())
@@ -328,11 +367,7 @@ fn ending_of(job: &Job, number: u32) -> Option<Output> {
         TaskState::Ready | TaskState::Failed if record.attempt_open() && !mutant!(LostCancellation) => {
             cancellation(job, number)
         }
-        TaskState::Ready
-        | TaskState::Scheduled
-        | TaskState::Running
-        | TaskState::Completed
-        | TaskState::Failed => None,
+        TaskState::Ready | TaskState::Scheduled | TaskState::Running | TaskState::Completed | TaskState::Failed => None,
     }
 }
 

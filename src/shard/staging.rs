@@ -1,24 +1,48 @@
 //! What a turn leaves behind: events to be committed, and outputs that wait for that commit.
 
 use crate::domain::{Epoch, Incarnation, JobId, Refusal, Seq, ShardId, WorkerName};
-use crate::log::Cursor;
 use crate::event::{Accepted, Assignment, AttemptRef, EventRecord, ReplyAddress, ReportKind};
+use crate::log::Cursor;
 
 /// Something that may leave the shard once the commit it was staged with has succeeded.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    Reply { to: ReplyAddress, result: Result<Accepted, Refusal> },
-    Assign { worker: WorkerName, incarnation: Incarnation, assignment: Assignment },
-    Cancel { worker: WorkerName, incarnation: Incarnation, attempt: AttemptRef },
-    Stop { worker: WorkerName, incarnation: Incarnation, attempt: AttemptRef },
-    Ack { worker: WorkerName, incarnation: Incarnation, kind: ReportKind, attempt: AttemptRef },
+    Reply {
+        to: ReplyAddress,
+        result: Result<Accepted, Refusal>,
+    },
+    Assign {
+        worker: WorkerName,
+        incarnation: Incarnation,
+        assignment: Assignment,
+    },
+    Cancel {
+        worker: WorkerName,
+        incarnation: Incarnation,
+        attempt: AttemptRef,
+    },
+    Stop {
+        worker: WorkerName,
+        incarnation: Incarnation,
+        attempt: AttemptRef,
+    },
+    Ack {
+        worker: WorkerName,
+        incarnation: Incarnation,
+        kind: ReportKind,
+        attempt: AttemptRef,
+    },
 }
 
 impl Output {
     /// The credit that is lost when the output is thrown away.
     pub fn charged(&self) -> Option<Incarnation> {
         match self {
-            Self::Assign { incarnation, assignment, .. } if assignment.charged => Some(*incarnation),
+            Self::Assign {
+                incarnation,
+                assignment,
+                ..
+            } if assignment.charged => Some(*incarnation),
             Self::Assign { .. } | Self::Reply { .. } | Self::Cancel { .. } | Self::Stop { .. } | Self::Ack { .. } => {
                 None
             }

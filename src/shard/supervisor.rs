@@ -107,8 +107,13 @@ impl Supervisor {
         };
         let member = membership.member();
         let arbiters = (0..threads.max(1)).map(|_| Arbiter::new()).collect();
-        let supervisor =
-            Self { host: Arc::clone(&host), member, arbiters, slots: BTreeMap::new(), leaving: None };
+        let supervisor = Self {
+            host: Arc::clone(&host),
+            member,
+            arbiters,
+            slots: BTreeMap::new(),
+            leaving: None,
+        };
         let address = supervisor.start();
         let news = address.clone();
         crate::task::spawn("membership", async move {
@@ -126,7 +131,11 @@ impl Supervisor {
     }
 
     fn open(&mut self, partition: u16, generation: u64, ctx: &mut Context<Self>) {
-        if self.slots.get(&partition).is_none_or(|slot| slot.generation != generation || slot.releasing) {
+        if self
+            .slots
+            .get(&partition)
+            .is_none_or(|slot| slot.generation != generation || slot.releasing)
+        {
             return;
         }
         let opening = open(Arc::clone(&self.host), self.member.clone(), partition, generation);
@@ -137,7 +146,9 @@ impl Supervisor {
     }
 
     fn opened(&mut self, partition: u16, opened: Opened, readers: Readers, ctx: &mut Context<Self>) {
-        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        let Some(slot) = self.slots.get_mut(&partition) else {
+            return;
+        };
         if slot.generation != opened.generation || slot.releasing {
             // Revoked meanwhile: nothing works on it yet.
             let released = slot.releasing.then(|| self.slots.remove(&partition)).flatten();
@@ -146,20 +157,39 @@ impl Supervisor {
             }
             return;
         }
-        let (host, supervisor, gate) = (Arc::clone(&self.host), ctx.address().recipient(), opened.gate.subscribe());
+        let (host, supervisor, gate) = (
+            Arc::clone(&self.host),
+            ctx.address().recipient(),
+            opened.gate.subscribe(),
+        );
         let arbiter = &self.arbiters[usize::from(partition) % self.arbiters.len()];
         tracing::info!(shard = partition, epoch = opened.machine.epoch().0, "shard.opened");
-        let address = ShardActor::start_in_arbiter(&arbiter.handle(), move |_| ShardActor::new(host, supervisor, opened));
+        let address =
+            ShardActor::start_in_arbiter(&arbiter.handle(), move |_| ShardActor::new(host, supervisor, opened));
         slot.failures = 0;
         slot.readers = vec![
-            reader("read_commands", QuarantineSource::Command, readers.commands, address.clone(), gate.clone()),
-            reader("read_reports", QuarantineSource::Report, readers.reports, address.clone(), gate),
+            reader(
+                "read_commands",
+                QuarantineSource::Command,
+                readers.commands,
+                address.clone(),
+                gate.clone(),
+            ),
+            reader(
+                "read_reports",
+                QuarantineSource::Report,
+                readers.reports,
+                address.clone(),
+                gate,
+            ),
         ];
         slot.address = Some(address);
     }
 
     fn failed(&mut self, partition: u16, generation: u64, why: &str, ctx: &mut Context<Self>) {
-        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        let Some(slot) = self.slots.get_mut(&partition) else {
+            return;
+        };
         if slot.releasing {
             self.slots.remove(&partition);
             return self.member.release(partition);
@@ -199,7 +229,13 @@ impl Handler<News> for Supervisor {
                 self.host.set_assigned(ShardId(partition), true);
                 let old = self.slots.insert(
                     partition,
-                    Slot { generation, address: None, readers: Vec::new(), failures: 0, releasing: false },
+                    Slot {
+                        generation,
+                        address: None,
+                        readers: Vec::new(),
+                        failures: 0,
+                        releasing: false,
+                    },
                 );
                 if let Some(address) = old.and_then(|slot| slot.address) {
                     drop(address.try_send(Close));
@@ -208,7 +244,9 @@ impl Handler<News> for Supervisor {
             }
             Ownership::Revoked { partition } => {
                 self.host.set_assigned(ShardId(partition), false);
-                let Some(slot) = self.slots.get_mut(&partition) else { return self.member.release(partition) };
+                let Some(slot) = self.slots.get_mut(&partition) else {
+                    return self.member.release(partition);
+                };
                 slot.releasing = true;
                 // One that is being opened is released when that has come to its end.
                 if let Some(address) = slot.address.clone() {
@@ -230,7 +268,9 @@ impl Handler<Ended> for Supervisor {
     fn handle(&mut self, ended: Ended, ctx: &mut Context<Self>) {
         let partition = ended.shard.0;
         self.host.followers.disowned(ended.shard);
-        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        let Some(slot) = self.slots.get_mut(&partition) else {
+            return;
+        };
         if slot.generation != ended.generation {
             return;
         }
@@ -277,26 +317,50 @@ struct Readers {
 }
 
 /// Proof, claim, load, in this order; then the shard's partitions from its cursor.
-async fn open(
-    host: Arc<Host>,
-    member: Member,
-    partition: u16,
-    generation: u64,
-) -> Result<(Opened, Readers), String> {
+async fn open(host: Arc<Host>, member: Member, partition: u16, generation: u64) -> Result<(Opened, Readers), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    member.prove(partition, generation).await.map_err(|error| text(&error))?;
+    member
+        .prove(partition, generation)
+        .await
+        .map_err(|error| text(&error))?;
     let shard = ShardId(partition);
-    let claimed = host.journal.claim(shard, &host.jobmaster.to_string()).await.map_err(|error| text(&error))?;
-    let loaded = host.log.load(&claimed, clock::now()).await.map_err(|error| text(&error))?;
+    let claimed = host
+        .journal
+        .claim(shard, &host.jobmaster.to_string())
+        .await
+        .map_err(|error| text(&error))?;
+    let loaded = host
+        .log
+        .load(&claimed, clock::now())
+        .await
+        .map_err(|error| text(&error))?;
     let same_bus = *claimed.cursor.bus == *host.bus.identity();
-    let start = |offset| if same_bus { Start::Offset(offset) } else { Start::Beginning };
-    let commands = host.bus.subscribe(Topic::Commands, partition, start(claimed.cursor.commands)).await;
+    let start = |offset| {
+        if same_bus {
+            Start::Offset(offset)
+        } else {
+            Start::Beginning
+        }
+    };
+    let commands = host
+        .bus
+        .subscribe(Topic::Commands, partition, start(claimed.cursor.commands))
+        .await;
     let commands = commands.map_err(|error| text(&error))?;
-    let reports = host.bus.subscribe(Topic::Reports, partition, start(claimed.cursor.reports)).await;
+    let reports = host
+        .bus
+        .subscribe(Topic::Reports, partition, start(claimed.cursor.reports))
+        .await;
     let reports = reports.map_err(|error| text(&error))?;
     let bus = host.bus.identity();
-    let commands_passed = loaded.poisoned_commands.into_iter().map(|offset| (QuarantineSource::Command, offset));
-    let reports_passed = loaded.poisoned_reports.into_iter().map(|offset| (QuarantineSource::Report, offset));
+    let commands_passed = loaded
+        .poisoned_commands
+        .into_iter()
+        .map(|offset| (QuarantineSource::Command, offset));
+    let reports_passed = loaded
+        .poisoned_reports
+        .into_iter()
+        .map(|offset| (QuarantineSource::Report, offset));
     let quarantined = commands_passed.chain(reports_passed).collect();
     let options = ShardOptions {
         shard,

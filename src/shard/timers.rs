@@ -57,7 +57,12 @@ mod tests {
         let mut timers = Timers::default();
         for number in 0..1_000_000_u32 {
             let due = Timestamp::from_ms(i64::from(number.wrapping_mul(2_654_435_761) >> 8));
-            timers.set(Timer { due, job: JobId(Uuid::nil()), task: number, version: 1 });
+            timers.set(Timer {
+                due,
+                job: JobId(Uuid::nil()),
+                task: number,
+                version: 1,
+            });
         }
         assert!(timers.0.capacity() * size_of::<Timer>() <= 200 * 1024 * 1024);
         let mut last = Timestamp::ZERO;

@@ -8,9 +8,7 @@ use super::machine::{Poisoned, Shard};
 use super::staging::{Output, Staged};
 use super::timers::{Timer, Timers};
 use crate::domain::event::StreamId;
-use crate::domain::{
-    Decision, Event, Fact, IllegalTransition, Job, JobId, NextReady, Seq, TaskState, Timestamp,
-};
+use crate::domain::{Decision, Event, Fact, IllegalTransition, Job, JobId, NextReady, Seq, TaskState, Timestamp};
 use crate::event::{Assignment, AttemptRef, EventRecord, Meta};
 
 /// Where the events of one job go while they are staged.
@@ -24,11 +22,30 @@ struct Stage<'a> {
 impl Stage<'_> {
     /// Applies one event and stages it with what it implies.
     fn event(&mut self, job: &mut Job, task: u32, event: Event, meta: &Meta) -> Result<(), IllegalTransition> {
-        let version = if task == 0 { job.version() } else { job.task_version(task) } + 1;
-        job.apply(Fact { task, version, at: meta.at, command: meta.command, event: &event })?;
+        let version = if task == 0 {
+            job.version()
+        } else {
+            job.task_version(task)
+        } + 1;
+        job.apply(Fact {
+            task,
+            version,
+            at: meta.at,
+            command: meta.command,
+            event: &event,
+        })?;
         self.imply(job, task, version, &event);
-        let stream = if task == 0 { StreamId::Job(job.id()) } else { StreamId::Task(job.task_id(task)) };
-        self.record(EventRecord { stream, version, meta: meta.clone(), event });
+        let stream = if task == 0 {
+            StreamId::Job(job.id())
+        } else {
+            StreamId::Task(job.task_id(task))
+        };
+        self.record(EventRecord {
+            stream,
+            version,
+            meta: meta.clone(),
+            event,
+        });
         Ok(())
     }
 
@@ -48,7 +65,12 @@ impl Stage<'_> {
             _ => None,
         };
         if let Some(due) = due {
-            self.timers.set(Timer { due, job: id, task, version });
+            self.timers.set(Timer {
+                due,
+                job: id,
+                task,
+                version,
+            });
         }
         match event {
             Event::TaskScheduled(_) => self.staged.outputs.extend(assignment(job, task, true)),
@@ -57,7 +79,9 @@ impl Stage<'_> {
                 let running = |number: &u32| job.task(*number).is_some_and(|it| it.state() == TaskState::Running);
                 let mut numbers: Vec<u32> = job.active().filter(running).collect();
                 numbers.sort_unstable();
-                self.staged.outputs.extend(numbers.into_iter().filter_map(|number| stop(job, number)));
+                self.staged
+                    .outputs
+                    .extend(numbers.into_iter().filter_map(|number| stop(job, number)));
             }
             _ => {}
         }
@@ -78,21 +102,36 @@ pub(super) fn assignment(job: &Job, number: u32, charged: bool) -> Option<Output
         replica_count: place.group.replicas,
         charged,
     };
-    Some(Output::Assign { worker, incarnation, assignment })
+    Some(Output::Assign {
+        worker,
+        incarnation,
+        assignment,
+    })
 }
 
 pub(super) fn cancellation(job: &Job, number: u32) -> Option<Output> {
     let (worker, incarnation) = job.worker_of(number)?.clone();
-    Some(Output::Cancel { worker, incarnation, attempt: attempt_ref(job, number)? })
+    Some(Output::Cancel {
+        worker,
+        incarnation,
+        attempt: attempt_ref(job, number)?,
+    })
 }
 
 pub(super) fn stop(job: &Job, number: u32) -> Option<Output> {
     let (worker, incarnation) = job.worker_of(number)?.clone();
-    Some(Output::Stop { worker, incarnation, attempt: attempt_ref(job, number)? })
+    Some(Output::Stop {
+        worker,
+        incarnation,
+        attempt: attempt_ref(job, number)?,
+    })
 }
 
 fn attempt_ref(job: &Job, number: u32) -> Option<AttemptRef> {
-    Some(AttemptRef { task: job.task_id(number), attempt: job.task(number)?.attempt() })
+    Some(AttemptRef {
+        task: job.task_id(number),
+        attempt: job.task(number)?.attempt(),
+    })
 }
 
 impl Shard {
@@ -121,7 +160,10 @@ impl Shard {
 
     /// After a job has changed: says that it has finished, and gives it its places in the queues.
     fn follow_up(&mut self, id: JobId, meta: &Meta) -> Result<(), Poisoned> {
-        let meta = Meta { command: None, ..meta.clone() };
+        let meta = Meta {
+            command: None,
+            ..meta.clone()
+        };
         let (mut stage, jobs) = self.stage();
         let Some(job) = jobs.get_mut(&id) else { return Ok(()) };
         for (task, event) in job.decide_finished() {
@@ -143,21 +185,38 @@ impl Shard {
 
     /// A new job with its first event.
     pub(super) fn begin_job(&mut self, id: JobId, event: Event, meta: &Meta) -> Result<(), Poisoned> {
-        let Event::JobSubmitted(submitted) = &event else { return Ok(()) };
+        let Event::JobSubmitted(submitted) = &event else {
+            return Ok(());
+        };
         let job = Job::submitted(id, submitted, meta.at, meta.command);
         if let Some((due, version)) = job.deadline() {
-            self.timers.set(Timer { due, job: id, task: 0, version });
+            self.timers.set(Timer {
+                due,
+                job: id,
+                task: 0,
+                version,
+            });
         }
         self.jobs.insert(id, job);
         let (mut stage, _) = self.stage();
-        stage.record(EventRecord { stream: StreamId::Job(id), version: 1, meta: meta.clone(), event });
+        stage.record(EventRecord {
+            stream: StreamId::Job(id),
+            version: 1,
+            meta: meta.clone(),
+            event,
+        });
         self.follow_up(id, meta)
     }
 
     /// An event of a worker's own history.
     pub(super) fn record_of_worker(&mut self, stream: StreamId, version: u32, event: Event, meta: &Meta) {
         let (mut stage, _) = self.stage();
-        stage.record(EventRecord { stream, version, meta: meta.clone(), event });
+        stage.record(EventRecord {
+            stream,
+            version,
+            meta: meta.clone(),
+            event,
+        });
     }
 
     /// What goes on by itself: a chunk of fan-outs, then the placing of READY tasks.
@@ -167,7 +226,11 @@ impl Shard {
         while self.staged.events.len() < self.options.chunk_events {
             let Some(id) = self.fan_outs.pop_front() else { break };
             let room = self.options.chunk_events - self.staged.events.len();
-            let decision = self.jobs.get(&id).map(|job| job.decide_fan_out(room)).unwrap_or_default();
+            let decision = self
+                .jobs
+                .get(&id)
+                .map(|job| job.decide_fan_out(room))
+                .unwrap_or_default();
             let meta = self.meta(&system, None, now);
             // It takes its place behind the other fan-outs again, in the follow-up.
             self.carry_out(id, decision, &meta)?;

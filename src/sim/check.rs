@@ -94,13 +94,15 @@ impl Checker {
 
     fn unfinished(&self, job: JobId) -> u32 {
         let count = self.jobs.get(&job).copied().unwrap_or(0);
-        (1..=count).filter(|number| !self.is_finished(TaskId { job, number: *number })).count() as u32
+        (1..=count)
+            .filter(|number| !self.is_finished(TaskId { job, number: *number }))
+            .count() as u32
     }
 
     fn is_finished(&self, task: TaskId) -> bool {
-        self.tasks.get(&task).is_some_and(|task| {
-            task.state == State::Completed || (task.state == State::Failed && task.is_final)
-        })
+        self.tasks
+            .get(&task)
+            .is_some_and(|task| task.state == State::Completed || (task.state == State::Failed && task.is_final))
     }
 
     fn task_event(&mut self, id: TaskId, record: &EventRecord) {
@@ -119,7 +121,11 @@ impl Checker {
         let at = |attempt| AttemptRef { task, attempt };
         match &record.event {
             Event::TaskScheduled(scheduled) => {
-                if self.scheduled.iter().any(|(attempt, _)| *attempt == at(scheduled.attempt)) {
+                if self
+                    .scheduled
+                    .iter()
+                    .any(|(attempt, _)| *attempt == at(scheduled.attempt))
+                {
                     self.wrong(format!("{task}: attempt {} is used again", scheduled.attempt));
                 }
                 self.scheduled.insert((at(scheduled.attempt), scheduled.incarnation));
@@ -153,16 +159,24 @@ impl Checker {
         if !self.scheduled.contains(&(attempt, incarnation)) {
             return;
         }
-        let superseded = self.tasks.get(&attempt.task).is_some_and(|task| task.attempt > attempt.attempt.0);
+        let superseded = self
+            .tasks
+            .get(&attempt.task)
+            .is_some_and(|task| task.attempt > attempt.attempt.0);
         let known = match kind {
             ReportKind::Started => {
-                let over = self.tasks.get(&attempt.task).is_some_and(|task| task.state != State::Scheduled);
+                let over = self
+                    .tasks
+                    .get(&attempt.task)
+                    .is_some_and(|task| task.state != State::Scheduled);
                 self.started.contains(&attempt) || over
             }
             ReportKind::Ended => self.ended.contains(&attempt),
         };
         if !known && !superseded {
-            self.wrong(format!("{kind:?} of {attempt:?} was acknowledged and is not in the log"));
+            self.wrong(format!(
+                "{kind:?} of {attempt:?} was acknowledged and is not in the log"
+            ));
         }
     }
 
@@ -188,7 +202,9 @@ impl Checker {
 
     /// A worker process is dead, with all that it ran.
     pub fn died(&mut self, incarnation: Incarnation) {
-        self.running.values_mut().for_each(|running| running.retain(|(of, _)| *of != incarnation));
+        self.running
+            .values_mut()
+            .for_each(|running| running.retain(|(of, _)| *of != incarnation));
     }
 
     /// Whether everything has come to its end.
@@ -201,10 +217,16 @@ impl Checker {
         let jobs = self.jobs.keys().filter(|job| !self.finished.contains(job));
         let open = self.tasks.iter().filter(|(_, task)| task.open);
         let describe = |job: &JobId| {
-            let tasks: Vec<_> = self.tasks.iter().filter(|(id, _)| id.job == *job && !self.is_finished(**id)).collect();
+            let tasks: Vec<_> = self
+                .tasks
+                .iter()
+                .filter(|(id, _)| id.job == *job && !self.is_finished(**id))
+                .collect();
             format!("{job} has not finished: {tasks:?}")
         };
-        jobs.map(describe).chain(open.map(|(id, task)| format!("{id} has an open attempt: {task:?}"))).collect()
+        jobs.map(describe)
+            .chain(open.map(|(id, task)| format!("{id} has an open attempt: {task:?}")))
+            .collect()
     }
 
     pub fn has_job(&self, job: JobId) -> bool {
@@ -241,25 +263,40 @@ fn next(before: Option<&Task>, record: &EventRecord) -> Result<Task, String> {
             (task.retry, task.is_final) = (None, false);
         }
         Event::TaskScheduled(scheduled) => {
-            must(before.is_some() && task.state == State::Ready, "scheduled but not ready")?;
+            must(
+                before.is_some() && task.state == State::Ready,
+                "scheduled but not ready",
+            )?;
             must(!task.open, "scheduled while the earlier attempt may run")?;
-            must(scheduled.attempt.0 == task.attempt + 1, "the attempt does not rise by one")?;
+            must(
+                scheduled.attempt.0 == task.attempt + 1,
+                "the attempt does not rise by one",
+            )?;
             task.state = State::Scheduled;
             task.attempt = scheduled.attempt.0;
             task.due = scheduled.start_by;
             task.scheduled_on = Some(scheduled.incarnation);
         }
         Event::TaskStarted(started) => {
-            must(task.state == State::Scheduled && started.attempt.0 == task.attempt, "started but not scheduled")?;
+            must(
+                task.state == State::Scheduled && started.attempt.0 == task.attempt,
+                "started but not scheduled",
+            )?;
             task.state = State::Running;
             task.due = started.run_by;
         }
         Event::TaskCompleted(completed) => {
-            must(task.state == State::Running && completed.attempt.0 == task.attempt, "completed but not running")?;
+            must(
+                task.state == State::Running && completed.attempt.0 == task.attempt,
+                "completed but not running",
+            )?;
             task.state = State::Completed;
         }
         Event::TaskFailed(failed) => {
-            must(matches!(task.state, State::Ready | State::Scheduled | State::Running), "failed from its end")?;
+            must(
+                matches!(task.state, State::Ready | State::Scheduled | State::Running),
+                "failed from its end",
+            )?;
             let timer = failed.failure.reason == FailureReason::Timeout && !failed.r#final;
             if timer {
                 must(task.due.is_some_and(|due| at >= due), "timed out too early")?;
@@ -269,12 +306,21 @@ fn next(before: Option<&Task>, record: &EventRecord) -> Result<Task, String> {
             task.open = failed.attempt_open;
         }
         Event::RetryScheduled(retry) => {
-            must(task.state == State::Failed && !task.is_final, "a retry of what is final")?;
-            must((retry.budget == Budget::Paid) == task.retry.is_some(), "a retry beside a retry")?;
+            must(
+                task.state == State::Failed && !task.is_final,
+                "a retry of what is final",
+            )?;
+            must(
+                (retry.budget == Budget::Paid) == task.retry.is_some(),
+                "a retry beside a retry",
+            )?;
             task.retry = Some(retry.due_at);
         }
         Event::RetryCancelled(_) => {
-            must(task.state == State::Failed && task.retry.is_some(), "no retry to cancel")?;
+            must(
+                task.state == State::Failed && task.retry.is_some(),
+                "no retry to cancel",
+            )?;
             (task.retry, task.is_final) = (None, true);
         }
         Event::AttemptEnded(ended) => {

@@ -26,9 +26,11 @@ impl Client {
 
     /// Jobs whose submission was accepted, as their clients know.
     pub fn acknowledged(&self) -> impl Iterator<Item = JobId> + '_ {
-        self.questions.iter().filter_map(|(correlation, question)| match (&question.command, self.answers.get(correlation)) {
-            (Command::SubmitJob { job, .. }, Some(Ok(_))) => Some(*job),
-            _ => None,
+        self.questions.iter().filter_map(|(correlation, question)| {
+            match (&question.command, self.answers.get(correlation)) {
+                (Command::SubmitJob { job, .. }, Some(Ok(_))) => Some(*job),
+                _ => None,
+            }
         })
     }
 }
@@ -77,7 +79,11 @@ impl World {
             principal: Arc::from("client"),
             not_after: self.now() + std::time::Duration::from_secs(3_600),
             traceparent: None,
-            reply_to: Some(ReplyAddress { partition: 0, node: Incarnation(Uuid::nil()), correlation }),
+            reply_to: Some(ReplyAddress {
+                partition: 0,
+                node: Incarnation(Uuid::nil()),
+                correlation,
+            }),
             command,
         };
         self.client.questions.insert(correlation, message.clone());
@@ -115,15 +121,27 @@ impl World {
                 jitter: self.chance(30),
                 ..RetryPolicy::default()
             };
-            let requires = if self.chance(20) { Labels::from([("zone".into(), "b".into())]) } else { Labels::new() };
-            policies.push(Policy { retry, timeouts, requires });
+            let requires = if self.chance(20) {
+                Labels::from([("zone".into(), "b".into())])
+            } else {
+                Labels::new()
+            };
+            policies.push(Policy {
+                retry,
+                timeouts,
+                requires,
+            });
         }
         let large = self.chance(8);
         let mut groups = Vec::new();
         for number in 0..self.between(0, 4) {
             groups.push(TaskGroup {
                 external_id: format!("g{number}"),
-                replicas: if large { self.between(10, 60) } else { self.between(1, 5) } as u32,
+                replicas: if large {
+                    self.between(10, 60)
+                } else {
+                    self.between(1, 5)
+                } as u32,
                 executor: ExecutorKind::Noop,
                 policy: self.between(0, policies.len() as i64) as u32,
             });

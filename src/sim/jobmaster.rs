@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::mutant::{self, Mutant};
 use super::log::Outcome as LogOutcome;
+use super::mutant::{self, Mutant};
 use super::world::{Happening, Known, SHARDS, TIMELINE, World};
 use crate::domain::{Epoch, Incarnation, JobId, ShardId, Timestamp};
 use crate::event::{AssignmentItem, AssignmentMessage, Beat, Reply, Version};
-use crate::shard::{
-    Batch, CreditPool, Directory, DirectoryOptions, Input, Output, Shard, ShardOptions, WorkerGone,
-};
+use crate::shard::{Batch, CreditPool, Directory, DirectoryOptions, Input, Output, Shard, ShardOptions, WorkerGone};
 
 /// A process, alive, paused or dead.
 #[derive(Default)]
@@ -73,19 +71,29 @@ impl World {
             }),
             ..Jobmaster::default()
         };
-        self.at(0, Happening::JobmasterBeat { jobmaster: number, incarnation });
+        self.at(
+            0,
+            Happening::JobmasterBeat {
+                jobmaster: number,
+                incarnation,
+            },
+        );
         self.rebalance();
     }
 
     /// The group gives every shard without a living owner to one.
     fn rebalance(&mut self) {
-        let living: Vec<usize> = (0..self.jobmasters.len()).filter(|number| self.is_member(*number)).collect();
+        let living: Vec<usize> = (0..self.jobmasters.len())
+            .filter(|number| self.is_member(*number))
+            .collect();
         if living.is_empty() {
             return;
         }
         for shard in (0..SHARDS).map(ShardId) {
             let owner = self.owners.get(&shard).copied().filter(|owner| self.is_member(*owner));
-            let holds = owner.and_then(|owner| self.process(owner)).is_some_and(|it| it.shards.contains_key(&shard));
+            let holds = owner
+                .and_then(|owner| self.process(owner))
+                .is_some_and(|it| it.shards.contains_key(&shard));
             if owner.is_none() || !holds {
                 let index = self.between(0, living.len() as i64) as usize;
                 let owner = owner.unwrap_or(living[index]);
@@ -119,15 +127,26 @@ impl World {
     }
 
     pub fn claim_later(&mut self, number: usize, shard: ShardId) {
-        let Some(process) = &mut self.jobmasters[number].process else { return };
+        let Some(process) = &mut self.jobmasters[number].process else {
+            return;
+        };
         process.generations += 1;
         let generation = process.generations;
         let delay = self.between(1, 300);
-        self.at(delay, Happening::Claim { jobmaster: number, shard, generation });
+        self.at(
+            delay,
+            Happening::Claim {
+                jobmaster: number,
+                shard,
+                generation,
+            },
+        );
     }
 
     fn close_shard(&mut self, number: usize, shard: ShardId) {
-        let Some(process) = &mut self.jobmasters[number].process else { return };
+        let Some(process) = &mut self.jobmasters[number].process else {
+            return;
+        };
         if let Some(owned) = process.shards.remove(&shard) {
             if mutant::is(Mutant::LostCredits) {
                 return;
@@ -137,7 +156,11 @@ impl World {
     }
 
     pub fn claim(&mut self, number: usize, shard: ShardId, generation: u64) {
-        if self.hold(number, || Happening::Claim { jobmaster: number, shard, generation }) {
+        if self.hold(number, || Happening::Claim {
+            jobmaster: number,
+            shard,
+            generation,
+        }) {
             return;
         }
         // The proof of ownership: the group refuses who does not own.
@@ -149,9 +172,16 @@ impl World {
         let Some(log) = self.log.get_mut(&shard) else { return };
         let loaded = match log.claim() {
             Ok(loaded) => loaded,
-            Err(error) => return self.check.wrong.push(format!("shard {shard} cannot be loaded: {error}")),
+            Err(error) => {
+                return self
+                    .check
+                    .wrong
+                    .push(format!("shard {shard} cannot be loaded: {error}"));
+            }
         };
-        let Some(process) = &mut self.jobmasters[number].process else { return };
+        let Some(process) = &mut self.jobmasters[number].process else {
+            return;
+        };
         if let Some(old) = process.shards.remove(&shard) {
             old.machine.abandon(&mut process.credits);
         }
@@ -170,8 +200,14 @@ impl World {
         let machine = Shard::load(options, loaded);
         let dead = process.directory.watch(&machine.incarnations(), now);
         process.generations = process.generations.max(generation);
-        let owned =
-            Owned { machine, generation, commands_read, reports_read, timer_at: None, read_is_due: false };
+        let owned = Owned {
+            machine,
+            generation,
+            commands_read,
+            reports_read,
+            timer_at: None,
+            read_is_due: false,
+        };
         process.shards.insert(shard, owned);
         for gone in dead {
             self.turn(number, shard, Input::WorkerGone(gone));
@@ -197,28 +233,49 @@ impl World {
     pub fn wake_reader(&mut self, shard: ShardId) {
         for number in 0..self.jobmasters.len() {
             let delay = self.between(0, 4);
-            let Some(process) = &mut self.jobmasters[number].process else { continue };
+            let Some(process) = &mut self.jobmasters[number].process else {
+                continue;
+            };
             if let Some(owned) = process.shards.get_mut(&shard)
                 && !owned.read_is_due
             {
                 owned.read_is_due = true;
-                self.at(delay, Happening::Read { jobmaster: number, shard });
+                self.at(
+                    delay,
+                    Happening::Read {
+                        jobmaster: number,
+                        shard,
+                    },
+                );
             }
         }
     }
 
     /// The shard reads the next message of one of its partitions.
     pub fn read(&mut self, number: usize, shard: ShardId) {
-        if self.hold(number, || Happening::Read { jobmaster: number, shard }) {
+        if self.hold(number, || Happening::Read {
+            jobmaster: number,
+            shard,
+        }) {
             return;
         }
         if self.time_ms < self.outage_until_ms {
             let wait = self.outage_until_ms - self.time_ms;
-            return self.at(wait, Happening::Read { jobmaster: number, shard });
+            return self.at(
+                wait,
+                Happening::Read {
+                    jobmaster: number,
+                    shard,
+                },
+            );
         }
         let commands_first = self.chance(50);
-        let Some(process) = &mut self.jobmasters[number].process else { return };
-        let Some(owned) = process.shards.get_mut(&shard) else { return };
+        let Some(process) = &mut self.jobmasters[number].process else {
+            return;
+        };
+        let Some(owned) = process.shards.get_mut(&shard) else {
+            return;
+        };
         owned.read_is_due = false;
         if owned.machine.is_congested() {
             return;
@@ -228,11 +285,17 @@ impl World {
         let input = match (command, report) {
             (Some(message), report) if commands_first || report.is_none() => {
                 owned.commands_read += 1;
-                Input::Command { offset: owned.commands_read - 1, message: message.clone() }
+                Input::Command {
+                    offset: owned.commands_read - 1,
+                    message: message.clone(),
+                }
             }
             (_, Some(message)) => {
                 owned.reports_read += 1;
-                Input::Report { offset: owned.reports_read - 1, message: message.clone() }
+                Input::Report {
+                    offset: owned.reports_read - 1,
+                    message: message.clone(),
+                }
             }
             (_, None) => return,
         };
@@ -243,8 +306,12 @@ impl World {
     /// One turn of a shard, and what follows from it.
     pub fn turn(&mut self, number: usize, shard: ShardId, input: Input) {
         let now = self.now();
-        let Some(process) = &mut self.jobmasters[number].process else { return };
-        let Some(owned) = process.shards.get_mut(&shard) else { return };
+        let Some(process) = &mut self.jobmasters[number].process else {
+            return;
+        };
+        let Some(owned) = process.shards.get_mut(&shard) else {
+            return;
+        };
         if let Err(poisoned) = owned.machine.handle(input, now, &mut process.credits) {
             self.check.wrong.push(format!("shard {shard}: {poisoned}"));
         }
@@ -253,12 +320,24 @@ impl World {
 
     pub fn after_turn(&mut self, number: usize, shard: ShardId) {
         let now = self.now();
-        let Some(process) = &mut self.jobmasters[number].process else { return };
-        let Some(owned) = process.shards.get_mut(&shard) else { return };
+        let Some(process) = &mut self.jobmasters[number].process else {
+            return;
+        };
+        let Some(owned) = process.shards.get_mut(&shard) else {
+            return;
+        };
         let (generation, incarnation) = (owned.generation, process.incarnation);
         for job in owned.machine.take_loads() {
             let delay = self.between(1, 100);
-            self.at(delay, Happening::Load { jobmaster: number, shard, generation, job });
+            self.at(
+                delay,
+                Happening::Load {
+                    jobmaster: number,
+                    shard,
+                    generation,
+                    job,
+                },
+            );
         }
         self.release_early(number, shard);
         self.take_batch(number, shard, generation, incarnation);
@@ -267,7 +346,14 @@ impl World {
             && owned.timer_at.is_none_or(|at| due < at || at <= now)
         {
             owned.timer_at = Some(due);
-            self.at_time(due, Happening::ShardTimer { jobmaster: number, shard, generation });
+            self.at_time(
+                due,
+                Happening::ShardTimer {
+                    jobmaster: number,
+                    shard,
+                    generation,
+                },
+            );
         }
         self.wake_hungry(number);
     }
@@ -280,7 +366,13 @@ impl World {
         let Some(owned) = self.owned(number, shard) else { return };
         let Some(batch) = owned.machine.take() else { return };
         let delay = self.between(1, 20);
-        let pending = Pending { jobmaster: number, incarnation, shard, generation, batch };
+        let pending = Pending {
+            jobmaster: number,
+            incarnation,
+            shard,
+            generation,
+            batch,
+        };
         self.at(delay, Happening::Commit(Box::new(pending)));
     }
 
@@ -300,7 +392,9 @@ impl World {
     }
 
     fn wake_hungry(&mut self, number: usize) {
-        let Some(process) = &self.jobmasters[number].process else { return };
+        let Some(process) = &self.jobmasters[number].process else {
+            return;
+        };
         if let Some(shard) = process.credits.next_to_wake() {
             if process.shards.contains_key(&shard) {
                 self.turn(number, shard, Input::Wake);
@@ -311,23 +405,44 @@ impl World {
     }
 
     pub fn shard_timer(&mut self, number: usize, shard: ShardId, generation: u64) {
-        if self.hold(number, || Happening::ShardTimer { jobmaster: number, shard, generation }) {
+        if self.hold(number, || Happening::ShardTimer {
+            jobmaster: number,
+            shard,
+            generation,
+        }) {
             return;
         }
-        let Some(owned) = self.owned(number, shard).filter(|owned| owned.generation == generation) else { return };
+        let Some(owned) = self.owned(number, shard).filter(|owned| owned.generation == generation) else {
+            return;
+        };
         owned.timer_at = None;
         self.turn(number, shard, Input::Timer);
     }
 
     pub fn load(&mut self, number: usize, shard: ShardId, generation: u64, job: JobId) {
-        if self.hold(number, || Happening::Load { jobmaster: number, shard, generation, job }) {
+        if self.hold(number, || Happening::Load {
+            jobmaster: number,
+            shard,
+            generation,
+            job,
+        }) {
             return;
         }
-        if self.owned(number, shard).is_none_or(|owned| owned.generation != generation) {
+        if self
+            .owned(number, shard)
+            .is_none_or(|owned| owned.generation != generation)
+        {
             return;
         }
         match self.log[&shard].job(job) {
-            Ok(found) => self.turn(number, shard, Input::Activated { job, found: found.map(Box::new) }),
+            Ok(found) => self.turn(
+                number,
+                shard,
+                Input::Activated {
+                    job,
+                    found: found.map(Box::new),
+                },
+            ),
             Err(error) => self.check.wrong.push(format!("{job} cannot be loaded: {error}")),
         }
     }
@@ -337,9 +452,17 @@ impl World {
         let (lost_before, lost_after) = (self.is_stormy() && self.chance(2), self.is_stormy() && self.chance(2));
         let delay = self.between(0, 10);
         if lost_before {
-            return self.at(delay, Happening::Outcome { pending, outcome: Known::Unknown });
+            return self.at(
+                delay,
+                Happening::Outcome {
+                    pending,
+                    outcome: Known::Unknown,
+                },
+            );
         }
-        let Some(log) = self.log.get_mut(&pending.shard) else { return };
+        let Some(log) = self.log.get_mut(&pending.shard) else {
+            return;
+        };
         let outcome = match log.commit(&pending.batch) {
             LogOutcome::Committed => {
                 self.check.committed(pending.shard, &pending.batch.events);
@@ -353,14 +476,22 @@ impl World {
 
     pub fn outcome(&mut self, pending: Pending, outcome: Known) {
         let (number, shard) = (pending.jobmaster, pending.shard);
-        if self.process(number).is_none_or(|process| process.incarnation != pending.incarnation) {
+        if self
+            .process(number)
+            .is_none_or(|process| process.incarnation != pending.incarnation)
+        {
             return;
         }
         if self.jobmasters[number].paused {
             let pending = Box::new(pending);
-            return self.jobmasters[number].held.push(Happening::Outcome { pending, outcome });
+            return self.jobmasters[number]
+                .held
+                .push(Happening::Outcome { pending, outcome });
         }
-        if self.owned(number, shard).is_none_or(|owned| owned.generation != pending.generation) {
+        if self
+            .owned(number, shard)
+            .is_none_or(|owned| owned.generation != pending.generation)
+        {
             return;
         }
         let trusted = outcome == Known::Unknown && mutant::is(Mutant::TrustUnknownCommit);
@@ -370,8 +501,12 @@ impl World {
         }
         let now = self.now();
         let upto = crate::domain::Seq(pending.batch.first_seq.0 + pending.batch.events.len() as u64 - 1);
-        let Some(process) = &mut self.jobmasters[number].process else { return };
-        let Some(owned) = process.shards.get_mut(&shard) else { return };
+        let Some(process) = &mut self.jobmasters[number].process else {
+            return;
+        };
+        let Some(owned) = process.shards.get_mut(&shard) else {
+            return;
+        };
         match owned.machine.committed(now, &mut process.credits) {
             Ok(outputs) => self.send_outputs(number, shard, outputs),
             Err(poisoned) => self.check.wrong.push(format!("shard {shard}: {poisoned}")),
@@ -389,31 +524,65 @@ impl World {
     }
 
     fn send_outputs(&mut self, number: usize, shard: ShardId, outputs: Vec<Output>) {
-        let Some(process) = &self.jobmasters[number].process else { return };
+        let Some(process) = &self.jobmasters[number].process else {
+            return;
+        };
         let jobmaster = process.incarnation;
-        let Some(epoch) = process.shards.get(&shard).map(|owned| owned.machine.epoch()) else { return };
+        let Some(epoch) = process.shards.get(&shard).map(|owned| owned.machine.epoch()) else {
+            return;
+        };
         let mut messages: BTreeMap<Incarnation, Vec<AssignmentItem>> = BTreeMap::new();
         for output in outputs {
             match output {
                 Output::Reply { to, result } => {
                     self.check_reply(&result, shard);
-                    let reply = Reply { v: Version, node: to.node, correlation: to.correlation, result };
+                    let reply = Reply {
+                        v: Version,
+                        node: to.node,
+                        correlation: to.correlation,
+                        result,
+                    };
                     self.send(1, u128::from(shard.0), Happening::Reply(reply));
                 }
-                Output::Assign { incarnation, assignment, .. } => {
+                Output::Assign {
+                    incarnation,
+                    assignment,
+                    ..
+                } => {
                     self.check.assigned(assignment.attempt, incarnation);
-                    messages.entry(incarnation).or_default().push(AssignmentItem::Assign { assignment });
+                    messages
+                        .entry(incarnation)
+                        .or_default()
+                        .push(AssignmentItem::Assign { assignment });
                 }
-                Output::Cancel { incarnation, attempt, .. } => {
-                    messages.entry(incarnation).or_default().push(AssignmentItem::Cancel { attempt });
+                Output::Cancel {
+                    incarnation, attempt, ..
+                } => {
+                    messages
+                        .entry(incarnation)
+                        .or_default()
+                        .push(AssignmentItem::Cancel { attempt });
                 }
-                Output::Stop { incarnation, attempt, .. } => {
-                    messages.entry(incarnation).or_default().push(AssignmentItem::Stop { attempt });
+                Output::Stop {
+                    incarnation, attempt, ..
+                } => {
+                    messages
+                        .entry(incarnation)
+                        .or_default()
+                        .push(AssignmentItem::Stop { attempt });
                 }
-                Output::Ack { incarnation, kind, attempt, .. } => {
+                Output::Ack {
+                    incarnation,
+                    kind,
+                    attempt,
+                    ..
+                } => {
                     self.check.acknowledged(kind, attempt, incarnation);
                     let attempts = vec![attempt];
-                    messages.entry(incarnation).or_default().push(AssignmentItem::Ack { kind, attempts });
+                    messages
+                        .entry(incarnation)
+                        .or_default()
+                        .push(AssignmentItem::Ack { kind, attempts });
                 }
             }
         }
@@ -423,14 +592,21 @@ impl World {
             if self.is_stormy() && self.chance(3) {
                 continue;
             }
-            self.send(2, jobmaster.0.as_u128() ^ u128::from(shard.0), Happening::Assignment(message));
+            self.send(
+                2,
+                jobmaster.0.as_u128() ^ u128::from(shard.0),
+                Happening::Assignment(message),
+            );
         }
     }
 
     fn check_reply(&mut self, result: &Result<crate::event::Accepted, crate::domain::Refusal>, shard: ShardId) {
         let Ok(accepted) = result else { return };
         if accepted.position.seq >= self.log[&shard].next_seq() {
-            self.check.wrong.push(format!("an answer stands at {:?}, which is not in the log", accepted.position));
+            self.check.wrong.push(format!(
+                "an answer stands at {:?}, which is not in the log",
+                accepted.position
+            ));
         }
     }
 
@@ -440,7 +616,9 @@ impl World {
             if self.jobmasters[number].paused {
                 continue;
             }
-            let Some(process) = &mut self.jobmasters[number].process else { continue };
+            let Some(process) = &mut self.jobmasters[number].process else {
+                continue;
+            };
             let gone = process.directory.on_beat(beat.clone(), now, &mut process.credits);
             self.tell_gone(number, gone);
             self.wake_hungry(number);
@@ -457,11 +635,16 @@ impl World {
     }
 
     pub fn jobmaster_beat(&mut self, number: usize, incarnation: Incarnation) {
-        if self.hold(number, || Happening::JobmasterBeat { jobmaster: number, incarnation }) {
+        if self.hold(number, || Happening::JobmasterBeat {
+            jobmaster: number,
+            incarnation,
+        }) {
             return;
         }
         let now = self.now();
-        let Some(process) = &mut self.jobmasters[number].process else { return };
+        let Some(process) = &mut self.jobmasters[number].process else {
+            return;
+        };
         if process.incarnation != incarnation {
             return;
         }
@@ -472,9 +655,20 @@ impl World {
         self.jobmasters[number].hungry = hungry;
         self.tell_gone(number, gone);
         self.send(3, incarnation.0.as_u128(), Happening::Beat(beat));
-        self.at(1_000, Happening::JobmasterBeat { jobmaster: number, incarnation });
+        self.at(
+            1_000,
+            Happening::JobmasterBeat {
+                jobmaster: number,
+                incarnation,
+            },
+        );
         // Sooner or later a member hears what it has lost.
-        let lost: Vec<ShardId> = self.owners.iter().filter(|(_, owner)| **owner != number).map(|(it, _)| *it).collect();
+        let lost: Vec<ShardId> = self
+            .owners
+            .iter()
+            .filter(|(_, owner)| **owner != number)
+            .map(|(it, _)| *it)
+            .collect();
         for shard in lost {
             if self.chance(20) {
                 self.close_shard(number, shard);
@@ -520,5 +714,13 @@ fn message(
     incarnation: Incarnation,
     items: Vec<AssignmentItem>,
 ) -> AssignmentMessage {
-    AssignmentMessage { v: Version, timeline: TIMELINE, shard, epoch, jobmaster, incarnation, items }
+    AssignmentMessage {
+        v: Version,
+        timeline: TIMELINE,
+        shard,
+        epoch,
+        jobmaster,
+        incarnation,
+        items,
+    }
 }

@@ -13,7 +13,6 @@ pub struct ShardLog {
     pub epoch: Epoch,
     pub events: Vec<EventRecord>,
     pub cursor: Cursor,
-    pub published: Seq,
     pub snapshots: BTreeMap<JobId, (Seq, bool, Vec<u8>)>,
     pub snapshot_seq: Seq,
 }
@@ -29,8 +28,11 @@ impl ShardLog {
         Self {
             epoch: Epoch(0),
             events: Vec::new(),
-            cursor: Cursor { bus: "sim".into(), commands: 0, reports: 0 },
-            published: Seq(0),
+            cursor: Cursor {
+                bus: "sim".into(),
+                commands: 0,
+                reports: 0,
+            },
             snapshots: BTreeMap::new(),
             snapshot_seq: Seq(0),
         }
@@ -55,7 +57,8 @@ impl ShardLog {
             return;
         }
         for snapshot in snapshots {
-            self.snapshots.insert(snapshot.job, (upto, snapshot.at_rest, snapshot.bytes));
+            self.snapshots
+                .insert(snapshot.job, (upto, snapshot.at_rest, snapshot.bytes));
         }
         self.snapshot_seq = upto;
     }
@@ -65,7 +68,11 @@ impl ShardLog {
         self.epoch.0 += 1;
         let mut jobs = BTreeMap::new();
         for (id, (seq, at_rest, bytes)) in &self.snapshots {
-            let touched = self.events.iter().skip(seq.0 as usize).any(|record| job_of(record) == Some(*id));
+            let touched = self
+                .events
+                .iter()
+                .skip(seq.0 as usize)
+                .any(|record| job_of(record) == Some(*id));
             if !at_rest || touched {
                 let job = Job::from_snapshot(bytes).map_err(|error| error.to_string())?;
                 jobs.insert(*id, (*seq, job));
@@ -74,8 +81,12 @@ impl ShardLog {
         for (index, record) in self.events.iter().enumerate().skip(self.snapshot_seq.0 as usize) {
             fold(&mut jobs, Seq(index as u64 + 1), record)?;
         }
-        let changed: BTreeSet<JobId> =
-            self.events.iter().skip(self.snapshot_seq.0 as usize).filter_map(job_of).collect();
+        let changed: BTreeSet<JobId> = self
+            .events
+            .iter()
+            .skip(self.snapshot_seq.0 as usize)
+            .filter_map(job_of)
+            .collect();
         let known: BTreeSet<JobId> = self.events.iter().filter_map(job_of).collect();
         let (mut live, mut finished) = (Vec::new(), Vec::new());
         for id in known {
@@ -113,7 +124,9 @@ impl ShardLog {
         let mut workers: BTreeMap<WorkerName, (WorkerHistory, u32)> = BTreeMap::new();
         let mut names: BTreeMap<Incarnation, WorkerName> = BTreeMap::new();
         for record in &self.events {
-            let StreamId::Worker(incarnation) = record.stream else { continue };
+            let StreamId::Worker(incarnation) = record.stream else {
+                continue;
+            };
             if let Event::WorkerRegistered(registered) = &record.event {
                 names.insert(incarnation, registered.worker.clone());
             }
@@ -122,7 +135,10 @@ impl ShardLog {
             entry.0.apply(&record.event);
             entry.1 = record.version;
         }
-        workers.into_iter().map(|(name, (history, version))| (name, history, version)).collect()
+        workers
+            .into_iter()
+            .map(|(name, (history, version))| (name, history, version))
+            .collect()
     }
 }
 
@@ -137,14 +153,30 @@ pub fn job_of(record: &EventRecord) -> Option<JobId> {
 fn fold(jobs: &mut BTreeMap<JobId, (Seq, Job)>, seq: Seq, record: &EventRecord) -> Result<(), String> {
     let Some(id) = job_of(record) else { return Ok(()) };
     if let Event::JobSubmitted(submitted) = &record.event {
-        jobs.insert(id, (seq, Job::submitted(id, submitted, record.meta.at, record.meta.command)));
+        jobs.insert(
+            id,
+            (seq, Job::submitted(id, submitted, record.meta.at, record.meta.command)),
+        );
         return Ok(());
     }
-    let Some((upto, job)) = jobs.get_mut(&id) else { return Err(format!("{id} has no beginning")) };
+    let Some((upto, job)) = jobs.get_mut(&id) else {
+        return Err(format!("{id} has no beginning"));
+    };
     if seq <= *upto {
         return Ok(());
     }
-    let task = if let StreamId::Task(task) = record.stream { task.number } else { 0 };
+    let task = if let StreamId::Task(task) = record.stream {
+        task.number
+    } else {
+        0
+    };
     let (version, at, command) = (record.version, record.meta.at, record.meta.command);
-    job.apply(Fact { task, version, at, command, event: &record.event }).map_err(|error| format!("{id}: {error}"))
+    job.apply(Fact {
+        task,
+        version,
+        at,
+        command,
+        event: &record.event,
+    })
+    .map_err(|error| format!("{id}: {error}"))
 }

@@ -60,7 +60,10 @@ fn memory_is_the_log(world: &World) -> Result<(), String> {
             for job in owned.machine.jobs() {
                 let folded = log.job(job.id())?;
                 if folded.as_ref().map(Job::to_snapshot) != Some(job.to_snapshot()) {
-                    return Err(format!("{} in memory is not what the log says: {job:?} {folded:?}", job.id()));
+                    return Err(format!(
+                        "{} in memory is not what the log says: {job:?} {folded:?}",
+                        job.id()
+                    ));
                 }
             }
         }
@@ -85,7 +88,11 @@ fn nothing_is_lost(world: &World) -> Result<(), String> {
 }
 
 fn seeds() -> std::ops::Range<u64> {
-    let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text: String| text.parse::<u64>().ok())
+    };
     if let Some(seed) = number("GRID_SIM_SEED") {
         return seed..seed + 1;
     }
@@ -116,7 +123,10 @@ fn run_all(seeds: std::ops::Range<u64>) -> (Figures, Vec<(u64, String)>) {
     };
     let parts: Vec<_> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads).map(|first| scope.spawn(part(first))).collect();
-        handles.into_iter().map(|handle| handle.join().expect("a run panicked")).collect()
+        handles
+            .into_iter()
+            .map(|handle| handle.join().expect("a run panicked"))
+            .collect()
     });
     let (mut sum, mut failures) = (Figures::default(), Vec::new());
     for (figures, failed) in parts {
@@ -138,11 +148,17 @@ fn nothing_is_wrong_whatever_happens() {
     eprintln!("simulation: {} seeds, {figures:?}", seeds.end - seeds.start);
     let count = failures.len();
     if let Some((seed, why)) = failures.into_iter().next() {
-        panic!("{count} seeds failed; replay the first with GRID_SIM_SEED={seed}: {}", &why[..why.len().min(6_000)]);
+        panic!(
+            "{count} seeds failed; replay the first with GRID_SIM_SEED={seed}: {}",
+            &why[..why.len().min(6_000)]
+        );
     }
     // A simulation in which little happens proves little.
     let runs = seeds.end - seeds.start;
-    assert!(figures.jobs >= 5 * runs && figures.completed >= 20 * runs && figures.claims >= 5 * runs, "{figures:?}");
+    assert!(
+        figures.jobs >= 5 * runs && figures.completed >= 20 * runs && figures.claims >= 5 * runs,
+        "{figures:?}"
+    );
 }
 
 #[test]

@@ -55,7 +55,12 @@ impl World {
             endpoint_url: String::new(),
             reply_partition: 0,
         };
-        let options = WorkerOptions { slots: 3, prefetch_max: 4, labels: worker.labels.clone(), ..WorkerOptions::default() };
+        let options = WorkerOptions {
+            slots: 3,
+            prefetch_max: 4,
+            labels: worker.labels.clone(),
+            ..WorkerOptions::default()
+        };
         worker.process = Some(Process {
             incarnation,
             machine: WorkerMachine::new(identity, options, now).expect("good options"),
@@ -69,19 +74,29 @@ impl World {
 
     pub fn worker_turn(&mut self, number: usize, input: Input) {
         let now = self.now();
-        let Some(process) = &mut self.workers[number].process else { return };
+        let Some(process) = &mut self.workers[number].process else {
+            return;
+        };
         let incarnation = process.incarnation;
         let outputs = process.machine.step(input, now);
         for output in outputs {
             self.worker_output(number, incarnation, output);
         }
         let now = self.now();
-        let Some(process) = &mut self.workers[number].process else { return };
+        let Some(process) = &mut self.workers[number].process else {
+            return;
+        };
         if let Some(due) = process.machine.next_wakeup()
             && process.timer_at.is_none_or(|at| due < at || at <= now)
         {
             process.timer_at = Some(due);
-            self.at_time(due, Happening::WorkerTimer { worker: number, incarnation });
+            self.at_time(
+                due,
+                Happening::WorkerTimer {
+                    worker: number,
+                    incarnation,
+                },
+            );
         }
     }
 
@@ -93,24 +108,52 @@ impl World {
                 let failure = Failure::new(FailureReason::Killed, "cancelled");
                 let delay = self.between(0, 400);
                 let outcome = Outcome::Failed { failure };
-                self.at(delay, Happening::AttemptEnds { worker: number, incarnation, attempt, outcome });
+                self.at(
+                    delay,
+                    Happening::AttemptEnds {
+                        worker: number,
+                        incarnation,
+                        attempt,
+                        outcome,
+                    },
+                );
             }
             Output::Stop { attempt } => {
                 let outcome = self.outcome_of_attempt();
                 let delay = self.between(0, 2_000);
-                self.at(delay, Happening::AttemptEnds { worker: number, incarnation, attempt, outcome });
+                self.at(
+                    delay,
+                    Happening::AttemptEnds {
+                        worker: number,
+                        incarnation,
+                        attempt,
+                        outcome,
+                    },
+                );
             }
             Output::Report { shard, message } => {
                 if self.is_stormy() && self.chance(4) {
                     let again = Box::new(message.clone());
                     self.send(5, sender ^ u128::from(shard.0), Happening::Report(shard, again));
                 }
-                self.send(5, sender ^ u128::from(shard.0), Happening::Report(shard, Box::new(message)));
+                self.send(
+                    5,
+                    sender ^ u128::from(shard.0),
+                    Happening::Report(shard, Box::new(message)),
+                );
             }
             Output::Beat(beat) => {
                 let sent_at = beat.sent_at;
                 self.send(6, sender, Happening::Beat(Beat::Worker(beat)));
-                self.send(6, sender, Happening::BeatAcknowledged { worker: number, incarnation, sent_at });
+                self.send(
+                    6,
+                    sender,
+                    Happening::BeatAcknowledged {
+                        worker: number,
+                        incarnation,
+                        sent_at,
+                    },
+                );
             }
             Output::Command { message, .. } => self.send_command(message),
             Output::Exit { reason } => {
@@ -131,7 +174,14 @@ impl World {
         if let Some(process) = &mut self.workers[number].process {
             process.running.insert(attempt, hangs);
         }
-        self.at(begin, Happening::AttemptStarts { worker: number, incarnation, attempt });
+        self.at(
+            begin,
+            Happening::AttemptStarts {
+                worker: number,
+                incarnation,
+                attempt,
+            },
+        );
     }
 
     /// Only an attempt that somebody will end may go on for ever.
@@ -143,15 +193,25 @@ impl World {
         });
         let Some(spec) = spec else { return false };
         let place = crate::domain::GroupIndex::new(spec);
-        let policy = place.place(spec, attempt.task.number).map(|place| place.group.policy as usize);
-        policy.and_then(|policy| spec.policies.get(policy)).is_some_and(|policy| policy.timeouts.run_ms.is_some())
+        let policy = place
+            .place(spec, attempt.task.number)
+            .map(|place| place.group.policy as usize);
+        policy
+            .and_then(|policy| spec.policies.get(policy))
+            .is_some_and(|policy| policy.timeouts.run_ms.is_some())
     }
 
     fn outcome_of_attempt(&mut self) -> Outcome {
         match self.between(0, 100) {
-            0..75 => Outcome::Completed { counters: BTreeMap::new() },
-            75..95 => Outcome::Failed { failure: Failure::new(FailureReason::Error, "bad luck") },
-            _ => Outcome::Failed { failure: Failure::new(FailureReason::Unrecoverable, "no use") },
+            0..75 => Outcome::Completed {
+                counters: BTreeMap::new(),
+            },
+            75..95 => Outcome::Failed {
+                failure: Failure::new(FailureReason::Error, "bad luck"),
+            },
+            _ => Outcome::Failed {
+                failure: Failure::new(FailureReason::Unrecoverable, "no use"),
+            },
         }
     }
 
@@ -163,15 +223,31 @@ impl World {
         if !self.lives(number, incarnation) {
             return;
         }
-        let Some(process) = &mut self.workers[number].process else { return };
-        let Some(hangs) = process.running.get(&attempt).copied() else { return };
+        let Some(process) = &mut self.workers[number].process else {
+            return;
+        };
+        let Some(hangs) = process.running.get(&attempt).copied() else {
+            return;
+        };
         process.said.insert(attempt);
         self.worker_turn(number, Input::AttemptStarted(attempt));
         if !hangs {
             let outcome = self.outcome_of_attempt();
             let long = self.chance(10);
-            let delay = if long { self.between(1_000, 70_000) } else { self.between(1, 2_000) };
-            self.at(delay, Happening::AttemptEnds { worker: number, incarnation, attempt, outcome });
+            let delay = if long {
+                self.between(1_000, 70_000)
+            } else {
+                self.between(1, 2_000)
+            };
+            self.at(
+                delay,
+                Happening::AttemptEnds {
+                    worker: number,
+                    incarnation,
+                    attempt,
+                    outcome,
+                },
+            );
         }
     }
 
@@ -179,7 +255,9 @@ impl World {
         if !self.lives(number, incarnation) {
             return;
         }
-        let Some(process) = &mut self.workers[number].process else { return };
+        let Some(process) = &mut self.workers[number].process else {
+            return;
+        };
         if process.running.remove(&attempt).is_none() {
             return;
         }
@@ -190,10 +268,18 @@ impl World {
 
     pub fn deliver_assignment(&mut self, message: AssignmentMessage) {
         for number in 0..self.workers.len() {
-            let Some(process) = &mut self.workers[number].process else { continue };
+            let Some(process) = &mut self.workers[number].process else {
+                continue;
+            };
             process.offset += 1;
             let offset = process.offset;
-            self.worker_turn(number, Input::Assignments { offset, message: message.clone() });
+            self.worker_turn(
+                number,
+                Input::Assignments {
+                    offset,
+                    message: message.clone(),
+                },
+            );
         }
     }
 
@@ -226,7 +312,9 @@ impl World {
     }
 
     pub fn crash_worker(&mut self, number: usize) {
-        let Some(incarnation) = self.workers[number].incarnation() else { return };
+        let Some(incarnation) = self.workers[number].incarnation() else {
+            return;
+        };
         self.check.died(incarnation);
         self.workers[number].process = None;
         let back = self.between(100, 90_000);

@@ -31,22 +31,66 @@ pub enum Happening {
     Reply(Reply),
     Command(ShardId, Box<CommandMessage>),
     Report(ShardId, Box<ReportMessage>),
-    Read { jobmaster: usize, shard: ShardId },
-    Claim { jobmaster: usize, shard: ShardId, generation: u64 },
+    Read {
+        jobmaster: usize,
+        shard: ShardId,
+    },
+    Claim {
+        jobmaster: usize,
+        shard: ShardId,
+        generation: u64,
+    },
     Commit(Box<Pending>),
-    Outcome { pending: Box<Pending>, outcome: Known },
-    Load { jobmaster: usize, shard: ShardId, generation: u64, job: JobId },
-    ShardTimer { jobmaster: usize, shard: ShardId, generation: u64 },
-    JobmasterBeat { jobmaster: usize, incarnation: Incarnation },
-    WorkerTimer { worker: usize, incarnation: Incarnation },
-    BeatAcknowledged { worker: usize, incarnation: Incarnation, sent_at: Timestamp },
-    AttemptStarts { worker: usize, incarnation: Incarnation, attempt: AttemptRef },
-    AttemptEnds { worker: usize, incarnation: Incarnation, attempt: AttemptRef, outcome: Outcome },
+    Outcome {
+        pending: Box<Pending>,
+        outcome: Known,
+    },
+    Load {
+        jobmaster: usize,
+        shard: ShardId,
+        generation: u64,
+        job: JobId,
+    },
+    ShardTimer {
+        jobmaster: usize,
+        shard: ShardId,
+        generation: u64,
+    },
+    JobmasterBeat {
+        jobmaster: usize,
+        incarnation: Incarnation,
+    },
+    WorkerTimer {
+        worker: usize,
+        incarnation: Incarnation,
+    },
+    BeatAcknowledged {
+        worker: usize,
+        incarnation: Incarnation,
+        sent_at: Timestamp,
+    },
+    AttemptStarts {
+        worker: usize,
+        incarnation: Incarnation,
+        attempt: AttemptRef,
+    },
+    AttemptEnds {
+        worker: usize,
+        incarnation: Incarnation,
+        attempt: AttemptRef,
+        outcome: Outcome,
+    },
     Client,
     Fault,
-    Resume { jobmaster: usize },
-    StartWorker { worker: usize },
-    StartJobmaster { jobmaster: usize },
+    Resume {
+        jobmaster: usize,
+    },
+    StartWorker {
+        worker: usize,
+    },
+    StartJobmaster {
+        jobmaster: usize,
+    },
 }
 
 /// What the owner of a commit gets to know.
@@ -155,13 +199,16 @@ impl World {
         let ms = u128::from(self.now().as_ms() as u64) << 80;
         // The order of v7 ids made in one millisecond is that of their making.
         self.order += 1;
-        Uuid::from_u128(ms | (0x7 << 76) | (u128::from(self.order & 0xfff) << 64) | (0x8 << 60) | (random & 0xffff_ffff))
+        Uuid::from_u128(
+            ms | (0x7 << 76) | (u128::from(self.order & 0xfff) << 64) | (0x8 << 60) | (random & 0xffff_ffff),
+        )
     }
 
     /// Lets something happen `delay_ms` from now.
     pub fn at(&mut self, delay_ms: i64, happening: Happening) {
         self.order += 1;
-        self.queue.push(Entry(Reverse((self.time_ms + delay_ms.max(0), self.order)), happening));
+        self.queue
+            .push(Entry(Reverse((self.time_ms + delay_ms.max(0), self.order)), happening));
     }
 
     /// Lets something happen when the processes' clocks say `due`.
@@ -172,7 +219,11 @@ impl World {
 
     /// Sends over the bus: late, in the order of the sender, after an outage, sometimes twice.
     pub fn send(&mut self, kind: u8, sender: u128, happening: Happening) {
-        let delay = if self.chance(5) && self.is_stormy() { self.between(50, 3_000) } else { self.between(0, 6) };
+        let delay = if self.chance(5) && self.is_stormy() {
+            self.between(50, 3_000)
+        } else {
+            self.between(0, 6)
+        };
         let earliest = (self.time_ms + delay).max(self.outage_until_ms);
         let arrival = self.fifo.entry((kind, sender)).or_default();
         *arrival = earliest.max(*arrival);
@@ -186,7 +237,9 @@ impl World {
 
     /// Lets the next thing happen; false when nothing is left.
     pub fn step(&mut self) -> bool {
-        let Some(Entry(Reverse((time_ms, _)), happening)) = self.queue.pop() else { return false };
+        let Some(Entry(Reverse((time_ms, _)), happening)) = self.queue.pop() else {
+            return false;
+        };
         self.time_ms = time_ms.max(self.time_ms);
         self.steps += 1;
         self.happen(happening);
@@ -210,20 +263,46 @@ impl World {
                 self.wake_reader(shard);
             }
             Happening::Read { jobmaster, shard } => self.read(jobmaster, shard),
-            Happening::Claim { jobmaster, shard, generation } => self.claim(jobmaster, shard, generation),
+            Happening::Claim {
+                jobmaster,
+                shard,
+                generation,
+            } => self.claim(jobmaster, shard, generation),
             Happening::Commit(pending) => self.commit(pending),
             Happening::Outcome { pending, outcome } => self.outcome(*pending, outcome),
-            Happening::Load { jobmaster, shard, generation, job } => self.load(jobmaster, shard, generation, job),
-            Happening::ShardTimer { jobmaster, shard, generation } => self.shard_timer(jobmaster, shard, generation),
+            Happening::Load {
+                jobmaster,
+                shard,
+                generation,
+                job,
+            } => self.load(jobmaster, shard, generation, job),
+            Happening::ShardTimer {
+                jobmaster,
+                shard,
+                generation,
+            } => self.shard_timer(jobmaster, shard, generation),
             Happening::JobmasterBeat { jobmaster, incarnation } => self.jobmaster_beat(jobmaster, incarnation),
             Happening::WorkerTimer { worker, incarnation } => self.worker_timer(worker, incarnation),
-            Happening::BeatAcknowledged { worker, incarnation, sent_at } => {
+            Happening::BeatAcknowledged {
+                worker,
+                incarnation,
+                sent_at,
+            } => {
                 self.beat_acknowledged(worker, incarnation, sent_at);
             }
-            Happening::AttemptStarts { worker, incarnation, attempt } => {
+            Happening::AttemptStarts {
+                worker,
+                incarnation,
+                attempt,
+            } => {
                 self.attempt_starts(worker, incarnation, attempt);
             }
-            Happening::AttemptEnds { worker, incarnation, attempt, outcome } => {
+            Happening::AttemptEnds {
+                worker,
+                incarnation,
+                attempt,
+                outcome,
+            } => {
                 self.attempt_ends(worker, incarnation, attempt, outcome);
             }
             Happening::Client => self.client_acts(),

@@ -24,7 +24,11 @@ async fn bus(kafka: &Kafka, prefix: &str, delivery_timeout: Duration) -> Arc<dyn
         ..KafkaOptions::default()
     };
     migrate(&BusOptions::default(), &options, SHARDS).await.unwrap();
-    Arc::new(KafkaBus::connect(&BusOptions::default(), &options, SHARDS).await.unwrap())
+    Arc::new(
+        KafkaBus::connect(&BusOptions::default(), &options, SHARDS)
+            .await
+            .unwrap(),
+    )
 }
 
 fn publisher(bus: &Arc<dyn Bus>, log: &Log, timeline: uuid::Uuid) -> PublisherHandle {
@@ -34,7 +38,12 @@ fn publisher(bus: &Arc<dyn Bus>, log: &Log, timeline: uuid::Uuid) -> PublisherHa
         Box::pin(async move { log.events_after(shard, after, limit).await })
     });
     // Small pages and batches, so that a test of thousands has many of them.
-    let options = Options { batch_messages: 100, page_events: 70, shard_bytes: 32 * 1024, ..Options::default() };
+    let options = Options {
+        batch_messages: 100,
+        page_events: 70,
+        shard_bytes: 32 * 1024,
+        ..Options::default()
+    };
     Publisher::start(options, &**bus, read, timeline, 1 << 20).unwrap()
 }
 
@@ -51,7 +60,12 @@ impl<'a> Owner<'a> {
         let claimed = fixture.claim(SHARD.0).await;
         let publisher = publisher(bus, &fixture.log, claimed.timeline);
         publisher.own(SHARD, claimed.epoch, claimed.next_seq, claimed.published);
-        Self { fixture, next: claimed.next_seq, claimed, publisher }
+        Self {
+            fixture,
+            next: claimed.next_seq,
+            claimed,
+            publisher,
+        }
     }
 
     /// The cursor rides in the commit.
@@ -63,7 +77,12 @@ impl<'a> Owner<'a> {
         let committed = committed(self.fixture.journal.commit(batch).await);
         let items = streams.into_iter().zip(committed.payloads.iter()).zip(self.next.0..);
         let items: Vec<Item> = items
-            .map(|(((stream, version), payload), seq)| Item { seq: Seq(seq), stream, version, payload: payload.clone() })
+            .map(|(((stream, version), payload), seq)| Item {
+                seq: Seq(seq),
+                stream,
+                version,
+                payload: payload.clone(),
+            })
             .collect();
         self.publisher.feed(SHARD, self.claimed.epoch, items);
         self.next = Seq(committed.last_seq.0 + 1);
@@ -88,20 +107,30 @@ struct Reader {
 impl Reader {
     async fn begin(bus: &Arc<dyn Bus>) -> Self {
         let subscription = bus.subscribe(Topic::Events, SHARD.0, Start::Beginning).await.unwrap();
-        Self { subscription, rule: ConsumerRule::default(), applied: Vec::new(), messages: 0, epochs: Vec::new() }
+        Self {
+            subscription,
+            rule: ConsumerRule::default(),
+            applied: Vec::new(),
+            messages: 0,
+            epochs: Vec::new(),
+        }
     }
 
     async fn read_to(&mut self, head: Seq) {
         let mut records = Vec::new();
         while self.rule.have() != Some(head) {
             let received = self.subscription.recv_many(&mut records, 1_000);
-            timeout(PATIENCE, received).await.expect("the events arrive in time").unwrap();
+            timeout(PATIENCE, received)
+                .await
+                .expect("the events arrive in time")
+                .unwrap();
             for record in records.drain(..) {
                 let incoming = Incoming::read(&record.message).unwrap();
                 self.messages += 1;
                 self.epochs.push(incoming.epoch);
                 if self.rule.see(&incoming) == Verdict::Apply {
-                    self.applied.push((incoming.position.0, record.message.payload.to_vec()));
+                    self.applied
+                        .push((incoming.position.0, record.message.payload.to_vec()));
                 }
             }
         }
@@ -114,9 +143,19 @@ impl Reader {
         let log: Vec<(u64, Vec<u8>)> = page
             .events
             .iter()
-            .map(|event| (event.position.seq.0, event.header().unwrap().data.get().as_bytes().to_vec()))
+            .map(|event| {
+                (
+                    event.position.seq.0,
+                    event.header().unwrap().data.get().as_bytes().to_vec(),
+                )
+            })
             .collect();
-        assert!(self.applied == log, "{} applied, {} in the log", self.applied.len(), log.len());
+        assert!(
+            self.applied == log,
+            "{} applied, {} in the log",
+            self.applied.len(),
+            log.len()
+        );
     }
 }
 
@@ -138,12 +177,19 @@ fn a_reader_gets_the_log_once_and_in_order_across_a_takeover() {
 
         // The next owner knows of 50 only, and publishes the others again; the first one does not know that it is over.
         let mut second = Owner::claim(&fixture, &bus).await;
-        assert_eq!((second.claimed.published, second.claimed.epoch), (Seq(50), Epoch(first.claimed.epoch.0 + 1)));
+        assert_eq!(
+            (second.claimed.published, second.claimed.epoch),
+            (Seq(50), Epoch(first.claimed.epoch.0 + 1))
+        );
         second.commit(10).await;
         second.drained().await;
         reader.read_to(Seq(3_060)).await;
         reader.must_have_the_log(&fixture, Seq(3_060)).await;
-        assert_eq!(reader.messages, 3_050 + 3_010, "what follows the stored cursor came twice");
+        assert_eq!(
+            reader.messages,
+            3_050 + 3_010,
+            "what follows the stored cursor came twice"
+        );
         assert!(reader.epochs.is_sorted());
 
         // A reader that comes later gets the same.

@@ -66,7 +66,12 @@ impl ChainCheck {
                 parts.add(stored.day, stored.position, stored.stream, stored.version, payload);
                 seen.push((stored.day, seq));
             }
-            _ => found.add(Difference::of_event(DifferenceKind::ExtraEvent, stored, "no event: no commit covers it", "one")),
+            _ => found.add(Difference::of_event(
+                DifferenceKind::ExtraEvent,
+                stored,
+                "no event: no commit covers it",
+                "one",
+            )),
         }
         Ok(())
     }
@@ -88,22 +93,32 @@ impl ChainCheck {
             );
             found.add(difference.at(self.place(self.read_to)));
         } else if self.hash != last_hash {
-            let difference =
-                Difference::new(DifferenceKind::Head, self.shard, self.hash.to_string(), last_hash.to_string());
+            let difference = Difference::new(
+                DifferenceKind::Head,
+                self.shard,
+                self.hash.to_string(),
+                last_hash.to_string(),
+            );
             found.add(difference.at(self.place(self.head.0)));
         }
         Ok(())
     }
 
     const fn place(&self, seq: u64) -> Position {
-        Position { shard: self.shard, seq: Seq(seq) }
+        Position {
+            shard: self.shard,
+            seq: Seq(seq),
+        }
     }
 
     async fn next(&mut self, found: &mut Differences) -> Result<bool, Error> {
         if self.ahead.is_empty() && !self.exhausted {
             self.read(found).await?;
         }
-        self.current = self.ahead.pop_front().map(|batch| (batch, PartsBuilder::default(), Vec::new()));
+        self.current = self
+            .ahead
+            .pop_front()
+            .map(|batch| (batch, PartsBuilder::default(), Vec::new()));
         Ok(self.current.is_some())
     }
 
@@ -111,7 +126,11 @@ impl ChainCheck {
         let page = "SELECT first_seq, last_seq, prev_hash, hash, parts, days FROM batches
                     WHERE shard = $1 AND last_seq > $2 AND last_seq <= $3 ORDER BY last_seq LIMIT $4";
         let query = sqlx::query(page).bind(self.shard.0 as i16).bind(self.read_to as i64);
-        let rows = query.bind(self.head.0 as i64).bind(PAGE_BATCHES).fetch_all(&self.pool).await?;
+        let rows = query
+            .bind(self.head.0 as i64)
+            .bind(PAGE_BATCHES)
+            .fetch_all(&self.pool)
+            .await?;
         self.exhausted = rows.len() < PAGE_BATCHES as usize;
         for row in rows {
             let (first, last) = (row.try_get::<i64, _>(0)? as u64, row.try_get::<i64, _>(1)? as u64);
@@ -119,11 +138,18 @@ impl ChainCheck {
                 (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
             let days: Vec<i32> = row.try_get(5)?;
             let mut differ = |seq, expected: String, got: String| {
-                let place = Position { shard: self.shard, seq: Seq(seq) };
+                let place = Position {
+                    shard: self.shard,
+                    seq: Seq(seq),
+                };
                 found.add(Difference::new(DifferenceKind::Chain, self.shard, expected, got).at(place));
             };
             if first != self.read_to + 1 {
-                differ(first, format!("a commit that begins with {}", self.read_to + 1), format!("one with {first}"));
+                differ(
+                    first,
+                    format!("a commit that begins with {}", self.read_to + 1),
+                    format!("one with {first}"),
+                );
             }
             if previous != self.hash.0 {
                 differ(first, format!("previous hash {}", self.hash), hex::encode(&previous));
@@ -136,17 +162,34 @@ impl ChainCheck {
             let of_parts: BTreeSet<i32> = parts.iter().map(|part| part.day).collect();
             let sound = covers(&parts, first, last);
             if !sound || days.iter().copied().collect::<BTreeSet<_>>() != of_parts {
-                differ(first, format!("parts that cover {first} to {last}"), String::from_utf8_lossy(&bytes).into_owned());
+                differ(
+                    first,
+                    format!("parts that cover {first} to {last}"),
+                    String::from_utf8_lossy(&bytes).into_owned(),
+                );
             }
             self.hash = Hash::from_slice(&hash).unwrap_or_default();
             self.read_to = last;
-            self.ahead.push_back(Batch { first, last, parts: sound.then_some(parts) });
+            self.ahead.push_back(Batch {
+                first,
+                last,
+                parts: sound.then_some(parts),
+            });
         }
         Ok(())
     }
 
     fn finish_current(&mut self, found: &mut Differences) {
-        let Some((Batch { first: batch_first, parts: Some(committed), .. }, parts, seen)) = self.current.take() else {
+        let Some((
+            Batch {
+                first: batch_first,
+                parts: Some(committed),
+                ..
+            },
+            parts,
+            seen,
+        )) = self.current.take()
+        else {
             return;
         };
         let folded = parts.finish();
@@ -171,7 +214,12 @@ impl ChainCheck {
         for (day, seq) in seen.difference(&told) {
             intact = false;
             let extra = format!("one of day {day}");
-            let extra = Difference::new(DifferenceKind::ExtraEvent, self.shard, "no such event in the commit", extra);
+            let extra = Difference::new(
+                DifferenceKind::ExtraEvent,
+                self.shard,
+                "no such event in the commit",
+                extra,
+            );
             found.add(extra.at(self.place(*seq)));
         }
         if !intact {
@@ -180,7 +228,10 @@ impl ChainCheck {
         for part in committed.iter().filter(|part| !self.retired.contains(&part.day)) {
             let same_day = folded.iter().find(|folded| folded.day == part.day);
             if same_day.is_none_or(|folded| folded.sha256 != part.sha256) {
-                let events = format!("the committed events {:?} of day {}: {}", part.ranges, part.day, part.sha256);
+                let events = format!(
+                    "the committed events {:?} of day {}: {}",
+                    part.ranges, part.day, part.sha256
+                );
                 let got = same_day.map_or_else(String::new, |folded| folded.sha256.to_string());
                 let difference = Difference::new(DifferenceKind::Hash, self.shard, events, got);
                 found.add(difference.at(self.place(batch_first)));

@@ -55,7 +55,15 @@ pub struct Difference {
 
 impl Difference {
     pub fn new(kind: DifferenceKind, shard: ShardId, expected: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { kind, shard, seq: None, job: None, task: None, expected: expected.into(), found: found.into() }
+        Self {
+            kind,
+            shard,
+            seq: None,
+            job: None,
+            task: None,
+            expected: expected.into(),
+            found: found.into(),
+        }
     }
 
     #[must_use]
@@ -80,7 +88,10 @@ impl Difference {
         let mut difference = Self::new(kind, stored.position.shard, expected, found).at(stored.position);
         difference.job = stored.job();
         if let (Some(job), 1..) = (difference.job, stored.task()) {
-            difference.task = Some(TaskId { job, number: stored.task() });
+            difference.task = Some(TaskId {
+                job,
+                number: stored.task(),
+            });
         }
         difference
     }
@@ -96,7 +107,11 @@ pub(super) struct Differences {
 
 impl Differences {
     pub const fn new(most: usize) -> Self {
-        Self { listed: Vec::new(), total: 0, most }
+        Self {
+            listed: Vec::new(),
+            total: 0,
+            most,
+        }
     }
 
     pub fn add(&mut self, difference: Difference) {

@@ -18,8 +18,8 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, Row};
 
 use self::batches::ChainCheck;
-pub use self::difference::{Difference, DifferenceKind};
 use self::difference::Differences;
+pub use self::difference::{Difference, DifferenceKind};
 use self::streams::StreamCheck;
 use super::chain::Hash;
 use super::stored::COLUMNS;
@@ -59,7 +59,10 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { most_differences: 1_000, concurrent_shards: 2 }
+        Self {
+            most_differences: 1_000,
+            concurrent_shards: 2,
+        }
     }
 }
 
@@ -92,8 +95,11 @@ impl Log {
         witnesses: Option<Witnesses<'_>>,
     ) -> Result<VerifyReport, Error> {
         let pool = &self.inner.pool;
-        let retired: BTreeSet<i32> =
-            sqlx::query_scalar("SELECT day FROM retired_days").fetch_all(pool).await?.into_iter().collect();
+        let retired: BTreeSet<i32> = sqlx::query_scalar("SELECT day FROM retired_days")
+            .fetch_all(pool)
+            .await?
+            .into_iter()
+            .collect();
         let heads = sqlx::query("SELECT shard, next_seq, last_hash, last_at FROM shards ORDER BY shard");
         let rows = heads.fetch_all(pool).await?;
         let mut heads = Vec::with_capacity(rows.len());
@@ -107,11 +113,16 @@ impl Log {
         }
         let shards = heads.len() as u16;
         let one = |head: ShardHead| self.verify_shard(head, shards, &retired, options.most_differences, witnesses);
-        let results = futures::stream::iter(heads).map(one).buffered(options.concurrent_shards.max(1));
+        let results = futures::stream::iter(heads)
+            .map(one)
+            .buffered(options.concurrent_shards.max(1));
         let results: Vec<ShardReport> = results.try_collect().await?;
         let mut found = Differences::new(options.most_differences);
         self.events_of_no_shard(shards, &mut found).await?;
-        let mut report = VerifyReport { shards: u64::from(shards), ..VerifyReport::default() };
+        let mut report = VerifyReport {
+            shards: u64::from(shards),
+            ..VerifyReport::default()
+        };
         for result in results {
             report.events += result.events;
             report.jobs += result.jobs;
@@ -137,8 +148,7 @@ impl Log {
         let mut found = Differences::new(most);
         let mut chain = ChainCheck::new(pool.clone(), shard, head.seq, retired.clone());
         let witness = witnesses.map(|witnesses| witnesses(shard, head.seq));
-        let mut streams =
-            StreamCheck::new(pool.clone(), shard, shards, head.seq, !retired.is_empty(), witness).await?;
+        let mut streams = StreamCheck::new(pool.clone(), shard, shards, head.seq, !retired.is_empty(), witness).await?;
         let (mut events, mut last) = (0, (0, i32::MIN));
         loop {
             let page = self.all_events(shard, last, head.seq).await?;
@@ -154,12 +164,20 @@ impl Log {
         }
         chain.finish(head.hash, &mut found).await?;
         if streams.latest() > head.last_at {
-            let (expected, got) = (format!("last_at {} or later", streams.latest()), head.last_at.to_string());
+            let (expected, got) = (
+                format!("last_at {} or later", streams.latest()),
+                head.last_at.to_string(),
+            );
             found.add(Difference::new(DifferenceKind::Head, shard, expected, got));
         }
         let jobs = streams.finish(head.seq, &mut found).await?;
         self.events_after_head(shard, &mut found).await?;
-        Ok(ShardReport { events, jobs, archived: chain.archived, found })
+        Ok(ShardReport {
+            events,
+            jobs,
+            archived: chain.archived,
+            found,
+        })
     }
 
     /// A shard's events in order, from all partitions: the batches are not trusted here.
@@ -168,8 +186,15 @@ impl Log {
             "SELECT {COLUMNS} FROM events WHERE shard = $1 AND (seq, day) > ($2, $3) AND seq <= $4
              ORDER BY seq, day LIMIT $5"
         );
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(shard.0 as i16).bind(after.0 as i64).bind(after.1);
-        let rows = query.bind(head.0 as i64).bind(PAGE_EVENTS).fetch_all(&self.inner.pool).await?;
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(shard.0 as i16)
+            .bind(after.0 as i64)
+            .bind(after.1);
+        let rows = query
+            .bind(head.0 as i64)
+            .bind(PAGE_EVENTS)
+            .fetch_all(&self.inner.pool)
+            .await?;
         Ok(rows.iter().map(StoredEvent::read).collect::<Result<_, _>>()?)
     }
 
@@ -182,7 +207,12 @@ impl Log {
         let query = sqlx::query(AssertSqlSafe(sql)).bind(shard.0 as i16);
         for row in query.fetch_all(&self.inner.pool).await? {
             let stored = StoredEvent::read(&row)?;
-            found.add(Difference::of_event(DifferenceKind::ExtraEvent, &stored, "no event after the shard's head", "one"));
+            found.add(Difference::of_event(
+                DifferenceKind::ExtraEvent,
+                &stored,
+                "no event after the shard's head",
+                "one",
+            ));
         }
         Ok(())
     }
@@ -193,7 +223,12 @@ impl Log {
         for row in query.fetch_all(&self.inner.pool).await? {
             let stored = StoredEvent::read(&row)?;
             let got = format!("shard {}", stored.position.shard);
-            found.add(Difference::of_event(DifferenceKind::Shard, &stored, format!("a shard below {shards}"), got));
+            found.add(Difference::of_event(
+                DifferenceKind::Shard,
+                &stored,
+                format!("a shard below {shards}"),
+                got,
+            ));
         }
         Ok(())
     }

@@ -58,7 +58,9 @@ impl StreamCheck {
         witness: Option<Box<dyn Witness>>,
     ) -> Result<Self, Error> {
         let known = "SELECT job, seq FROM snapshots WHERE shard = $1 AND schema = $2 AND seq <= $3";
-        let query = sqlx::query(known).bind(shard.0 as i16).bind(crate::domain::SNAPSHOT_SCHEMA as i16);
+        let query = sqlx::query(known)
+            .bind(shard.0 as i16)
+            .bind(crate::domain::SNAPSHOT_SCHEMA as i16);
         let rows = query.bind(head.0 as i64).fetch_all(&pool).await?;
         let snapshot = |row: &sqlx::postgres::PgRow| {
             Ok::<_, sqlx::Error>((JobId(row.try_get(0)?), Seq(row.try_get::<i64, _>(1)? as u64)))
@@ -86,7 +88,12 @@ impl StreamCheck {
         let record = match read(stored) {
             Ok(record) => record,
             Err(why) => {
-                found.add(Difference::of_event(DifferenceKind::Unreadable, stored, "a readable event", why));
+                found.add(Difference::of_event(
+                    DifferenceKind::Unreadable,
+                    stored,
+                    "a readable event",
+                    why,
+                ));
                 if let Some(job) = stored.job() {
                     self.follow(job).broken = true;
                 }
@@ -107,14 +114,23 @@ impl StreamCheck {
     fn follow(&mut self, job: JobId) -> &mut Followed {
         self.jobs.entry(job).or_insert_with(|| {
             self.jobs_seen += 1;
-            Followed { fold: JobFold::empty(), broken: false, resting: false }
+            Followed {
+                fold: JobFold::empty(),
+                broken: false,
+                resting: false,
+            }
         })
     }
 
     fn check_place(&mut self, stored: &StoredEvent, record: &EventRecord, found: &mut Differences) {
         if record.meta.at < self.latest {
             let earliest = format!("{} or later", self.latest);
-            found.add(Difference::of_event(DifferenceKind::Time, stored, earliest, record.meta.at.to_string()));
+            found.add(Difference::of_event(
+                DifferenceKind::Time,
+                stored,
+                earliest,
+                record.meta.at.to_string(),
+            ));
         }
         self.latest = self.latest.max(record.meta.at);
         if record.day() != stored.day {
@@ -136,7 +152,9 @@ impl StreamCheck {
     }
 
     fn take_of_worker(&mut self, stored: &StoredEvent, record: &EventRecord, found: &mut Differences) {
-        let StreamId::Worker(incarnation) = stored.stream else { return };
+        let StreamId::Worker(incarnation) = stored.stream else {
+            return;
+        };
         let before = self.workers.get(&incarnation).copied();
         let next = before.unwrap_or(0) + 1;
         // The beginning may have gone with a dropped day.
@@ -147,7 +165,12 @@ impl StreamCheck {
         self.workers.insert(incarnation, stored.version);
         if !matches!(record.event, Event::WorkerRegistered(_) | Event::WorkerLeft(_)) {
             let got = record.event.type_name();
-            found.add(Difference::of_event(DifferenceKind::Transition, stored, "an event of a worker", got));
+            found.add(Difference::of_event(
+                DifferenceKind::Transition,
+                stored,
+                "an event of a worker",
+                got,
+            ));
         }
         if let Some(witness) = &mut self.witness {
             witness.event(stored, record);
@@ -181,7 +204,10 @@ impl StreamCheck {
             (None, _) => 0,
         };
         let difference = if stored.version != version + 1 {
-            let (expected, got) = (format!("version {}", version + 1), format!("version {}", stored.version));
+            let (expected, got) = (
+                format!("version {}", version + 1),
+                format!("version {}", stored.version),
+            );
             Some(Difference::of_event(DifferenceKind::Version, stored, expected, got))
         } else {
             let applied = followed.fold.apply(id, stored, &record.meta, &record.event);
@@ -210,8 +236,15 @@ impl StreamCheck {
             "SELECT {COLUMNS} FROM events WHERE day = $1 AND job = $2 AND NOT worker AND shard + 0 = $3 AND seq < $4
              ORDER BY seq"
         );
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(id.day()).bind(id.0).bind(self.shard.0 as i16);
-        let mut followed = Followed { fold: JobFold::empty(), broken: false, resting: false };
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(id.day())
+            .bind(id.0)
+            .bind(self.shard.0 as i16);
+        let mut followed = Followed {
+            fold: JobFold::empty(),
+            broken: false,
+            resting: false,
+        };
         let mut rows = query.bind(seq.0 as i64).fetch(&self.pool);
         while let Some(row) = rows.try_next().await? {
             let stored = StoredEvent::read(&row)?;
@@ -230,7 +263,9 @@ impl StreamCheck {
     async fn drop_resting(&mut self, found: &mut Differences) -> Result<(), Error> {
         let mut ids = std::mem::take(&mut self.resting);
         ids.retain(|id| {
-            let Some(followed) = self.jobs.get_mut(id) else { return false };
+            let Some(followed) = self.jobs.get_mut(id) else {
+                return false;
+            };
             followed.resting = false;
             !followed.broken && followed.fold.job().is_some_and(Job::is_at_rest)
         });
@@ -244,7 +279,9 @@ impl StreamCheck {
 
     async fn compare(&mut self, ids: &[JobId], found: &mut Differences) -> Result<(), Error> {
         self.compare_snapshots(ids, found).await?;
-        let Some(witness) = &mut self.witness else { return Ok(()) };
+        let Some(witness) = &mut self.witness else {
+            return Ok(());
+        };
         let jobs: Vec<&Job> = ids.iter().filter_map(|id| self.jobs.get(id)?.fold.job()).collect();
         for difference in witness.jobs(&jobs).await? {
             match difference.job {
@@ -257,25 +294,46 @@ impl StreamCheck {
 
     /// Compares snapshots with the jobs as they are now.
     async fn compare_snapshots(&mut self, ids: &[JobId], found: &mut Differences) -> Result<(), Error> {
-        let wanted: Vec<Uuid> = ids.iter().filter(|id| self.snapshots.contains_key(id)).map(|id| id.0).collect();
+        let wanted: Vec<Uuid> = ids
+            .iter()
+            .filter(|id| self.snapshots.contains_key(id))
+            .map(|id| id.0)
+            .collect();
         if wanted.is_empty() {
             return Ok(());
         }
-        let sql = format!("SELECT {}, at_rest FROM snapshots WHERE job = ANY($1)", StoredSnapshot::COLUMNS);
-        for row in sqlx::query(AssertSqlSafe(sql)).bind(wanted).fetch_all(&self.pool).await? {
+        let sql = format!(
+            "SELECT {}, at_rest FROM snapshots WHERE job = ANY($1)",
+            StoredSnapshot::COLUMNS
+        );
+        for row in sqlx::query(AssertSqlSafe(sql))
+            .bind(wanted)
+            .fetch_all(&self.pool)
+            .await?
+        {
             let snapshot = StoredSnapshot::read(&row)?;
             let at_rest: bool = row.try_get(5)?;
             // A newer one was written meanwhile: it is of events that are not looked at here.
             if self.snapshots.remove(&snapshot.job) != Some(snapshot.seq) {
                 continue;
             }
-            let Some(job) = self.jobs.get(&snapshot.job).filter(|it| !it.broken).and_then(|it| it.fold.job()) else {
+            let Some(job) = self
+                .jobs
+                .get(&snapshot.job)
+                .filter(|it| !it.broken)
+                .and_then(|it| it.fold.job())
+            else {
                 continue;
             };
-            let same = snapshot.job().is_some_and(|other| other.to_snapshot() == job.to_snapshot());
+            let same = snapshot
+                .job()
+                .is_some_and(|other| other.to_snapshot() == job.to_snapshot());
             if !same || at_rest != job.is_at_rest() {
                 let expected = format!("the fold up to {}, at rest: {}", snapshot.seq, job.is_at_rest());
-                let got = format!("{}, at rest: {at_rest}", if same { "the same" } else { "another state" });
+                let got = format!(
+                    "{}, at rest: {at_rest}",
+                    if same { "the same" } else { "another state" }
+                );
                 let difference = Difference::new(DifferenceKind::Snapshot, self.shard, expected, got);
                 found.add(difference.of_job(snapshot.job));
             }
@@ -286,7 +344,12 @@ impl StreamCheck {
     /// No event is left.
     pub async fn finish(mut self, head: Seq, found: &mut Differences) -> Result<u64, Error> {
         self.drop_resting(found).await?;
-        let mut left: Vec<JobId> = self.jobs.iter().filter(|(_, it)| !it.broken).map(|(id, _)| *id).collect();
+        let mut left: Vec<JobId> = self
+            .jobs
+            .iter()
+            .filter(|(_, it)| !it.broken)
+            .map(|(id, _)| *id)
+            .collect();
         left.sort_unstable();
         for ids in left.chunks(RESTING_JOBS) {
             self.compare(ids, found).await?;
@@ -298,9 +361,16 @@ impl StreamCheck {
                 found.add(difference.of_job(*job));
             }
         }
-        self.of_done.into_values().flatten().for_each(|difference| found.add(difference));
+        self.of_done
+            .into_values()
+            .flatten()
+            .for_each(|difference| found.add(difference));
         if let Some(witness) = &mut self.witness {
-            witness.end(head).await?.into_iter().for_each(|difference| found.add(difference));
+            witness
+                .end(head)
+                .await?
+                .into_iter()
+                .for_each(|difference| found.add(difference));
         }
         Ok(self.jobs_seen)
     }
@@ -314,5 +384,10 @@ impl StreamCheck {
 fn read(stored: &StoredEvent) -> Result<EventRecord, String> {
     let header = stored.header().map_err(|error| error.to_string())?;
     let event = header.event().map_err(|error| error.to_string())?;
-    Ok(EventRecord { stream: stored.stream, version: stored.version, meta: header.meta(), event })
+    Ok(EventRecord {
+        stream: stored.stream,
+        version: stored.version,
+        meta: header.meta(),
+        event,
+    })
 }

@@ -138,7 +138,9 @@ fn where_the_time_goes() {
             })
             .collect();
         for attempt in &started {
-            let outcome = Outcome::Completed { counters: std::collections::BTreeMap::new() };
+            let outcome = Outcome::Completed {
+                counters: std::collections::BTreeMap::new(),
+            };
             machine.handle(Input::AttemptEnded(*attempt, outcome), now, &mut outputs);
         }
         machine.end_turn(now, &mut outputs);
@@ -155,9 +157,18 @@ fn where_the_time_goes() {
             ReportMessage::decode(report).unwrap();
         }
         laps[4] += watch.lap();
-        let ack = message(vec![AssignmentItem::Ack { kind: ReportKind::Ended, attempts: started }]);
+        let ack = message(vec![AssignmentItem::Ack {
+            kind: ReportKind::Ended,
+            attempts: started,
+        }]);
         let read = AssignmentMessage::decode(&ack.encode()).unwrap();
-        machine.step(Input::Assignments { offset: offset + 1, message: read }, now);
+        machine.step(
+            Input::Assignments {
+                offset: offset + 1,
+                message: read,
+            },
+            now,
+        );
         laps[5] += watch.lap();
     }
     assert_eq!(machine.totals().completed, u64::from(BATCH * BATCHES));

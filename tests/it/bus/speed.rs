@@ -46,7 +46,9 @@ async fn throughput(kind: Kind, bus: &Arc<dyn Bus>, what: &str, count: usize, ac
     let mut readers = Vec::new();
     for partition in 0..SHARDS {
         let mut reader = bus.subscribe(Topic::Assignments, partition, Start::End).await.unwrap();
-        readers.push(grid::task::spawn("reader", async move { receive(&mut reader, each).await.len() }));
+        readers.push(grid::task::spawn("reader", async move {
+            receive(&mut reader, each).await.len()
+        }));
     }
     let mut last = None;
     for n in 0..count {

@@ -38,11 +38,23 @@ impl Cluster {
             marker: uuid::Uuid::new_v4().to_string(),
         };
         let migrated = Command::new(env!("CARGO_BIN_EXE_grid"))
-            .args(["migrate", "--shards", "8", "--postgres", &cluster.database, "--kafka", &cluster.kafka])
+            .args([
+                "migrate",
+                "--shards",
+                "8",
+                "--postgres",
+                &cluster.database,
+                "--kafka",
+                &cluster.kafka,
+            ])
             .args(["--set", &cluster.topics()])
             .output()
             .unwrap();
-        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        assert!(
+            migrated.status.success(),
+            "{}",
+            String::from_utf8_lossy(&migrated.stderr)
+        );
         for number in 0..2 {
             let mut jobmaster = cluster.jobmaster(number);
             jobmaster.ready().await;
@@ -66,8 +78,21 @@ impl Cluster {
         let name = format!("jobmaster-{number}");
         let topics = self.topics();
         let arguments = [
-            "jobmaster", "--name", &name, "--postgres", &self.database, "--kafka", &self.kafka, "--set", &topics,
-            "--set", TOKEN, "--set", "kafka.session_timeout=3s", "--set", "jobmaster.worker_lost_after=12s",
+            "jobmaster",
+            "--name",
+            &name,
+            "--postgres",
+            &self.database,
+            "--kafka",
+            &self.kafka,
+            "--set",
+            &topics,
+            "--set",
+            TOKEN,
+            "--set",
+            "kafka.session_timeout=3s",
+            "--set",
+            "jobmaster.worker_lost_after=12s",
         ];
         Grid::start(&self.folder(), &name, &arguments)
     }
@@ -77,9 +102,27 @@ impl Cluster {
         let topics = self.topics();
         let data = self.folder().join(&name);
         let arguments = [
-            "worker", "--name", &name, "--data-dir", data.to_str().unwrap(), "--slots", "8", "--kafka", &self.kafka,
-            "--api", &self.jobmasters[0].url, "--set", &topics, "--set", TOKEN, "--set", "worker.dead_after=10s",
-            "--set", "worker.lost_after=12s", "--set", "worker.grace=1s",
+            "worker",
+            "--name",
+            &name,
+            "--data-dir",
+            data.to_str().unwrap(),
+            "--slots",
+            "8",
+            "--kafka",
+            &self.kafka,
+            "--api",
+            &self.jobmasters[0].url,
+            "--set",
+            &topics,
+            "--set",
+            TOKEN,
+            "--set",
+            "worker.dead_after=10s",
+            "--set",
+            "worker.lost_after=12s",
+            "--set",
+            "worker.grace=1s",
         ];
         Grid::start(&self.folder(), &name, &arguments)
     }
@@ -112,8 +155,10 @@ async fn pause_between(load: &Load) {
     let enough = load.count() + 3;
     let pause = rand::rng().random_range(200..2_000);
     tokio::time::sleep(Duration::from_millis(pause)).await;
-    eventually("jobs to be acknowledged", Duration::from_secs(90), async || (load.count() >= enough).then_some(()))
-        .await;
+    eventually("jobs to be acknowledged", Duration::from_secs(90), async || {
+        (load.count() >= enough).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,9 +17,19 @@ impl Load {
     pub fn start(servers: Vec<String>, marker: &str) -> Self {
         let (acknowledged, servers) = (Arc::default(), Arc::new(Mutex::new(servers)));
         let tasks = (0..3)
-            .map(|_| tokio::spawn(submit(Arc::clone(&servers), Arc::clone(&acknowledged), marker.to_owned())))
+            .map(|_| {
+                tokio::spawn(submit(
+                    Arc::clone(&servers),
+                    Arc::clone(&acknowledged),
+                    marker.to_owned(),
+                ))
+            })
             .collect();
-        Self { acknowledged, servers, tasks }
+        Self {
+            acknowledged,
+            servers,
+            tasks,
+        }
     }
 
     pub fn set_servers(&self, servers: Vec<String>) {
@@ -51,16 +61,26 @@ fn document(marker: &str) -> Value {
 }
 
 async fn submit(servers: Arc<Mutex<Vec<String>>>, acknowledged: Arc<Mutex<Vec<String>>>, marker: String) {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(12)).build().unwrap();
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(12))
+        .build()
+        .unwrap();
     loop {
         let servers = servers.lock().unwrap().clone();
         let server = &servers[rand::rng().random_range(0..servers.len())];
-        let sent = client.post(format!("{server}/api/v1/jobs")).json(&document(&marker)).send().await;
+        let sent = client
+            .post(format!("{server}/api/v1/jobs"))
+            .json(&document(&marker))
+            .send()
+            .await;
         if let Ok(answer) = sent
             && answer.status() == 201
             && let Ok(job) = answer.json::<Value>().await
         {
-            acknowledged.lock().unwrap().push(job["jobId"].as_str().unwrap().to_owned());
+            acknowledged
+                .lock()
+                .unwrap()
+                .push(job["jobId"].as_str().unwrap().to_owned());
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
@@ -68,7 +88,10 @@ async fn submit(servers: Arc<Mutex<Vec<String>>>, acknowledged: Arc<Mutex<Vec<St
 
 /// Waits until every job has come to its end.
 pub async fn all_finished(server: &str, jobs: &[String], deadline: Duration) {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .build()
+        .unwrap();
     let begun = std::time::Instant::now();
     for job in jobs {
         loop {
@@ -80,7 +103,10 @@ pub async fn all_finished(server: &str, jobs: &[String], deadline: Duration) {
             if job_object["status"].as_str().is_some_and(|status| status != "RUNNING") {
                 break;
             }
-            assert!(begun.elapsed() < deadline, "{job} does not come to its end: {job_object}");
+            assert!(
+                begun.elapsed() < deadline,
+                "{job} does not come to its end: {job_object}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

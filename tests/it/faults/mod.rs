@@ -14,7 +14,11 @@ use std::process::Command;
 
 /// How often something is killed: a few times as a test, many times as `make chaos`.
 pub fn times(short: u32, long: u32) -> u32 {
-    if std::env::var("GRID_CHAOS").is_ok_and(|value| value == "long") { long } else { short }
+    if std::env::var("GRID_CHAOS").is_ok_and(|value| value == "long") {
+        long
+    } else {
+        short
+    }
 }
 
 /// Runs the checker over the database; panics with what it says is wrong.
@@ -22,8 +26,17 @@ pub fn check(conninfo: &str, acknowledged: &[String], folder: &Path) {
     let file = folder.join("acknowledged");
     std::fs::write(&file, acknowledged.join("\n")).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/faults/check.py");
-    let output = Command::new("python3").arg(script).arg(conninfo).arg(&file).output().unwrap();
+    let output = Command::new("python3")
+        .arg(script)
+        .arg(conninfo)
+        .arg(&file)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     eprintln!("checked: {}", said.trim());
 }

@@ -30,12 +30,19 @@ impl Grid {
             .stderr(file)
             .spawn()
             .unwrap();
-        Self { child, url: format!("http://{address}"), log }
+        Self {
+            child,
+            url: format!("http://{address}"),
+            log,
+        }
     }
 
     /// Waits until `/health/ready` says so.
     pub async fn ready(&mut self) {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().unwrap();
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(2))
+            .build()
+            .unwrap();
         let begun = std::time::Instant::now();
         loop {
             let answer = client.get(format!("{}/health/ready", self.url)).send().await;
@@ -43,7 +50,11 @@ impl Grid {
                 return;
             }
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && begun.elapsed() < Duration::from_secs(60), "not ready: {}", self.tail());
+            assert!(
+                ended.is_none() && begun.elapsed() < Duration::from_secs(60),
+                "not ready: {}",
+                self.tail()
+            );
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
@@ -69,7 +80,9 @@ impl Grid {
     /// SIGTERM; must end well.
     pub fn stop(mut self) {
         self.signal(Signal::SIGTERM);
-        let status = wait_for("grid to end", Duration::from_secs(60), || self.child.try_wait().unwrap());
+        let status = wait_for("grid to end", Duration::from_secs(60), || {
+            self.child.try_wait().unwrap()
+        });
         assert!(status.success(), "{status}: {}", self.tail());
     }
 
@@ -90,17 +103,23 @@ impl Drop for Grid {
 
 /// Processes of tasks that have `marker` in their environment.
 pub fn task_processes(marker: &str) -> Vec<u32> {
-    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let pids = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let has_marker = |pid: &u32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == format!("MARKER={marker}").as_bytes())
+        environment
+            .split(|byte| *byte == 0)
+            .any(|variable| variable == format!("MARKER={marker}").as_bytes())
     };
     pids.filter(has_marker).collect()
 }
 
 /// Two seconds after a worker was killed, nothing that it ran may live.
 pub fn no_stray_processes(marker: &str) {
-    wait_for("the processes of killed tasks to be gone", Duration::from_secs(2), || {
-        task_processes(marker).is_empty().then_some(())
-    });
+    wait_for(
+        "the processes of killed tasks to be gone",
+        Duration::from_secs(2),
+        || task_processes(marker).is_empty().then_some(()),
+    );
 }

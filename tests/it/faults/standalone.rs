@@ -15,7 +15,11 @@ fn start(folder: &Path) -> Grid {
     let data = folder.join("data");
     let data = data.to_str().unwrap();
     // Retries after lost workers would make the test slow, not better.
-    Grid::start(folder, "standalone", &["standalone", "--data-dir", data, "--slots", "8"])
+    Grid::start(
+        folder,
+        "standalone",
+        &["standalone", "--data-dir", data, "--slots", "8"],
+    )
 }
 
 /// Ends the private Postgres, which outlives a kill of grid.
@@ -32,7 +36,10 @@ impl Drop for Postgres<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_standalone_loses_nothing() {
-    let folder = tempfile::Builder::new().prefix("grid-faults-").tempdir_in("/var/tmp").unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix("grid-faults-")
+        .tempdir_in("/var/tmp")
+        .unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let folder = folder.path();
     let _postgres = Postgres(folder);
@@ -70,11 +77,19 @@ async fn a_killed_standalone_loses_nothing() {
         .args(["verify", "--data-dir", data.to_str().unwrap()])
         .output()
         .unwrap();
-    assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
+    assert_eq!(
+        verified.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&verified.stdout)
+    );
     grid.stop();
 }
 
 fn psql(conninfo: &str, sql: &str) -> String {
-    let output = Command::new("psql").args(["-X", "-q", "-A", "-t", "-d", conninfo, "-c", sql]).output().unwrap();
+    let output = Command::new("psql")
+        .args(["-X", "-q", "-A", "-t", "-d", conninfo, "-c", sql])
+        .output()
+        .unwrap();
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

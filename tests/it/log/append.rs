@@ -25,9 +25,20 @@ fn what_was_committed_is_read_back_byte_for_byte() {
         assert_eq!((none.last_seq, none.payloads.len()), (Seq(7), 0));
         let page = fixture.log.events_after(ShardId(3), Seq(0), 100).await.unwrap();
         assert_eq!(page.through, Seq(7));
-        assert_eq!(page.events.iter().map(|it| it.position.seq.0).collect::<Vec<_>>(), (1..=7).collect::<Vec<_>>());
-        assert!(page.events.iter().zip(&bytes).all(|(stored, bytes)| stored.payload == *bytes));
-        assert_eq!(fixture.psql("SELECT count(*), min(first_seq), max(last_seq) FROM batches WHERE shard = 3"), "2|1|7");
+        assert_eq!(
+            page.events.iter().map(|it| it.position.seq.0).collect::<Vec<_>>(),
+            (1..=7).collect::<Vec<_>>()
+        );
+        assert!(
+            page.events
+                .iter()
+                .zip(&bytes)
+                .all(|(stored, bytes)| stored.payload == *bytes)
+        );
+        assert_eq!(
+            fixture.psql("SELECT count(*), min(first_seq), max(last_seq) FROM batches WHERE shard = 3"),
+            "2|1|7"
+        );
         let again = fixture.claim(3).await;
         assert_eq!((again.next_seq, again.epoch.0), (Seq(8), 2));
         assert_eq!(&*again.cursor.bus, "test-bus");
@@ -41,7 +52,10 @@ fn a_stale_owner_is_fenced_and_costs_nobody_else_anything() {
         let fixture = Fixture::new().await;
         let (one, two) = (fixture.claim(1).await, fixture.claim(2).await);
         // Another process takes shard 1 over.
-        let other = Journal::start_here(Log::connect(service(&fixture.url)).await.unwrap(), JournalOptions::default());
+        let other = Journal::start_here(
+            Log::connect(service(&fixture.url)).await.unwrap(),
+            JournalOptions::default(),
+        );
         let taken = other.claim(ShardId(1), "other").await.unwrap();
         let (stale, good) = tokio::join!(
             fixture.journal.commit(batch(&one, Seq(1), tinies(3))),
@@ -53,7 +67,10 @@ fn a_stale_owner_is_fenced_and_costs_nobody_else_anything() {
         // After that the journal does not even ask: the shard must be claimed first.
         let again = fixture.journal.commit(batch(&one, Seq(1), tinies(3))).await;
         assert!(matches!(again, CommitOutcome::Fenced), "{again:?}");
-        assert_eq!(fixture.psql("SELECT shard, count(*) FROM events GROUP BY shard ORDER BY shard"), "1|1\n2|3");
+        assert_eq!(
+            fixture.psql("SELECT shard, count(*) FROM events GROUP BY shard ORDER BY shard"),
+            "1|1\n2|3"
+        );
     });
 }
 
@@ -123,14 +140,23 @@ fn a_refused_batch_is_told_apart_from_its_neighbours() {
         let (first, bad, good, ()) = tokio::join!(first, bad, good, release);
         committed(first);
         committed(good);
-        assert!(matches!(&bad, CommitOutcome::Refused(why) if why.contains("partition")), "{bad:?}");
+        assert!(
+            matches!(&bad, CommitOutcome::Refused(why) if why.contains("partition")),
+            "{bad:?}"
+        );
         // The same version of a stream twice.
         let one = fixture.claim(1).await;
         let twice = tinies(1);
         let twice = vec![twice[0].clone(), twice[0].clone()];
         let bad = fixture.journal.commit(batch(&one, Seq(1), twice)).await;
-        assert!(matches!(&bad, CommitOutcome::Refused(why) if why.contains("events_")), "{bad:?}");
-        assert_eq!(fixture.psql("SELECT shard, count(*) FROM events GROUP BY shard ORDER BY shard"), "0|1\n2|2");
+        assert!(
+            matches!(&bad, CommitOutcome::Refused(why) if why.contains("events_")),
+            "{bad:?}"
+        );
+        assert_eq!(
+            fixture.psql("SELECT shard, count(*) FROM events GROUP BY shard ORDER BY shard"),
+            "0|1\n2|2"
+        );
         assert_eq!(fixture.psql("SELECT count(*) FROM shards WHERE next_seq > 1"), "2");
     });
 }
@@ -159,9 +185,15 @@ fn a_lost_connection_leaves_all_or_nothing() {
             let (outcome, ()) = tokio::join!(commit, strike);
             *outcomes.entry(outcome.name()).or_insert(0) += 1;
             let again = fixture.claim(6).await;
-            let rows: u64 = fixture.psql("SELECT count(*) FROM events WHERE shard = 6").parse().unwrap();
+            let rows: u64 = fixture
+                .psql("SELECT count(*) FROM events WHERE shard = 6")
+                .parse()
+                .unwrap();
             assert_eq!(again.next_seq.0, rows + 1, "gapless");
-            assert!(again.next_seq.0 == first || again.next_seq.0 == first + 3_000, "all or nothing");
+            assert!(
+                again.next_seq.0 == first || again.next_seq.0 == first + 3_000,
+                "all or nothing"
+            );
             match outcome {
                 CommitOutcome::Committed(_) => assert_eq!(again.next_seq.0, first + 3_000),
                 CommitOutcome::Unknown(_) => {}
@@ -178,7 +210,9 @@ fn a_killed_server_keeps_what_was_acknowledged() {
     run(async {
         let postgres = Postgres::start();
         let url = postgres.fresh_database();
-        grid::log::migrate(&grid::config::Secret::new(url.clone()), 4).await.unwrap();
+        grid::log::migrate(&grid::config::Secret::new(url.clone()), 4)
+            .await
+            .unwrap();
         let log = Log::connect(service(&url)).await.unwrap();
         let journal = Journal::start_here(log.clone(), JournalOptions::default());
         let (mut acknowledged, mut kills, mut since_kill) = (0, 0, 0);
@@ -214,7 +248,11 @@ fn a_killed_server_keeps_what_was_acknowledged() {
         })
         .await;
         assert!(report.events >= acknowledged);
-        let real: Vec<_> = report.differences.iter().filter(|it| it.shard.0 != 0 || !is_of_tinies(it)).collect();
+        let real: Vec<_> = report
+            .differences
+            .iter()
+            .filter(|it| it.shard.0 != 0 || !is_of_tinies(it))
+            .collect();
         assert!(real.is_empty(), "{real:?}");
     });
 }
@@ -228,11 +266,20 @@ fn is_of_tinies(difference: &grid::log::Difference) -> bool {
 fn an_unclaimed_or_unknown_shard_gets_nothing() {
     run(async {
         let fixture = Fixture::new().await;
-        let outcome = fixture.journal.commit(at_epoch(ShardId(1), grid::domain::Epoch(0), Seq(1), tinies(1))).await;
+        let outcome = fixture
+            .journal
+            .commit(at_epoch(ShardId(1), grid::domain::Epoch(0), Seq(1), tinies(1)))
+            .await;
         assert!(matches!(outcome, CommitOutcome::Fenced));
-        assert!(matches!(fixture.log.claim(ShardId(99), "test").await, Err(Error::UnknownShard(ShardId(99)))));
+        assert!(matches!(
+            fixture.log.claim(ShardId(99), "test").await,
+            Err(Error::UnknownShard(ShardId(99)))
+        ));
         fixture.psql("UPDATE shards SET log_format = 7 WHERE shard = 1");
-        assert!(matches!(fixture.log.claim(ShardId(1), "test").await, Err(Error::NewerFormat { found: 7, .. })));
+        assert!(matches!(
+            fixture.log.claim(ShardId(1), "test").await,
+            Err(Error::NewerFormat { found: 7, .. })
+        ));
         assert_eq!(fixture.psql("SELECT epoch FROM shards WHERE shard = 1"), "0");
     });
 }
@@ -240,7 +287,11 @@ fn an_unclaimed_or_unknown_shard_gets_nothing() {
 #[test]
 fn a_full_queue_holds_callers_back_and_loses_nothing() {
     run(async {
-        let options = JournalOptions { queue_bytes: 16 << 10, statement_events: 50, ..JournalOptions::default() };
+        let options = JournalOptions {
+            queue_bytes: 16 << 10,
+            statement_events: 50,
+            ..JournalOptions::default()
+        };
         let fixture = Fixture::with(|options| options, options).await;
         let mut all = Vec::new();
         for shard in 0..8 {
@@ -255,7 +306,10 @@ fn a_full_queue_holds_callers_back_and_loses_nothing() {
             });
         }
         futures::future::join_all(all).await;
-        assert_eq!(fixture.psql("SELECT count(*), count(DISTINCT (shard, seq)), max(seq) FROM events"), "4800|4800|600");
+        assert_eq!(
+            fixture.psql("SELECT count(*), count(DISTINCT (shard, seq)), max(seq) FROM events"),
+            "4800|4800|600"
+        );
     });
 }
 

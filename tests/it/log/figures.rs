@@ -17,31 +17,50 @@ use uuid::Uuid;
 fn commit_throughput() {
     run(async {
         let fixture = Fixture::new().await;
-        for (shards, events, commits) in
-            [(1, 1, 1_000), (1, 64, 500), (1, 1_000, 100), (1, 4_000, 40), (8, 1, 500), (8, 64, 200), (8, 500, 50)]
-        {
+        for (shards, events, commits) in [
+            (1, 1, 1_000),
+            (1, 64, 500),
+            (1, 1_000, 100),
+            (1, 4_000, 40),
+            (8, 1, 500),
+            (8, 64, 200),
+            (8, 500, 50),
+        ] {
             let mut claims = Vec::new();
             for shard in 0..shards {
                 claims.push(fixture.claim(shard).await);
             }
             // Made beforehand: what is measured is the journal.
-            let batches: Vec<Vec<_>> =
-                claims.iter().map(|_| (0..commits).map(|_| ready_tasks(events)).collect()).collect();
+            let batches: Vec<Vec<_>> = claims
+                .iter()
+                .map(|_| (0..commits).map(|_| ready_tasks(events)).collect())
+                .collect();
             let cpu = backend_cpu(&fixture);
             let started = Instant::now();
             let one = async |claimed: &grid::log::Claimed, batches: Vec<Vec<_>>| {
                 let mut next = claimed.next_seq.0;
                 for events in batches {
-                    next = committed(fixture.journal.commit(batch(claimed, Seq(next), events)).await).last_seq.0 + 1;
+                    next = committed(fixture.journal.commit(batch(claimed, Seq(next), events)).await)
+                        .last_seq
+                        .0
+                        + 1;
                 }
             };
-            join_all(claims.iter().zip(batches).map(|(claimed, batches)| one(claimed, batches))).await;
+            join_all(
+                claims
+                    .iter()
+                    .zip(batches)
+                    .map(|(claimed, batches)| one(claimed, batches)),
+            )
+            .await;
             let took = started.elapsed();
             let rate = (usize::from(shards) * events * commits) as f64 / took.as_secs_f64();
             let each = took.as_secs_f64() * 1e3 / commits as f64;
             // Of the journal's backend: that figure stands also when others use the machine.
             let cpu = (backend_cpu(&fixture) - cpu) * 1e6 / (usize::from(shards) * events * commits) as f64;
-            println!("{shards} shards, {events} events a batch: {rate:.0} events/s, {each:.2} ms a commit, {cpu:.1} us CPU an event");
+            println!(
+                "{shards} shards, {events} events a batch: {rate:.0} events/s, {each:.2} ms a commit, {cpu:.1} us CPU an event"
+            );
         }
     });
 }
@@ -53,7 +72,9 @@ fn ready_tasks(count: usize) -> Vec<EventRecord> {
         stream: StreamId::Task(TaskId { job, number }),
         version: 1,
         meta: meta(now),
-        event: Event::TaskReady(TaskReady { cause: ReadyCause::Submission }),
+        event: Event::TaskReady(TaskReady {
+            cause: ReadyCause::Submission,
+        }),
     };
     (1..=count as u32).map(event).collect()
 }
@@ -120,14 +141,29 @@ fn load_time() {
         };
         let loaded = join_all((0..SHARDS).map(load)).await;
         let took = started.elapsed();
-        let unfinished: u32 = loaded.iter().flat_map(|it| &it.jobs).map(|job| job.counters().unfinished()).sum();
+        let unfinished: u32 = loaded
+            .iter()
+            .flat_map(|it| &it.jobs)
+            .map(|job| job.counters().unfinished())
+            .sum();
         let finished: usize = loaded.iter().map(|it| it.finished.len()).sum();
         let tail: usize = loaded.iter().map(|it| it.tail_events).sum();
-        println!("loaded {unfinished} unfinished tasks, {finished} ids of finished jobs, {tail} tail events in {took:?}");
+        println!(
+            "loaded {unfinished} unfinished tasks, {finished} ids of finished jobs, {tail} tail events in {took:?}"
+        );
         assert_eq!(unfinished, 100_000);
         let started = Instant::now();
         let report = log.verify(Default::default(), None).await.unwrap();
-        println!("verified {} events of {} jobs in {:?}", report.events, report.jobs, started.elapsed());
-        assert!(report.is_clean(), "{:?}", &report.differences[..3.min(report.differences.len())]);
+        println!(
+            "verified {} events of {} jobs in {:?}",
+            report.events,
+            report.jobs,
+            started.elapsed()
+        );
+        assert!(
+            report.is_clean(),
+            "{:?}",
+            &report.differences[..3.min(report.differences.len())]
+        );
     });
 }

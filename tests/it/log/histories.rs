@@ -26,7 +26,13 @@ pub struct Histories {
 
 impl Histories {
     pub fn new(shard: u16, shards: u16, seed: u64) -> Self {
-        Self { jobs: BTreeMap::new(), now: grid::clock::now(), rng: StdRng::seed_from_u64(seed), shard, shards }
+        Self {
+            jobs: BTreeMap::new(),
+            now: grid::clock::now(),
+            rng: StdRng::seed_from_u64(seed),
+            shard,
+            shards,
+        }
     }
 
     /// Submits a job of so many tasks.
@@ -34,11 +40,19 @@ impl Histories {
         let id = self.fresh_id();
         let submitted = Job::decide_submit(spec(tasks), self.now);
         let command = Uuid::from_u128(self.rng.random());
-        let meta = Meta { command: Some(command), ..super::meta(self.now) };
+        let meta = Meta {
+            command: Some(command),
+            ..super::meta(self.now)
+        };
         let job = Job::submitted(id, &submitted, self.now, Some(command));
         self.jobs.insert(id, job);
         let event = Event::JobSubmitted(Box::new(submitted));
-        let mut records = vec![EventRecord { stream: StreamId::Job(id), version: 1, meta, event }];
+        let mut records = vec![EventRecord {
+            stream: StreamId::Job(id),
+            version: 1,
+            meta,
+            event,
+        }];
         records.extend(self.settle(id));
         (id, records)
     }
@@ -90,7 +104,9 @@ impl Histories {
 
     fn decide_task(&mut self, id: JobId, number: u32, jitter: f64) -> Decision {
         let (job, now) = (&self.jobs[&id], self.now);
-        let Some(record) = job.task(number) else { return Vec::new() };
+        let Some(record) = job.task(number) else {
+            return Vec::new();
+        };
         let attempt: Attempt = record.attempt();
         let timer = record.timer();
         match (record.state(), self.rng.random_range(0..10)) {
@@ -133,15 +149,33 @@ impl Histories {
 
     pub fn apply(&mut self, id: JobId, decision: Decision, command: Option<Uuid>) -> Vec<EventRecord> {
         let job = self.jobs.get_mut(&id).unwrap();
-        let meta = Meta { at: self.now, principal: Arc::from("tester"), command, causation: command, traceparent: None };
+        let meta = Meta {
+            at: self.now,
+            principal: Arc::from("tester"),
+            command,
+            causation: command,
+            traceparent: None,
+        };
         let mut records = Vec::with_capacity(decision.len());
         for (task, event) in decision {
             let (stream, version) = match task {
                 0 => (StreamId::Job(id), job.version() + 1),
                 number => (StreamId::Task(TaskId { job: id, number }), job.task_version(number) + 1),
             };
-            job.apply(Fact { task, version, at: self.now, command, event: &event }).unwrap();
-            records.push(EventRecord { stream, version, meta: meta.clone(), event });
+            job.apply(Fact {
+                task,
+                version,
+                at: self.now,
+                command,
+                event: &event,
+            })
+            .unwrap();
+            records.push(EventRecord {
+                stream,
+                version,
+                meta: meta.clone(),
+                event,
+            });
         }
         records
     }
@@ -152,9 +186,13 @@ impl Histories {
         let worker: WorkerName = "w0".parse().unwrap();
         for number in 1..=self.jobs[&id].written() {
             let job = &self.jobs[&id];
-            let event = job.decide_schedule(number, &worker, Incarnation(Uuid::from_u128(7)), self.now).unwrap();
+            let event = job
+                .decide_schedule(number, &worker, Incarnation(Uuid::from_u128(7)), self.now)
+                .unwrap();
             records.extend(self.apply(id, vec![(number, event)], None));
-            let done = AttemptOutcome::Completed { counters: BTreeMap::new() };
+            let done = AttemptOutcome::Completed {
+                counters: BTreeMap::new(),
+            };
             let decision = self.jobs[&id].decide_ended(number, Attempt(1), done, self.now, 0.0);
             records.extend(self.apply(id, decision, None));
         }
@@ -164,7 +202,12 @@ impl Histories {
 }
 
 fn spec(tasks: u32) -> JobSpec {
-    let group = TaskGroup { external_id: "t".into(), replicas: tasks, executor: ExecutorKind::Noop, policy: 0 };
+    let group = TaskGroup {
+        external_id: "t".into(),
+        replicas: tasks,
+        executor: ExecutorKind::Noop,
+        policy: 0,
+    };
     JobSpec {
         external_id: Some("a job".into()),
         document_hash: "0".repeat(64),

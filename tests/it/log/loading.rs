@@ -22,7 +22,12 @@ pub struct Living {
 impl Living {
     pub async fn new(fixture: &Fixture, shard: u16, seed: u64) -> Self {
         let claimed = fixture.claim(shard).await;
-        Self { histories: Histories::new(shard, SHARDS, seed), next: claimed.next_seq.0, claimed, dirty: HashSet::new() }
+        Self {
+            histories: Histories::new(shard, SHARDS, seed),
+            next: claimed.next_seq.0,
+            claimed,
+            dirty: HashSet::new(),
+        }
     }
 
     pub async fn commit(&mut self, fixture: &Fixture, events: Vec<EventRecord>) {
@@ -31,7 +36,12 @@ impl Living {
             StreamId::Task(task) => Some(task.job),
             StreamId::Worker(_) => None,
         }));
-        let done = committed(fixture.journal.commit(batch(&self.claimed, Seq(self.next), events)).await);
+        let done = committed(
+            fixture
+                .journal
+                .commit(batch(&self.claimed, Seq(self.next), events))
+                .await,
+        );
         self.next = done.last_seq.0 + 1;
     }
 
@@ -48,10 +58,19 @@ impl Living {
         let upto = Seq(self.next - 1);
         let rows = self.dirty.drain().map(|id| {
             let job = &self.histories.jobs[&id];
-            SnapshotRow { job: id, seq: upto, at_rest: job.is_at_rest(), bytes: job.to_snapshot() }
+            SnapshotRow {
+                job: id,
+                seq: upto,
+                at_rest: job.is_at_rest(),
+                bytes: job.to_snapshot(),
+            }
         });
         let rows = rows.collect();
-        fixture.log.write_snapshots(self.claimed.shard, self.claimed.epoch, upto, rows).await.unwrap();
+        fixture
+            .log
+            .write_snapshots(self.claimed.shard, self.claimed.epoch, upto, rows)
+            .await
+            .unwrap();
     }
 
     /// The shard, loaded anew, is the same; so is every single job.
@@ -60,14 +79,25 @@ impl Living {
         assert_eq!(self.claimed.next_seq.0, self.next);
         let loaded = fixture.log.load(&self.claimed, self.histories.now).await.unwrap();
         assert_eq!(loaded.unreadable, []);
-        let bytes = |jobs: Vec<&Job>| jobs.iter().map(|job| (job.id(), job.to_snapshot())).collect::<BTreeMap<_, _>>();
+        let bytes = |jobs: Vec<&Job>| {
+            jobs.iter()
+                .map(|job| (job.id(), job.to_snapshot()))
+                .collect::<BTreeMap<_, _>>()
+        };
         let all = &self.histories.jobs;
         let changed: HashSet<JobId> = loaded.changed.into_iter().collect();
         assert_eq!(changed, self.dirty);
-        let expected = bytes(all.values().filter(|job| !job.is_at_rest() || changed.contains(&job.id())).collect());
+        let expected = bytes(
+            all.values()
+                .filter(|job| !job.is_at_rest() || changed.contains(&job.id()))
+                .collect(),
+        );
         assert_eq!(bytes(loaded.jobs.iter().collect()), expected);
         let finished: BTreeSet<JobId> = loaded.finished.into_iter().collect();
-        assert_eq!(finished, all.values().filter(|job| job.is_at_rest()).map(Job::id).collect());
+        assert_eq!(
+            finished,
+            all.values().filter(|job| job.is_at_rest()).map(Job::id).collect()
+        );
         for (id, job) in all {
             let found = fixture.log.load_job(self.claimed.shard, *id).await.unwrap().unwrap();
             assert_eq!(found.to_snapshot(), job.to_snapshot(), "{id}");
@@ -89,7 +119,10 @@ fn a_load_is_the_fold_of_the_log() {
                 living.snapshot(&fixture).await;
                 assert_eq!(living.assert_loads_the_same(&fixture).await, 0);
             }
-            assert!(living.histories.jobs.values().any(Job::is_at_rest), "nothing finished with seed {seed}");
+            assert!(
+                living.histories.jobs.values().any(Job::is_at_rest),
+                "nothing finished with seed {seed}"
+            );
         }
         let report = fixture.log.verify(Default::default(), None).await.unwrap();
         assert_eq!(report.differences, []);
@@ -116,14 +149,26 @@ fn snapshots_move_only_for_the_owner_and_only_forwards() {
         let stale = living.claimed.clone();
         living.claimed = fixture.claim(2).await;
         living.steps(&fixture, 10).await;
-        let refused = fixture.log.write_snapshots(ShardId(2), stale.epoch, Seq(living.next - 1), Vec::new()).await;
+        let refused = fixture
+            .log
+            .write_snapshots(ShardId(2), stale.epoch, Seq(living.next - 1), Vec::new())
+            .await;
         assert!(matches!(refused, Err(Error::Fenced(ShardId(2)))));
         assert_eq!(fixture.psql("SELECT snapshot_seq FROM shards WHERE shard = 2"), at);
         // An older state never replaces a newer one.
         living.snapshot(&fixture).await;
         let job = fixture.psql("SELECT job FROM snapshots WHERE seq > 10 LIMIT 1");
-        let row = SnapshotRow { job: JobId(job.parse().unwrap()), seq: Seq(1), at_rest: false, bytes: vec![1] };
-        fixture.log.write_snapshots(ShardId(2), living.claimed.epoch, Seq(1), vec![row]).await.unwrap();
+        let row = SnapshotRow {
+            job: JobId(job.parse().unwrap()),
+            seq: Seq(1),
+            at_rest: false,
+            bytes: vec![1],
+        };
+        fixture
+            .log
+            .write_snapshots(ShardId(2), living.claimed.epoch, Seq(1), vec![row])
+            .await
+            .unwrap();
         living.assert_loads_the_same(&fixture).await;
     });
 }
@@ -147,10 +192,17 @@ fn an_event_that_cannot_be_read_costs_only_its_job() {
         let loaded = fixture.log.load(&claimed, living.histories.now).await.unwrap();
         assert_eq!(loaded.unreadable.len(), 1);
         assert_eq!(loaded.unreadable[0].job, id);
-        assert!(loaded.unreadable[0].why.contains("version 9"), "{}", loaded.unreadable[0].why);
+        assert!(
+            loaded.unreadable[0].why.contains("version 9"),
+            "{}",
+            loaded.unreadable[0].why
+        );
         assert!(loaded.finished.contains(&id), "a command on it must look it up");
         assert_eq!(loaded.jobs.len(), living.histories.jobs.len() - 1);
-        assert!(matches!(fixture.log.load_job(ShardId(3), id).await, Err(Error::UnreadableEvent { .. })));
+        assert!(matches!(
+            fixture.log.load_job(ShardId(3), id).await,
+            Err(Error::UnreadableEvent { .. })
+        ));
         let listed = fixture.log.quarantine(0, 10).await.unwrap();
         assert_eq!(listed.len(), 1);
         assert_eq!(listed[0].poison.source, QuarantineSource::Event);
@@ -163,9 +215,17 @@ fn an_event_that_cannot_be_read_costs_only_its_job() {
         let again = fixture.log.load(&claimed, living.histories.now).await.unwrap();
         assert_eq!((again.unreadable, again.tail_events), (loaded.unreadable, 0));
         assert!(!again.jobs.iter().any(|job| job.id() == id) && again.finished.contains(&id));
-        assert!(matches!(fixture.log.load_job(ShardId(3), id).await, Err(Error::UnreadableEvent { .. })));
+        assert!(matches!(
+            fixture.log.load_job(ShardId(3), id).await,
+            Err(Error::UnreadableEvent { .. })
+        ));
         let report = fixture.log.verify(Default::default(), None).await.unwrap();
-        assert!(report.differences.iter().any(|it| it.kind == DifferenceKind::Unreadable && it.job == Some(id)));
+        assert!(
+            report
+                .differences
+                .iter()
+                .any(|it| it.kind == DifferenceKind::Unreadable && it.job == Some(id))
+        );
     });
 }
 
@@ -194,14 +254,25 @@ fn workers_are_loaded_with_their_present_process() {
             record(incarnation, 1, Event::WorkerRegistered(Box::new(registered)))
         };
         let left = |incarnation, cause| {
-            record(incarnation, 2, Event::WorkerLeft(WorkerLeft { worker: name.clone(), incarnation, cause }))
+            record(
+                incarnation,
+                2,
+                Event::WorkerLeft(WorkerLeft {
+                    worker: name.clone(),
+                    incarnation,
+                    cause,
+                }),
+            )
         };
         let now = grid::clock::now();
         let assert_is = async |claimed: &Claimed, incarnation, left, version| {
             let loaded = fixture.log.load(claimed, now).await.unwrap();
             assert_eq!(loaded.workers.len(), 1);
             let (found, history, at) = &loaded.workers[0];
-            assert_eq!((found, history.incarnation, history.left, *at), (&name, Some(incarnation), left, version));
+            assert_eq!(
+                (found, history.incarnation, history.left, *at),
+                (&name, Some(incarnation), left, version)
+            );
         };
         living.commit(&fixture, vec![registered(first)]).await;
         living.claimed = fixture.claim(shard).await;
@@ -209,7 +280,9 @@ fn workers_are_loaded_with_their_present_process() {
         living.snapshot(&fixture).await;
         living.claimed = fixture.claim(shard).await;
         assert_is(&living.claimed, first, false, 1).await;
-        living.commit(&fixture, vec![left(first, WorkerEnd::Superseded), registered(second)]).await;
+        living
+            .commit(&fixture, vec![left(first, WorkerEnd::Superseded), registered(second)])
+            .await;
         living.claimed = fixture.claim(shard).await;
         assert_is(&living.claimed, second, false, 1).await;
         living.snapshot(&fixture).await;
@@ -239,7 +312,11 @@ fn the_third_failure_puts_a_message_into_quarantine() {
             principal: "somebody".into(),
         };
         let places = async || {
-            fixture.log.quarantined_places(ShardId(1), "test-bus", QuarantineSource::Command, 40).await.unwrap()
+            fixture
+                .log
+                .quarantined_places(ShardId(1), "test-bus", QuarantineSource::Command, 40)
+                .await
+                .unwrap()
         };
         assert_eq!(fixture.log.note_failure(poison(), 3).await.unwrap(), 1);
         assert_eq!(fixture.log.note_failure(poison(), 3).await.unwrap(), 2);
@@ -248,11 +325,22 @@ fn the_third_failure_puts_a_message_into_quarantine() {
         assert_eq!(fixture.log.note_failure(poison(), 3).await.unwrap(), 3);
         assert_eq!(places().await, [41]);
         let listed = fixture.log.quarantine(0, 10).await.unwrap();
-        assert_eq!((listed[0].attempts, listed[0].poison.principal.as_str()), (3, "somebody"));
+        assert_eq!(
+            (listed[0].attempts, listed[0].poison.principal.as_str()),
+            (3, "somebody")
+        );
         let mut living = Living::new(&fixture, 1, 0).await;
         living.steps(&fixture, 3).await;
         let claimed = fixture.claim(1).await;
-        assert_eq!(fixture.log.load(&claimed, living.histories.now).await.unwrap().poisoned_commands, [41]);
+        assert_eq!(
+            fixture
+                .log
+                .load(&claimed, living.histories.now)
+                .await
+                .unwrap()
+                .poisoned_commands,
+            [41]
+        );
     });
 }
 
@@ -270,7 +358,12 @@ fn streams_and_jobs_are_read_in_pages() {
         let mut after = Seq(0);
         loop {
             let page = fixture.log.job_events(id, after, 7).await.unwrap();
-            seqs.extend(page.events.iter().filter(|it| it.position.seq.0 <= count as u64).map(|it| it.position.seq.0));
+            seqs.extend(
+                page.events
+                    .iter()
+                    .filter(|it| it.position.seq.0 <= count as u64)
+                    .map(|it| it.position.seq.0),
+            );
             after = page.events.last().map_or(after, |event| event.position.seq);
             if !page.more {
                 break;
@@ -279,7 +372,10 @@ fn streams_and_jobs_are_read_in_pages() {
         assert_eq!(seqs, (1..=count as u64).collect::<Vec<_>>());
         let task = StreamId::Task(grid::domain::TaskId { job: id, number: 5 });
         let page = fixture.log.stream(task, 1, 2).await.unwrap();
-        assert_eq!(page.events.iter().map(|event| event.version).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(
+            page.events.iter().map(|event| event.version).collect::<Vec<_>>(),
+            [2, 3]
+        );
         assert!(page.more);
         let first = page.events[0].clone();
         assert_eq!(fixture.log.event_at(first.position).await.unwrap(), Some(first));

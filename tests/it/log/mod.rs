@@ -2,10 +2,10 @@
 
 mod append;
 mod figures;
+pub mod histories;
 mod loading;
 mod rights;
 mod verifying;
-pub mod histories;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use grid::domain::event::{Event, WorkerLeft};
 use grid::domain::{Epoch, Incarnation, Seq, ShardId, StreamId, Timestamp};
 use grid::event::{EventRecord, Meta};
 use grid::log::{
-    Claimed, CommitOutcome, Committed, Cursor, Journal, JournalHandle, JournalOptions, Log, Options, ShardBatch, migrate,
+    Claimed, CommitOutcome, Committed, Cursor, Journal, JournalHandle, JournalOptions, Log, Options, ShardBatch,
+    migrate,
 };
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use uuid::Uuid;
@@ -50,7 +51,12 @@ impl Fixture {
         let log = Log::connect(change(service(&url))).await.unwrap();
         log.check(Some(SHARDS)).await.unwrap();
         let journal = Journal::start_here(log.clone(), journal);
-        Self { url, postgres, log, journal }
+        Self {
+            url,
+            postgres,
+            log,
+            journal,
+        }
     }
 
     pub async fn claim(&self, shard: u16) -> Claimed {
@@ -71,7 +77,11 @@ pub fn service(url: &str) -> Options {
 }
 
 pub fn cursor(commands: i64) -> Cursor {
-    Cursor { bus: Arc::from("test-bus"), commands, reports: 0 }
+    Cursor {
+        bus: Arc::from("test-bus"),
+        commands,
+        reports: 0,
+    }
 }
 
 pub fn batch(claimed: &Claimed, first_seq: Seq, events: Vec<EventRecord>) -> ShardBatch {
@@ -79,7 +89,15 @@ pub fn batch(claimed: &Claimed, first_seq: Seq, events: Vec<EventRecord>) -> Sha
 }
 
 pub fn at_epoch(shard: ShardId, epoch: Epoch, first_seq: Seq, events: Vec<EventRecord>) -> ShardBatch {
-    ShardBatch { shard, epoch, first_seq, events: events.into(), cursor: cursor(0), published: Seq(0), closed_before: 0 }
+    ShardBatch {
+        shard,
+        epoch,
+        first_seq,
+        events: events.into(),
+        cursor: cursor(0),
+        published: Seq(0),
+        closed_before: 0,
+    }
 }
 
 #[track_caller]
@@ -91,7 +109,13 @@ pub fn committed(outcome: CommitOutcome) -> Committed {
 }
 
 pub fn meta(at: Timestamp) -> Meta {
-    Meta { at, principal: Arc::from("tester"), command: None, causation: None, traceparent: None }
+    Meta {
+        at,
+        principal: Arc::from("tester"),
+        command: None,
+        causation: None,
+        traceparent: None,
+    }
 }
 
 /// The smallest event there is: each is the first of a stream of its own.

@@ -24,7 +24,9 @@ fn nobody_changes_the_log() {
         let claimed = fixture.claim(0).await;
         committed(fixture.journal.commit(batch(&claimed, Seq(1), tinies(3))).await);
         let partition = fixture.psql("SELECT tableoid::regclass FROM events LIMIT 1");
-        let mut grid = PgConnection::connect(&fixture.url.replace("//postgres@", "//grid@")).await.unwrap();
+        let mut grid = PgConnection::connect(&fixture.url.replace("//postgres@", "//grid@"))
+            .await
+            .unwrap();
         for sql in CHANGES {
             assert!(refusal(&mut grid, sql).await.contains("permission denied"), "{sql}");
         }
@@ -43,10 +45,15 @@ fn nobody_changes_the_log() {
             "SET session_replication_role = replica".to_owned(),
         ] {
             let refused = refusal(&mut grid, &sql).await;
-            assert!(refused.contains("permission denied") || refused.contains("must be owner"), "{sql}: {refused}");
+            assert!(
+                refused.contains("permission denied") || refused.contains("must be owner"),
+                "{sql}: {refused}"
+            );
         }
         // The owner has the rights, and is refused by the triggers all the same.
-        let mut owner = PgConnection::connect(&fixture.url.replace("//postgres@", "//grid_owner@")).await.unwrap();
+        let mut owner = PgConnection::connect(&fixture.url.replace("//postgres@", "//grid_owner@"))
+            .await
+            .unwrap();
         for sql in CHANGES.map(str::to_owned).into_iter().chain([
             format!("UPDATE {partition} SET seq = 9"),
             format!("DELETE FROM {partition}"),
@@ -66,11 +73,23 @@ fn a_migration_is_repeatable_and_keeps_the_number_of_shards() {
         let again = migrate(&url, SHARDS).await.unwrap();
         assert!(!again.begun);
         assert_eq!((again.migrations_applied, again.days_made), (0, 0));
-        assert!(matches!(migrate(&url, 9).await, Err(Error::ShardsDiffer { found: SHARDS, wanted: 9 })));
-        assert!(matches!(fixture.log.check(Some(9)).await, Err(Error::ShardsDiffer { .. })));
+        assert!(matches!(
+            migrate(&url, 9).await,
+            Err(Error::ShardsDiffer {
+                found: SHARDS,
+                wanted: 9
+            })
+        ));
+        assert!(matches!(
+            fixture.log.check(Some(9)).await,
+            Err(Error::ShardsDiffer { .. })
+        ));
         assert_eq!(fixture.log.check(None).await.unwrap(), again.setup);
         assert_eq!(fixture.psql("SELECT count(*) FROM shards"), SHARDS.to_string());
-        assert_eq!(fixture.psql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"), "grid_owner");
+        assert_eq!(
+            fixture.psql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"),
+            "grid_owner"
+        );
         // The owner alone may migrate as well.
         let owner = Secret::new(fixture.url.replace("//postgres@", "//grid_owner@"));
         migrate(&owner, SHARDS).await.unwrap();
@@ -87,10 +106,16 @@ fn a_start_is_refused_when_the_log_is_not_safe() {
         };
         let superuser = Options::new(Secret::new(fixture.url.clone()));
         assert!(reason(superuser).await.contains("may change the log"));
-        fixture.psql("ALTER ROLE grid IN DATABASE current_database_placeholder SET synchronous_commit = off"
-            .replace("current_database_placeholder", fixture.url.rsplit('/').next().unwrap())
-            .as_str());
-        assert!(reason(service(&fixture.url)).await.contains("synchronous_commit is off"));
+        fixture.psql(
+            "ALTER ROLE grid IN DATABASE current_database_placeholder SET synchronous_commit = off"
+                .replace("current_database_placeholder", fixture.url.rsplit('/').next().unwrap())
+                .as_str(),
+        );
+        assert!(
+            reason(service(&fixture.url))
+                .await
+                .contains("synchronous_commit is off")
+        );
         let empty = Postgres::shared().fresh_database();
         assert!(reason(service(&empty)).await.contains("grid migrate"));
     });
@@ -111,9 +136,8 @@ fn partitions_are_made_ahead_and_hold_only_their_day() {
         fixture.psql(&format!("DROP TABLE events_{last}"));
         assert_eq!(fixture.log.make_days().await.unwrap(), 1);
         let mut superuser = PgConnection::connect(&fixture.url).await.unwrap();
-        let wrong_day = format!(
-            "INSERT INTO events VALUES ({today}, grid_first_id({today} + 1), 0, 1, 0, false, 1, '\\x00')"
-        );
+        let wrong_day =
+            format!("INSERT INTO events VALUES ({today}, grid_first_id({today} + 1), 0, 1, 0, false, 1, '\\x00')");
         assert!(refusal(&mut superuser, &wrong_day).await.contains("day_of_the_id"));
     });
 }

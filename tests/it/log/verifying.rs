@@ -29,7 +29,10 @@ async fn tampered(sql: &str) -> VerifyReport {
 
 #[track_caller]
 fn assert_finds(report: &VerifyReport, kind: DifferenceKind, seq: Option<u64>) {
-    let found = report.differences.iter().any(|it| it.kind == kind && (seq.is_none() || it.seq == seq));
+    let found = report
+        .differences
+        .iter()
+        .any(|it| it.kind == kind && (seq.is_none() || it.seq == seq));
     assert!(found, "no {kind:?} at {seq:?} among {:#?}", report.differences);
     assert!(!report.is_clean());
 }
@@ -37,7 +40,11 @@ fn assert_finds(report: &VerifyReport, kind: DifferenceKind, seq: Option<u64>) {
 #[test]
 fn a_deleted_event_is_found() {
     run(async {
-        assert_finds(&tampered("DELETE FROM events WHERE seq = 9").await, DifferenceKind::MissingEvent, Some(9));
+        assert_finds(
+            &tampered("DELETE FROM events WHERE seq = 9").await,
+            DifferenceKind::MissingEvent,
+            Some(9),
+        );
         // The newest ones too.
         let last = "DELETE FROM events WHERE seq = (SELECT next_seq - 1 FROM shards WHERE shard = 2)";
         assert_finds(&tampered(last).await, DifferenceKind::MissingEvent, None);
@@ -58,7 +65,11 @@ fn an_inserted_event_is_found() {
             )
         };
         // Beyond the head.
-        assert_finds(&tampered(&copy("100000", "5")).await, DifferenceKind::ExtraEvent, Some(100_000));
+        assert_finds(
+            &tampered(&copy("100000", "5")).await,
+            DifferenceKind::ExtraEvent,
+            Some(100_000),
+        );
         // At a place that is taken, in another partition.
         let other_day = "INSERT INTO events SELECT day + 1, grid_first_id(day + 1), 0, 1, shard, worker, seq, payload
                          FROM events WHERE seq = 3";
@@ -117,7 +128,11 @@ fn reordered_events_are_found() {
 #[test]
 fn a_false_snapshot_is_found() {
     run(async {
-        assert_finds(&tampered("UPDATE snapshots SET at_rest = NOT at_rest").await, DifferenceKind::Snapshot, None);
+        assert_finds(
+            &tampered("UPDATE snapshots SET at_rest = NOT at_rest").await,
+            DifferenceKind::Snapshot,
+            None,
+        );
         let other = "UPDATE snapshots SET bytes = (SELECT bytes FROM snapshots o WHERE o.job <> snapshots.job LIMIT 1)";
         assert_finds(&tampered(other).await, DifferenceKind::Snapshot, None);
         let nobody = "INSERT INTO snapshots SELECT grid_first_id(1), shard, seq, schema, at_rest, raw_bytes, bytes
@@ -150,12 +165,19 @@ fn a_retired_day_is_proved_by_its_hashes() {
         last.closed_before = today;
         super::committed(fixture.journal.commit(last).await);
         fixture.psql(&format!("UPDATE shards SET closed_before = {today}"));
-        assert!(refusal(&mut superuser, &retire).await.contains("not yet published or in a snapshot"));
+        assert!(
+            refusal(&mut superuser, &retire)
+                .await
+                .contains("not yet published or in a snapshot")
+        );
         living.snapshot(&fixture).await;
         assert_eq!(fixture.psql(&retire), archived.to_string());
         let report = fixture.log.verify(Default::default(), None).await.unwrap();
         assert_eq!(report.differences, []);
-        assert_eq!((report.archived_events, report.archived_days), (archived, vec![today - 1]));
+        assert_eq!(
+            (report.archived_events, report.archived_days),
+            (archived, vec![today - 1])
+        );
         // A reader passes over it.
         let page = fixture.log.events_after(living.claimed.shard, Seq(0), 5).await.unwrap();
         assert!(page.through.0 >= archived);
