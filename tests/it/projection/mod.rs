@@ -25,7 +25,6 @@ use crate::support::Postgres;
 /// A database with read models, and a projector of it.
 pub struct Bench {
     pub url: String,
-    pub pool: PgPool,
     pub log: Arc<Log>,
     pub watermarks: Watermarks,
     pub projector: ProjectorHandle,
@@ -62,7 +61,6 @@ impl Bench {
         let projector = ProjectorHandle::start(parts, arbiter.handle());
         Self {
             url,
-            pool,
             log,
             watermarks,
             projector,
