@@ -29,6 +29,5 @@ suite format cargo fmt --check
 suite unit cargo test --release --locked --lib
 suite integration cargo test --release --locked --test it
 suite demo scripts/demo-once.sh
-suite clippy cargo clippy --release --locked --all-targets -- -D warnings
 suite scripts shellcheck scripts/*.sh .ci/run
 finish

@@ -261,6 +261,10 @@ pub const BAD: &[(&str, &[&str])] = &[
         &[
             "3:8 invalid_dag /tasks/0/dag: the dag is empty; a pipeline needs at least a source and a sink",
             "10:18 invalid_dag /tasks/1/dag/0/outputs/1: node `in`: there is no node with id `nowhere`",
+            "16:9 invalid_dag /tasks/1/dag/1/config/condition: node `f`: VRL error E204: syntax error; unexpected end of \
+             program; expected one of: \"identifier\", \"string literal\", \"raw string literal\", \"integer literal\", \
+             \"float literal\", \"regex literal\", \"timestamp literal\", \"function call\", \"path literal\", \"null\", \
+             \"true\", \"false\", \"\\n\", \"!\", \"[\", \"{\", \"(\" (line 2, column 1)",
         ],
     ),
     (

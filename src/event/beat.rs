@@ -65,7 +65,7 @@ pub struct JobmasterBeat {
     /// The last one of this process.
     #[serde(default)]
     pub leaving: bool,
-    /// Credits given back, cumulative, by worker process.
+    /// What became of the credits of each worker process.
     #[serde(default)]
     pub returned: Vec<ReturnedCredits>,
 }
@@ -75,4 +75,12 @@ pub struct JobmasterBeat {
 pub struct ReturnedCredits {
     pub worker: Incarnation,
     pub returned: u64,
+    /// Credits used up, cumulative: by charged assignments, those that were never sent or got lost included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub used: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -166,9 +166,7 @@ impl ShardActor {
     }
 
     fn throw_away(&mut self) {
-        if let Some(machine) = self.machine.take() {
-            machine.abandon(&mut self.host.credits());
-        }
+        self.machine = None;
         self.host.leave(self.shard);
         self.host.wake_next(None);
     }
@@ -224,17 +222,17 @@ impl ShardActor {
     fn activate(&mut self, job: JobId, ctx: &mut Context<Self>) {
         let (host, shard) = (Arc::clone(&self.host), self.shard);
         let load = async move { host.log.load_job(shard, job).await };
-        let taken_in =
-            move |actor: &mut Self, found: Result<Option<Job>, crate::log::Error>, ctx: &mut Context<Self>| match found
-            {
-                Ok(found) => {
-                    let found = found.map(Box::new);
-                    if actor.turn(Input::Activated { job, found }, None, ctx) {
-                        actor.flush(ctx);
-                    }
+        let taken_in = move |actor: &mut Self,
+                             found: Result<Option<Job>, crate::log::Error>,
+                             ctx: &mut Context<Self>| match found {
+            Ok(found) => {
+                let found = found.map(Box::new);
+                if actor.turn(Input::Activated { job, found }, None, ctx) {
+                    actor.flush(ctx);
                 }
-                Err(error) => actor.end(Ending::Log(error.to_string()), ctx),
-            };
+            }
+            Err(error) => actor.end(Ending::Log(error.to_string()), ctx),
+        };
         ctx.spawn(
             load.into_actor(self)
                 .map(move |found, actor, ctx| taken_in(actor, found, ctx)),

@@ -70,8 +70,10 @@ impl WorkerDirectory {
     }
 
     fn beat(&self, leaving: bool) {
-        let hungry = self.host.credits().is_hungry();
-        let beat = self.host.directory().beat(clock::now(), hungry, leaving);
+        let beat = {
+            let directory = self.host.directory();
+            directory.beat(clock::now(), leaving, &self.host.credits())
+        };
         self.host
             .bus
             .post(Topic::Heartbeats, 0, BusMessage::new(Beat::Jobmaster(beat).encode()));

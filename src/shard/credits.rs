@@ -1,12 +1,14 @@
 //! Credits: how many attempts each worker will still take from this process, shared by all its shards.
 //!
-//! Must stay true: a charged assignment is never staged without taking a credit; a credit taken for an assignment that
-//! was thrown away comes back; a shard that waits gets its turn before one that has just had one.
+//! Must stay true: a charged assignment is never staged without taking a credit; totals only rise, and
+//! one that was used in vain (its assignment was thrown away, or lost on the way) comes back by the worker, who is told
+//! the totals; a shard that waits gets its turn before one that has just had one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use crate::domain::{Incarnation, Labels, ShardId, WorkerName};
+use crate::event::ReturnedCredits;
 
 /// What is known of one worker process, as far as placing goes.
 #[derive(Clone, Debug)]
@@ -196,7 +198,7 @@ impl CreditPool {
             .map(|(incarnation, _)| *incarnation)
     }
 
-    /// Gives back a credit whose assignment was never sent.
+    /// Gives back a credit that was taken in the same turn and not used.
     pub fn put_back(&mut self, incarnation: Incarnation) {
         if let Some(worker) = self.workers.get_mut(&incarnation) {
             worker.used = worker.used.saturating_sub(1);
@@ -204,15 +206,21 @@ impl CreditPool {
         }
     }
 
-    /// Returns to the workers all credits that are not needed; gives the cumulative totals to tell them.
-    pub fn return_all(&mut self) -> Vec<(Incarnation, u64)> {
-        self.workers
-            .iter_mut()
-            .map(|(incarnation, worker)| {
-                worker.returned += worker.granted.saturating_sub(worker.used + worker.returned);
-                (*incarnation, worker.returned)
-            })
-            .collect()
+    /// Returns to the workers all credits that are not needed; the next beat tells them.
+    pub fn return_all(&mut self) {
+        for worker in self.workers.values_mut() {
+            worker.returned += worker.granted.saturating_sub(worker.used + worker.returned);
+        }
+    }
+
+    /// What became of the credits of each worker, for the beats: so that those that were used in vain come back.
+    pub fn totals(&self) -> Vec<ReturnedCredits> {
+        let totals = |(incarnation, worker): (&Incarnation, &WorkerCredits)| ReturnedCredits {
+            worker: *incarnation,
+            returned: worker.returned,
+            used: if mutant!(LostCredits) { 0 } else { worker.used },
+        };
+        self.workers.iter().map(totals).collect()
     }
 
     /// Why a task that asks for `requires` finds no worker, in one sentence.

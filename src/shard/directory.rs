@@ -10,7 +10,7 @@ use super::credits::CreditPool;
 use super::machine::WorkerGone;
 use crate::domain::event::WorkerEnd;
 use crate::domain::{Incarnation, LossCause, Timestamp, WorkerName};
-use crate::event::{Beat, JobmasterBeat, ReturnedCredits, Version, WorkerBeat};
+use crate::event::{Beat, JobmasterBeat, Version, WorkerBeat};
 
 #[derive(Clone, Debug)]
 pub struct DirectoryOptions {
@@ -59,7 +59,6 @@ pub struct Directory {
     gone: BTreeMap<Incarnation, WorkerGone>,
     own_beat_at: Option<Timestamp>,
     others: BTreeMap<Incarnation, Timestamp>,
-    returned: BTreeMap<Incarnation, u64>,
 }
 
 /// How many dead processes are remembered.
@@ -74,7 +73,6 @@ impl Directory {
             gone: BTreeMap::new(),
             own_beat_at: None,
             others: BTreeMap::new(),
-            returned: BTreeMap::new(),
         }
     }
 
@@ -186,7 +184,6 @@ impl Directory {
 
     fn end(&mut self, incarnation: Incarnation, end: WorkerEnd, credits: &mut CreditPool) -> Option<WorkerGone> {
         credits.remove(incarnation);
-        self.returned.remove(&incarnation);
         self.workers.remove(&incarnation);
         let gone = WorkerGone {
             incarnation,
@@ -211,28 +208,21 @@ impl Directory {
     }
 
     /// Gives the workers back what this process does not need, when another may.
-    pub fn return_credits(&mut self, credits: &mut CreditPool) {
+    pub fn return_credits(&self, credits: &mut CreditPool) {
         if self.has_company() && !credits.is_hungry() {
-            self.returned = credits.return_all().into_iter().collect();
+            credits.return_all();
         }
     }
 
     /// The beat of this process.
-    pub fn beat(&self, now: Timestamp, hungry: bool, leaving: bool) -> JobmasterBeat {
+    pub fn beat(&self, now: Timestamp, leaving: bool, credits: &CreditPool) -> JobmasterBeat {
         JobmasterBeat {
             v: Version,
             jobmaster: self.options.jobmaster,
             sent_at: now,
-            hungry,
+            hungry: credits.is_hungry(),
             leaving,
-            returned: self
-                .returned
-                .iter()
-                .map(|(worker, returned)| ReturnedCredits {
-                    worker: *worker,
-                    returned: *returned,
-                })
-                .collect(),
+            returned: credits.totals(),
         }
     }
 
@@ -300,7 +290,7 @@ mod tests {
     }
 
     fn own(directory: &mut Directory, credits: &mut CreditPool, second: i64) {
-        let own = Beat::Jobmaster(directory.beat(at(second), false, false));
+        let own = Beat::Jobmaster(directory.beat(at(second), false, credits));
         assert_eq!(directory.on_beat(own, at(second), credits), []);
     }
 

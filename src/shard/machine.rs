@@ -263,14 +263,6 @@ impl Shard {
         }
     }
 
-    /// Throws the machine away: credits of assignments that never left come back.
-    pub fn abandon(self, credits: &mut CreditPool) {
-        let in_flight = self.in_flight.map(|in_flight| in_flight.outputs).unwrap_or_default();
-        for incarnation in in_flight.iter().chain(&self.staged.outputs).filter_map(Output::charged) {
-            credits.put_back(incarnation);
-        }
-    }
-
     /// Jobs to be read from the log and given back as [`Input::Activated`].
     pub fn take_loads(&mut self) -> Vec<JobId> {
         std::mem::take(&mut self.loads)

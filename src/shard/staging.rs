@@ -34,22 +34,6 @@ pub enum Output {
     },
 }
 
-impl Output {
-    /// The credit that is lost when the output is thrown away.
-    pub fn charged(&self) -> Option<Incarnation> {
-        match self {
-            Self::Assign {
-                incarnation,
-                assignment,
-                ..
-            } if assignment.charged => Some(*incarnation),
-            Self::Assign { .. } | Self::Reply { .. } | Self::Cancel { .. } | Self::Stop { .. } | Self::Ack { .. } => {
-                None
-            }
-        }
-    }
-}
-
 /// A job's state as of the batch it travels with, to be written after that batch's commit.
 #[derive(Clone, Debug)]
 pub struct JobSnapshot {

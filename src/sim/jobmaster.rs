@@ -147,12 +147,7 @@ impl World {
         let Some(process) = &mut self.jobmasters[number].process else {
             return;
         };
-        if let Some(owned) = process.shards.remove(&shard) {
-            if mutant::is(Mutant::LostCredits) {
-                return;
-            }
-            owned.machine.abandon(&mut process.credits);
-        }
+        process.shards.remove(&shard);
     }
 
     pub fn claim(&mut self, number: usize, shard: ShardId, generation: u64) {
@@ -182,9 +177,7 @@ impl World {
         let Some(process) = &mut self.jobmasters[number].process else {
             return;
         };
-        if let Some(old) = process.shards.remove(&shard) {
-            old.machine.abandon(&mut process.credits);
-        }
+        process.shards.remove(&shard);
         let options = ShardOptions {
             shard,
             shards: SHARDS,
@@ -651,7 +644,7 @@ impl World {
         let gone = process.directory.tick(now, &mut process.credits);
         process.directory.return_credits(&mut process.credits);
         let hungry = process.credits.is_hungry();
-        let beat = Beat::Jobmaster(process.directory.beat(now, hungry, false));
+        let beat = Beat::Jobmaster(process.directory.beat(now, false, &process.credits));
         self.jobmasters[number].hungry = hungry;
         self.tell_gone(number, gone);
         self.send(3, incarnation.0.as_u128(), Happening::Beat(beat));

@@ -80,22 +80,22 @@ impl KafkaGroup {
 
     fn serve(&self, mut consumer: Arc<GroupConsumer>) {
         while !self.stopping.load(Ordering::Acquire) {
-            match consumer.poll(Duration::from_millis(200)) {
-                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                    tracing::error!(%code, "bus.group.fatal");
-                    self.claims.lose_all();
-                    match self.new_consumer() {
-                        // The old one is closed here, on this thread.
-                        Ok(next) => consumer = next,
-                        Err(error) => {
-                            tracing::error!(%error, "bus.group.renew");
-                            std::thread::sleep(Duration::from_secs(1));
-                        }
-                    }
+            // A paused partition gives nothing; what came before the pause is read elsewhere.
+            if let Some(Err(error)) = consumer.poll(Duration::from_millis(200)) {
+                tracing::debug!(%error, "bus.group");
+            }
+            let Some((code, why)) = consumer.client().fatal_error() else {
+                continue;
+            };
+            tracing::error!(%code, why, "bus.group.fatal");
+            self.claims.lose_all();
+            match self.new_consumer() {
+                // The old one is closed here, on this thread.
+                Ok(next) => consumer = next,
+                Err(error) => {
+                    tracing::error!(%error, "bus.group.renew");
+                    std::thread::sleep(Duration::from_secs(1));
                 }
-                Some(Err(error)) => tracing::debug!(%error, "bus.group"),
-                // A paused partition gives nothing; what came before the pause is read elsewhere.
-                Some(Ok(_)) | None => {}
             }
         }
         *self.lock() = None;
@@ -233,6 +233,50 @@ impl ConsumerContext for GroupContext {
                     tracing::error!(%error, "bus.group.unassign");
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mock::{fail_for_good, mocked};
+    use super::*;
+    use crate::bus::membership::Group;
+    use crate::bus::{Membership, Ownership};
+
+    #[tokio::test]
+    async fn a_member_that_failed_for_good_joins_again() {
+        let (_host, settings) = mocked("joins.");
+        let claims = Arc::new(Claims::default());
+        let positions: Arc<[AtomicI64]> = (0..4).map(|_| AtomicI64::new(-1)).collect();
+        let group = KafkaGroup::join(&settings, &positions, &claims).unwrap();
+        let mut membership = Membership::new(claims, Group::Kafka(Arc::clone(&group)));
+        let mut news = async |count: usize| {
+            let mut told = Vec::new();
+            while told.len() < count {
+                let next = tokio::time::timeout(Duration::from_secs(30), membership.next());
+                told.push(next.await.unwrap().unwrap());
+            }
+            told
+        };
+        let first = news(4).await;
+        assert!(
+            first.iter().all(|event| matches!(event, Ownership::Assigned { .. })),
+            "{first:?}"
+        );
+        let consumer = group.lock().clone().unwrap();
+        fail_for_good(consumer.client());
+        drop(consumer);
+        let lost = news(4).await;
+        assert!(
+            lost.iter().all(|event| matches!(event, Ownership::Lost { .. })),
+            "{lost:?}"
+        );
+        for event in news(4).await {
+            let Ownership::Assigned { generation, .. } = event else {
+                panic!("{event:?}")
+            };
+            assert!(generation > 4);
         }
     }
 }

@@ -6,6 +6,8 @@
 mod admin;
 mod fetch;
 mod group;
+#[cfg(test)]
+mod mock;
 mod ordered;
 mod producer;
 mod settings;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext, PurgeConfig};
 use tokio::sync::{oneshot, watch};
 
@@ -218,6 +218,10 @@ impl Instance {
         let reports = self.client.context();
         while !self.stopping.load(Ordering::Acquire) {
             self.client.poll(Duration::from_millis(50));
+            if let Some((code, why)) = self.client.client().fatal_error() {
+                tracing::error!(%code, why, "bus.publish.fatal");
+                reports.failed.store(true, Ordering::Release);
+            }
             if !reports.failed.load(Ordering::Acquire) {
                 continue;
             }
@@ -275,9 +279,6 @@ impl ClientContext for Reports {
 
     fn error(&self, error: KafkaError, reason: &str) {
         log_error(&error, reason);
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.failed.store(true, Ordering::Release);
-        }
     }
 }
 

@@ -44,7 +44,6 @@ struct Instance {
 struct Reports {
     meters: Meters,
     waiting: Slots<Answer>,
-    broken: AtomicBool,
 }
 
 impl Producer {
@@ -150,7 +149,6 @@ impl Shared {
         let reports = Reports {
             meters: Arc::clone(&self.meters),
             waiting: Slots::default(),
-            broken: AtomicBool::new(false),
         };
         let client = self.settings.producer().create_with_context(reports);
         let client = client.map_err(|error| BusError::Properties(error.to_string()))?;
@@ -171,12 +169,14 @@ impl Shared {
 
 impl Instance {
     fn serve(&self, shared: &std::sync::Weak<Shared>) {
-        let reports = self.client.context();
         while !self.stopping.load(Ordering::Acquire) {
             self.client.poll(Duration::from_millis(100));
-            if !reports.broken.load(Ordering::Acquire) {
+            // Asked for, since the library does not tell every fatal error as an event.
+            let Some((code, why)) = self.client.client().fatal_error() else {
                 continue;
-            }
+            };
+            tracing::error!(%code, why, "bus.producer.fatal");
+            metrics::counter!("grid_bus_producer_renewed_total").increment(1);
             let Some(shared) = shared.upgrade() else { break };
             // Closed meanwhile: nothing to replace.
             if shared.current.read().unwrap_or_else(PoisonError::into_inner).is_none() {
@@ -201,9 +201,6 @@ impl ClientContext for Reports {
 
     fn error(&self, error: KafkaError, reason: &str) {
         log_error(&error, reason);
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.broken.store(true, Ordering::Release);
-        }
     }
 }
 
@@ -284,37 +281,10 @@ pub(super) fn refused(topic: Topic, error: &KafkaError) -> SendError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mock::{fail_for_good, mocked};
     use super::*;
+    use crate::bus::BusOptions;
     use crate::bus::meter::meters;
-    use crate::bus::{BusOptions, KafkaOptions};
-
-    /// A broker that librdkafka plays, with one topic for the commands.
-    fn mocked(name: &str) -> (BaseProducer, Arc<Settings>) {
-        let host: BaseProducer = rdkafka::ClientConfig::new()
-            .set("test.mock.num.brokers", "1")
-            .create()
-            .unwrap();
-        let brokers = {
-            let mock = host.client().mock_cluster().unwrap();
-            mock.create_topic(&format!("{name}commands"), 4, 1).unwrap();
-            mock.bootstrap_servers()
-        };
-        let kafka = KafkaOptions {
-            brokers: Some(brokers),
-            topic_prefix: name.to_owned(),
-            ..KafkaOptions::default()
-        };
-        let settings = Settings::new(&BusOptions::default(), &kafka, 4).unwrap();
-        (host, Arc::new(settings))
-    }
-
-    fn fail_for_good(producer: &Producer) {
-        let current = producer.shared.current.read().unwrap();
-        let client = current.as_ref().unwrap().client.client().native_ptr();
-        let code = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
-        // SAFETY: the client lives as long as `current`, the text is static; the call is for tests.
-        unsafe { rdkafka::bindings::rd_kafka_test_fatal_error(client, code, c"by the test".as_ptr()) };
-    }
 
     #[tokio::test]
     async fn a_producer_that_failed_for_good_is_replaced() {
@@ -328,20 +298,23 @@ mod tests {
         };
         send().unwrap().await.unwrap().unwrap();
         for _ in 0..3 {
-            fail_for_good(&producer);
-            let deadline = Instant::now() + Duration::from_secs(20);
+            {
+                let current = producer.shared.current.read().unwrap();
+                fail_for_good(current.as_ref().unwrap().client.client());
+            }
+            let deadline = Instant::now() + Duration::from_secs(90);
+            let mut why;
             // Refused, or taken and reported as failed, until the next one is there.
             loop {
                 match send() {
-                    Ok(receiver) => {
-                        if receiver.await.unwrap().is_ok() {
-                            break;
-                        }
-                    }
-                    Err(SendError::Refused { .. }) => {}
+                    Ok(receiver) => match receiver.await.unwrap() {
+                        Ok(_) => break,
+                        Err(error) => why = error.to_string(),
+                    },
+                    Err(error @ SendError::Refused { .. }) => why = error.to_string(),
                     Err(error) => panic!("{error}"),
                 }
-                assert!(Instant::now() < deadline, "no new producer");
+                assert!(Instant::now() < deadline, "no new producer: {why}");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }

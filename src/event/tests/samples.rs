@@ -479,6 +479,7 @@ pub fn beats() -> Vec<Beat> {
         Beat::Jobmaster(jobmaster(
             true,
             vec![ReturnedCredits {
+                used: 0,
                 worker: incarnation(),
                 returned: 12,
             }],

@@ -47,12 +47,11 @@ impl Credits {
     /// A jobmaster says that it lives. `me`: this worker process.
     pub(super) fn beat(&mut self, beat: &JobmasterBeat, me: Incarnation, now: Timestamp) {
         let jobmaster = self.jobmasters.entry(beat.jobmaster).or_default();
-        let returned = beat
-            .returned
-            .iter()
-            .filter(|returned| returned.worker == me)
-            .map(|returned| returned.returned);
-        jobmaster.returned = returned.fold(jobmaster.returned, u64::max);
+        for totals in beat.returned.iter().filter(|totals| totals.worker == me) {
+            jobmaster.returned = jobmaster.returned.max(totals.returned);
+            // Assignments that were never sent, or got lost, have used up their credits too.
+            jobmaster.received = jobmaster.received.max(totals.used);
+        }
         if beat.sent_at < jobmaster.sent_at {
             return;
         }

@@ -93,6 +93,12 @@ impl Cluster {
             "kafka.session_timeout=3s",
             "--set",
             "jobmaster.worker_lost_after=12s",
+            "--set",
+            "worker.dead_after=10s",
+            "--set",
+            "worker.lost_after=12s",
+            "--set",
+            "worker.grace=1s",
         ];
         Grid::start(&self.folder(), &name, &arguments)
     }

@@ -223,12 +223,13 @@ fn read_models_made_anew_are_the_same_and_live_on() {
             "tasks",
             "attempts",
             "workers",
-            "projection_cursors",
+            // A shard without events may have a cursor or none.
+            "projection_cursors WHERE seq > 0",
         ];
         let rows = |lives: &Lives| {
             let all = tables.map(|table| {
                 let rows =
-                    format!("SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM grid_read.{table} t");
+                    format!("SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM (SELECT * FROM grid_read.{table}) t");
                 lives.fixture.psql(&rows)
             });
             all.join("\n")
@@ -273,9 +274,10 @@ fn an_edited_row_is_found() {
         lives.live(300, |_| true).await;
         lives.settle().await;
         lives.assert_clean().await;
-        let job = lives
-            .fixture
-            .psql("SELECT id FROM grid_read.jobs WHERE completed > 0 LIMIT 1");
+        let job = lives.fixture.psql(
+            "SELECT j.id FROM grid_read.jobs j JOIN grid_read.tasks t ON t.job = j.id AND t.number = 2
+                 WHERE j.completed > 0 AND t.state <> 'READY' ORDER BY j.id LIMIT 1",
+        );
         let edits = [
             (
                 "UPDATE grid_read.jobs SET failed = failed + 1 WHERE id = 'JOB'",

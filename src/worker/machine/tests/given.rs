@@ -167,7 +167,11 @@ impl Given {
             sent_at: self.now,
             hungry,
             leaving: false,
-            returned: vec![ReturnedCredits { worker: ME, returned }],
+            returned: vec![ReturnedCredits {
+                worker: ME,
+                returned,
+                used: 0,
+            }],
         })))
     }
 
