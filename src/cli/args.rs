@@ -267,9 +267,6 @@ pub struct MigrateArgs {
     /// Number of shards, fixed at the first migration [default: 64]
     #[arg(long, value_name = "N")]
     pub shards: Option<u16>,
-    /// Go on from the start of topics whose stored place is gone
-    #[arg(long)]
-    pub accept_lost_topic: bool,
     #[command(flatten)]
     pub config: ConfigArgs,
 }
