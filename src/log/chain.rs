@@ -87,10 +87,12 @@ pub(super) fn link(previous: Hash, parts: &[u8]) -> Hash {
     Hash(sha.finalize().into())
 }
 
+type Ranges = Vec<(u64, u64)>;
+
 /// Makes the parts of a commit from its events in order. Days come in the order of their first event.
 #[derive(Default)]
 pub(super) struct PartsBuilder {
-    days: Vec<(i32, Vec<(u64, u64)>, Sha256)>,
+    days: Vec<(i32, Ranges, Sha256)>,
 }
 
 impl PartsBuilder {

@@ -55,6 +55,8 @@ pub(super) struct Writer {
 enum Failed {
     /// It would fail again, nothing was written.
     Refused(String),
+    /// Likewise, unless the partition of its day can be made.
+    NoPartition(String),
     Unknown(String),
 }
 
@@ -70,10 +72,14 @@ impl Writer {
 
     /// What became of each, in their order.
     pub async fn commit<T: Sync>(&mut self, statement: &[Chained<T>]) -> Vec<CommitOutcome> {
-        match self.execute(statement).await {
+        let mut result = self.execute(statement).await;
+        if matches!(result, Err(Failed::NoPartition(_))) && self.make_days().await {
+            result = self.execute(statement).await;
+        }
+        match result {
             Ok(shards) => statement.iter().map(|chained| outcome(chained, &shards)).collect(),
             // One of them is to blame; only that one shall suffer.
-            Err(Failed::Refused(_)) if statement.len() > 1 => {
+            Err(Failed::Refused(_) | Failed::NoPartition(_)) if statement.len() > 1 => {
                 let mut outcomes = Vec::with_capacity(statement.len());
                 for chained in statement {
                     let alone = self.execute(std::slice::from_ref(chained)).await;
@@ -109,6 +115,24 @@ impl Writer {
                 Err(failed)
             }
             Err(_) => Err(Failed::Unknown(format!("no answer within {:?}", self.deadline))),
+        }
+    }
+
+    /// Whether any day was missing: whoever makes them ahead has not come to it.
+    async fn make_days(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        let made: Result<i32, _> = sqlx::query_scalar("SELECT grid_make_days()")
+            .fetch_one(connection)
+            .await;
+        match made {
+            Ok(days) => days > 0,
+            Err(error) => {
+                tracing::error!(error = %error, "journal.partitions_not_made");
+                self.connection = None;
+                false
+            }
         }
     }
 
@@ -201,14 +225,15 @@ fn outcome<T>(chained: &Chained<T>, shards: &HashSet<ShardId>) -> CommitOutcome 
 impl From<Failed> for CommitOutcome {
     fn from(failed: Failed) -> Self {
         match failed {
-            Failed::Refused(why) => Self::Refused(why),
+            Failed::Refused(why) | Failed::NoPartition(why) => Self::Refused(why),
             Failed::Unknown(why) => Self::Unknown(why),
         }
     }
 }
 
 /// By SQLSTATE class (https://www.postgresql.org/docs/current/errcodes-appendix.html): what is wrong with the data, a
-/// constraint, a right or a missing partition will be wrong again; all else may have been anything.
+/// constraint, or too large will be wrong again. All else says nothing about the batch (the connection, a lock, a right
+/// that is missing): it may go well the next time.
 fn classify(error: &sqlx::Error) -> Failed {
     match error {
         sqlx::Error::Database(database) => {
@@ -221,7 +246,10 @@ fn classify(error: &sqlx::Error) -> Failed {
                 .map(|code| code.chars().take(2).collect::<String>())
                 .unwrap_or_default();
             match class.as_str() {
-                "21" | "22" | "23" | "42" | "44" | "54" | "P0" => Failed::Refused(message),
+                "23" if database.constraint().is_none() && message.contains("no partition") => {
+                    Failed::NoPartition(message)
+                }
+                "22" | "23" | "54" | "P0" => Failed::Refused(message),
                 _ => Failed::Unknown(message),
             }
         }

@@ -8,8 +8,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgPool, Postgres, Transaction};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -72,6 +72,15 @@ impl Options {
             ("jit", "off"),
         ]))
     }
+}
+
+/// A transaction whose statements may take as long as they need: reading one history takes time with its length.
+pub(super) async fn unhurried(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("SET LOCAL statement_timeout = 0")
+        .execute(&mut *transaction)
+        .await?;
+    Ok(transaction)
 }
 
 /// The log, as everybody but the journal's writer sees it. Cheap to clone.

@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
 use super::claim::Claimed;
+use super::connect::unhurried;
 use super::fold::JobFold;
 use super::quarantine::{Poison, QuarantineSource};
 use super::reader::shard_page;
@@ -117,7 +118,8 @@ async fn replay(pool: &PgPool, shard: ShardId, job: JobId, fold: &mut JobFold) -
         .bind(job.day())
         .bind(job.0)
         .bind(shard.0 as i16);
-    let mut rows = query.bind(fold.seen().0 as i64).fetch(pool);
+    let mut reading = unhurried(pool).await?;
+    let mut rows = query.bind(fold.seen().0 as i64).fetch(&mut *reading);
     while let Some(row) = rows.try_next().await? {
         fold.take(job, &StoredEvent::read(&row)?);
     }
@@ -208,7 +210,8 @@ impl<'a> Loading<'a> {
         &mut self,
         query: sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>,
     ) -> Result<(), Error> {
-        let mut rows = query.fetch(self.pool);
+        let mut reading = unhurried(self.pool).await?;
+        let mut rows = query.fetch(&mut *reading);
         while let Some(row) = rows.try_next().await? {
             let snapshot = StoredSnapshot::read(&row)?;
             match snapshot.job() {

@@ -18,6 +18,9 @@ struct Batch {
     parts: Option<Vec<Part>>,
 }
 
+/// The commit in whose range the events are, what they add up to, and their days and places.
+type Current = (Batch, PartsBuilder, Vec<(i32, u64)>);
+
 /// Takes the shard's events in order and holds them against the commits.
 pub(super) struct ChainCheck {
     pool: PgPool,
@@ -30,7 +33,7 @@ pub(super) struct ChainCheck {
     read_to: u64,
     hash: Hash,
     exhausted: bool,
-    current: Option<(Batch, PartsBuilder, Vec<(i32, u64)>)>,
+    current: Option<Current>,
     /// Events that only the parts tell of.
     pub archived: u64,
 }

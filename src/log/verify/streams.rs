@@ -13,6 +13,7 @@ use super::Witness;
 use super::difference::{Difference, DifferenceKind, Differences};
 use crate::domain::{Event, Incarnation, Job, JobId, Seq, ShardId, StreamId, Timestamp};
 use crate::event::EventRecord;
+use crate::log::connect::unhurried;
 use crate::log::fold::JobFold;
 use crate::log::snapshot::StoredSnapshot;
 use crate::log::stored::COLUMNS;
@@ -245,7 +246,8 @@ impl StreamCheck {
             broken: false,
             resting: false,
         };
-        let mut rows = query.bind(seq.0 as i64).fetch(&self.pool);
+        let mut reading = unhurried(&self.pool).await?;
+        let mut rows = query.bind(seq.0 as i64).fetch(&mut *reading);
         while let Some(row) = rows.try_next().await? {
             let stored = StoredEvent::read(&row)?;
             // It was whole the first time.

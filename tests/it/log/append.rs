@@ -343,3 +343,24 @@ impl Fixture {
         .await;
     }
 }
+
+#[test]
+fn a_day_that_nobody_has_made_yet_is_made_by_the_commit() {
+    run(async {
+        let fixture = Fixture::new().await;
+        let claimed = fixture.claim(0).await;
+        fixture.psql(&format!("DROP TABLE events_{}", today()));
+        committed(fixture.journal.commit(batch(&claimed, Seq(1), tinies(3))).await);
+        assert_eq!(fixture.psql(&format!("SELECT count(*) FROM events_{}", today())), "3");
+    });
+}
+
+/// As in the name of its partition.
+fn today() -> String {
+    grid::clock::now()
+        .to_string()
+        .chars()
+        .take(10)
+        .filter(char::is_ascii_digit)
+        .collect()
+}
