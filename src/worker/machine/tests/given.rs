@@ -181,11 +181,13 @@ impl Given {
         loop {
             let next = self.machine.next_wakeup().filter(|next| *next <= end);
             self.now = next.unwrap_or(end).max(self.now);
-            let outputs = self.machine.step(Input::Tick, self.now);
-            for output in &outputs {
-                if let (true, Output::Beat(beat)) = (heard, output) {
-                    self.machine
-                        .step(Input::BeatAcknowledged { sent_at: beat.sent_at }, self.now);
+            let mut outputs = self.machine.step(Input::Tick, self.now);
+            let mut next_output = 0;
+            while let (true, Some(output)) = (heard, outputs.get(next_output)) {
+                next_output += 1;
+                if let Output::Beat(beat) = output {
+                    let sent_at = beat.sent_at;
+                    outputs.extend(self.machine.step(Input::BeatAcknowledged { sent_at }, self.now));
                 }
             }
             self.outputs.extend(outputs);
