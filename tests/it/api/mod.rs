@@ -4,5 +4,6 @@ mod errors;
 mod fixture;
 mod jobs;
 mod lists;
+mod speed;
 
 use fixture::{Fixture, Options};
