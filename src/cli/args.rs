@@ -145,8 +145,14 @@ impl TaskArgs {
     }
 }
 
+const STANDALONE_HELP: &str = "Examples:
+  grid standalone
+  grid standalone --data-dir /srv/grid --slots 16 --allow-path /data
+  grid standalone --kafka 127.0.0.1:9092 --set kafka.replication_factor=3";
+
 /// `grid standalone`
 #[derive(Args, Clone, Debug, Default)]
+#[command(after_help = STANDALONE_HELP)]
 pub struct StandaloneArgs {
     /// Folder that holds everything [default: grid-data]
     #[arg(long, value_name = "DIR")]
@@ -184,8 +190,12 @@ impl StandaloneArgs {
     }
 }
 
+const JOBMASTER_HELP: &str = "Example:
+  GRID__POSTGRES__URL=postgres://grid@db/grid grid jobmaster --kafka broker:9092 --listen 0.0.0.0:8080";
+
 /// `grid jobmaster`
 #[derive(Args, Clone, Debug, Default)]
+#[command(after_help = JOBMASTER_HELP)]
 pub struct JobmasterArgs {
     /// Its name in logs, metrics and the consumer group
     #[arg(long)]
@@ -216,8 +226,12 @@ impl JobmasterArgs {
     }
 }
 
+const WORKER_HELP: &str = "Example:
+  grid worker --kafka broker:9092 --api http://jobmaster:8080 --name rack7 --slots 8 --label zone=a";
+
 /// `grid worker`
 #[derive(Args, Clone, Debug, Default)]
+#[command(after_help = WORKER_HELP)]
 pub struct WorkerArgs {
     /// Its name, kept over restarts; a newer process of the same name takes over [default: a new one each start]
     #[arg(long)]
@@ -255,8 +269,12 @@ impl WorkerArgs {
     }
 }
 
+const MIGRATE_HELP: &str = "Example:
+  grid migrate --postgres postgres://owner@db/grid --kafka broker:9092 --shards 64";
+
 /// `grid migrate`
 #[derive(Args, Clone, Debug, Default)]
+#[command(after_help = MIGRATE_HELP)]
 pub struct MigrateArgs {
     /// URL of Postgres as the owner of the tables; GRID__POSTGRES__OWNER_URL keeps it out of the process list
     #[arg(long, value_name = "URL")]
@@ -283,8 +301,15 @@ impl MigrateArgs {
     }
 }
 
+const VERIFY_HELP: &str = "Exit codes: 0 clean, 2 differences, 3 could not check.
+
+Examples:
+  grid verify --data-dir grid-data
+  grid verify --postgres postgres://grid@db/grid --output json";
+
 /// `grid verify`
 #[derive(Args, Clone, Debug, Default)]
+#[command(after_help = VERIFY_HELP)]
 pub struct VerifyArgs {
     #[command(flatten)]
     pub store: StoreArgs,

@@ -53,7 +53,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     #[command(flatten)]
+    Process(ProcessCommand),
+    #[command(flatten)]
     Client(ClientCommand),
+    #[command(flatten)]
+    Store(StoreCommand),
     /// Check job documents, without a server
     Validate(submit::ValidateArgs),
     /// Write a job to begin with
@@ -64,10 +68,6 @@ pub enum Command {
     Version,
     /// Measure this program on this machine
     Bench(bench::BenchArgs),
-    #[command(flatten)]
-    Process(ProcessCommand),
-    #[command(flatten)]
-    Store(StoreCommand),
 }
 
 /// What runs until it is told to end.
