@@ -26,6 +26,7 @@ finish() {
 suite setup scripts/setup.sh || finish
 suite build cargo build --release --locked || finish
 suite format cargo fmt --check
+suite clippy cargo clippy --release --locked --all-targets -- -D warnings
 suite unit cargo test --release --locked --lib
 suite integration cargo test --release --locked --test it
 suite demo scripts/demo-once.sh

@@ -55,7 +55,7 @@ impl PageQuery {
             let (page, key) = rest.split_first_chunk::<4>()?;
             (letter == kind as u8).then(|| (u32::from_be_bytes(*page), key.to_vec()))
         });
-        let (page, key) = cursor.ok_or_else(|| Self::bad_cursor())?;
+        let (page, key) = cursor.ok_or_else(Self::bad_cursor)?;
         Ok(Self {
             page,
             size,

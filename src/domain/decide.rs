@@ -221,7 +221,7 @@ impl Job {
                     decision.push((number, Event::TaskCompleted(TaskCompleted { attempt, counters })));
                     decision
                 }
-                AttemptOutcome::Failed(failure) => self.fail(number, record, failure, false, now, jitter),
+                AttemptOutcome::Failed(failure) => self.fail(number, record, failure, false, Draw { now, jitter }),
                 AttemptOutcome::HandedBack => self.hand_back(number, record, "handed back by its worker", now, jitter),
             },
             TaskState::Ready | TaskState::Failed if record.attempt_open() => {
@@ -270,7 +270,7 @@ impl Job {
                     };
                     return vec![(number, failed), (number, Event::RetryScheduled(retry))];
                 }
-                self.fail(number, record, failure, false, now, jitter)
+                self.fail(number, record, failure, false, Draw { now, jitter })
             }
             TaskState::Ready | TaskState::Failed if record.attempt_open() => {
                 vec![(
@@ -304,11 +304,11 @@ impl Job {
             }
             TaskState::Scheduled => {
                 let failure = Failure::new(FailureReason::Timeout, "it did not start within its start timeout");
-                self.fail(number, record, failure, true, now, jitter)
+                self.fail(number, record, failure, true, Draw { now, jitter })
             }
             TaskState::Running => {
                 let failure = Failure::new(FailureReason::Timeout, "it did not end within its run timeout");
-                self.fail(number, record, failure, true, now, jitter)
+                self.fail(number, record, failure, true, Draw { now, jitter })
             }
             TaskState::Ready | TaskState::Completed | TaskState::Failed => Vec::new(),
         }
@@ -350,7 +350,7 @@ impl Job {
         let failure = Failure::new(FailureReason::HandedBack, message);
         let before_start = record.state == TaskState::Scheduled;
         if !before_start || self.is_ending() || record.handed_back >= MOST_FREE_RETURNS {
-            return self.fail(number, record, failure, false, now, jitter);
+            return self.fail(number, record, failure, false, Draw { now, jitter });
         }
         vec![
             (number, failed(record, failure, false, false)),
@@ -359,20 +359,12 @@ impl Job {
     }
 
     /// The failure and what follows from it: a retry, or nothing any more.
-    fn fail(
-        &self,
-        number: u32,
-        record: &TaskRecord,
-        failure: Failure,
-        attempt_open: bool,
-        now: Timestamp,
-        jitter: f64,
-    ) -> Decision {
+    fn fail(&self, number: u32, record: &TaskRecord, failure: Failure, attempt_open: bool, draw: Draw) -> Decision {
         let failure = self.as_ended_job(failure);
         let retry = if self.is_ending() {
             None
         } else {
-            self.retry(number, record, failure.reason, now, jitter)
+            self.retry(number, record, failure.reason, draw.now, draw.jitter)
         };
         let mut decision = vec![(number, failed(record, failure, retry.is_none(), attempt_open))];
         decision.extend(retry.map(|retry| (number, Event::RetryScheduled(retry))));
@@ -435,6 +427,14 @@ impl Job {
 
 fn ready(cause: ReadyCause) -> Event {
     Event::TaskReady(TaskReady { cause })
+}
+
+/// What a failure's retry is reckoned from.
+#[derive(Clone, Copy)]
+struct Draw {
+    now: Timestamp,
+    /// From 0 to 1.
+    jitter: f64,
 }
 
 fn failed(record: &TaskRecord, failure: Failure, r#final: bool, attempt_open: bool) -> Event {

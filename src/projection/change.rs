@@ -24,7 +24,7 @@ pub struct CounterDeltas {
 }
 
 impl CounterDeltas {
-    fn from_to(&mut self, from: TaskState, to: TaskState) {
+    fn shift(&mut self, from: TaskState, to: TaskState) {
         self.states[from as usize] -= 1;
         self.states[to as usize] += 1;
     }
@@ -397,20 +397,20 @@ fn count(deltas: &mut CounterDeltas, event: &Event) {
             // It has counted as READY since its job's submission.
             ReadyCause::Submission => {}
             ReadyCause::Retry { .. } => {
-                deltas.from_to(Failed, Ready);
+                deltas.shift(Failed, Ready);
                 deltas.retries_pending -= 1;
             }
-            ReadyCause::HandedBack => deltas.from_to(Failed, Ready),
+            ReadyCause::HandedBack => deltas.shift(Failed, Ready),
             ReadyCause::JobRetry { was } => {
-                deltas.from_to(Failed, Ready);
+                deltas.shift(Failed, Ready);
                 deltas.finally_failed[was as usize] -= 1;
             }
         },
-        Event::TaskScheduled(_) => deltas.from_to(Ready, Scheduled),
-        Event::TaskStarted(_) => deltas.from_to(Scheduled, Running),
-        Event::TaskCompleted(_) => deltas.from_to(Running, Completed),
+        Event::TaskScheduled(_) => deltas.shift(Ready, Scheduled),
+        Event::TaskStarted(_) => deltas.shift(Scheduled, Running),
+        Event::TaskCompleted(_) => deltas.shift(Running, Completed),
         Event::TaskFailed(failed) => {
-            deltas.from_to(failed.from, Failed);
+            deltas.shift(failed.from, Failed);
             if failed.r#final {
                 deltas.finally_failed[failed.failure.reason as usize] += 1;
             }

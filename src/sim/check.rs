@@ -74,7 +74,8 @@ impl Checker {
     fn job_event(&mut self, job: JobId, record: &EventRecord) {
         match &record.event {
             Event::JobSubmitted(submitted) => {
-                if self.jobs.insert(job, submitted.spec.task_count).is_some() {
+                let earlier = self.jobs.insert(job, submitted.spec.task_count);
+                if earlier.is_some() {
                     self.wrong(format!("{job} was submitted twice"));
                 }
             }

@@ -43,7 +43,7 @@ impl World {
         let next = self.between(20, 3_000);
         self.at(next, Happening::Client);
         let submitted = &self.client.submitted;
-        let old = (!submitted.is_empty()).then(|| submitted.len());
+        let old = (!submitted.is_empty()).then_some(submitted.len());
         match (self.between(0, 100), old) {
             (0..50, _) | (_, None) => self.submit(),
             (50..60, Some(_)) => self.repeat(),

@@ -5,6 +5,9 @@ use metrics::{Counter, Gauge};
 use super::machine::{Glance, Totals};
 use crate::domain::WorkerName;
 
+/// Which of the totals a counter shows.
+type Total = fn(&Totals) -> u64;
+
 pub(super) struct Gauges {
     running: Gauge,
     queued: Gauge,
@@ -15,7 +18,7 @@ pub(super) struct Gauges {
     jobmasters: Gauge,
     registered: Gauge,
     fading: Gauge,
-    totals: Vec<(Counter, fn(&Totals) -> u64)>,
+    totals: Vec<(Counter, Total)>,
     /// What earlier incarnations have counted is not lost: counters only ever rise.
     told: Totals,
 }
@@ -25,7 +28,7 @@ impl Gauges {
         let gauge = |name: &'static str| metrics::gauge!(name, "worker" => worker.to_string());
         let counter = |name: &'static str| metrics::counter!(name, "worker" => worker.to_string());
         let ended = |outcome: &'static str| metrics::counter!("grid_worker_attempts_ended_total", "worker" => worker.to_string(), "outcome" => outcome);
-        let totals: Vec<(Counter, fn(&Totals) -> u64)> = vec![
+        let totals: Vec<(Counter, Total)> = vec![
             (counter("grid_worker_attempts_started_total"), |totals| totals.started),
             (ended("completed"), |totals| totals.completed),
             (ended("failed"), |totals| totals.failed),

@@ -186,7 +186,7 @@ impl Service {
                 biased;
                 wish = wanted(&mut self.wanted, Wish::Drain) => return not_running(wish),
                 life = Life::begin(&self.setup, &self.state) => match life {
-                    Ok(life) => life.to_the_end(&mut self.wanted).await,
+                    Ok(life) => life.live(&mut self.wanted).await,
                     Err(error) => Ending::Broken(error.to_string()),
                 },
             };
@@ -293,7 +293,7 @@ impl Life {
         })
     }
 
-    async fn to_the_end(mut self, wish: &mut watch::Receiver<Wish>) -> Ending {
+    async fn live(mut self, wish: &mut watch::Receiver<Wish>) -> Ending {
         let mut least = Wish::Drain;
         let ending = loop {
             tokio::select! {

@@ -77,7 +77,7 @@ impl Actor for TaskActor {
             "attempt", task = %attempt.task, attempt = attempt.attempt.0, epoch = run.epoch.0
         );
         ctx.spawn(
-            run.to_the_end()
+            run.finish()
                 .instrument(span)
                 .into_actor(self)
                 .map(|(), _, ctx| ctx.stop()),
@@ -125,13 +125,13 @@ impl Drop for LastWord {
         let news = TaskNews::Ended(self.attempt, Outcome::Failed { failure });
         let telling = self.worker.send(news);
         if tokio::runtime::Handle::try_current().is_ok() {
-            crate::task::spawn("last_word", async move { telling.await });
+            crate::task::spawn("last_word", telling);
         }
     }
 }
 
 impl Run {
-    async fn to_the_end(self) {
+    async fn finish(self) {
         let attempt = self.assignment.attempt;
         let last_word = LastWord {
             worker: self.worker.clone(),

@@ -170,11 +170,14 @@ impl Life {
             self.model.told_end(*task, *attempt);
         }
         let decided = decided.unwrap_or_default();
-        let is_report_or_timer = match input {
-            Input::Started { .. } | Input::Ended { .. } | Input::Lost { .. } | Input::Timer { .. } => true,
-            Input::Deadline { .. } => true,
-            _ => false,
-        };
+        let is_report_or_timer = matches!(
+            input,
+            Input::Started { .. }
+                | Input::Ended { .. }
+                | Input::Lost { .. }
+                | Input::Timer { .. }
+                | Input::Deadline { .. }
+        );
         if is_report_or_timer && !decided.is_empty() {
             self.told.push(input.clone());
         }

@@ -181,7 +181,7 @@ impl World {
     fn happen(&mut self, op: &Op) {
         let index = |owner: u8| {
             // Mostly the present owner.
-            let back = usize::from(owner).checked_sub(160).unwrap_or(0) % self.owners.len();
+            let back = usize::from(owner).saturating_sub(160) % self.owners.len();
             self.owners.len() - 1 - back
         };
         match *op {

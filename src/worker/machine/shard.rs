@@ -36,11 +36,12 @@ pub(super) struct Manner {
 impl Shard {
     /// Puts the attempt's news into the next message.
     pub(super) fn tell(&mut self, attempt: AttemptRef) {
-        if let Some(held) = self.attempts.get_mut(&attempt) {
-            if !held.pending && held.has_news() {
-                held.pending = true;
-                self.pending.push(attempt);
-            }
+        if let Some(held) = self.attempts.get_mut(&attempt)
+            && !held.pending
+            && held.has_news()
+        {
+            held.pending = true;
+            self.pending.push(attempt);
         }
     }
 

@@ -192,10 +192,10 @@ impl Jobmaster {
             }
         }
         for record in beats {
-            if let Beat::Worker(beat) = Beat::decode(&record.message.payload).unwrap() {
-                if Some(beat.incarnation) == self.incarnation {
-                    self.note(&beat.grants);
-                }
+            if let Beat::Worker(beat) = Beat::decode(&record.message.payload).unwrap()
+                && Some(beat.incarnation) == self.incarnation
+            {
+                self.note(&beat.grants);
             }
         }
         for shard in 0..SHARDS {

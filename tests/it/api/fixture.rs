@@ -163,8 +163,7 @@ impl Fixture {
 
     #[track_caller]
     pub fn get(&self, path: &str) -> impl Future<Output = Value> {
-        let answer = self.json(Method::GET, path, StatusCode::OK);
-        async move { answer.await }
+        self.json(Method::GET, path, StatusCode::OK)
     }
 
     pub async fn json(&self, method: Method, path: &str, expected: StatusCode) -> Value {

@@ -19,7 +19,12 @@ async fn times(grid: &Fixture, count: u32, path: impl Fn(u32) -> String) -> Vec<
 
 fn print(what: &str, times: &[Duration]) {
     let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)];
-    println!("{what}: p50 {:?}, p99 {:?}, most {:?}", at(50), at(99), times[times.len() - 1]);
+    println!(
+        "{what}: p50 {:?}, p99 {:?}, most {:?}",
+        at(50),
+        at(99),
+        times[times.len() - 1]
+    );
 }
 
 #[actix_web::test]
@@ -37,9 +42,18 @@ async fn lists_of_a_hundred_thousand_jobs() {
          UPDATE grid_read.projection_cursors SET jobs = 25000",
     );
     print("first page", &times(&grid, 1_000, |_| "/api/v1/jobs".to_owned()).await);
-    print("any page", &times(&grid, 1_000, |n| format!("/api/v1/jobs?page={}", n * 4_987 % 5_000)).await);
-    print("the deepest page", &times(&grid, 200, |_| "/api/v1/jobs?page=2500".to_owned()).await);
-    print("500 a page", &times(&grid, 200, |n| format!("/api/v1/jobs?size=500&page={n}")).await);
+    print(
+        "any page",
+        &times(&grid, 1_000, |n| format!("/api/v1/jobs?page={}", n * 4_987 % 5_000)).await,
+    );
+    print(
+        "the deepest page",
+        &times(&grid, 200, |_| "/api/v1/jobs?page=2500".to_owned()).await,
+    );
+    print(
+        "500 a page",
+        &times(&grid, 200, |n| format!("/api/v1/jobs?size=500&page={n}")).await,
+    );
     let plan = "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) SELECT * FROM (
                     SELECT created_at, id FROM grid_read.jobs ORDER BY created_at DESC, id DESC LIMIT 20 OFFSET 50000
                 ) k JOIN grid_read.jobs j USING (id) ORDER BY k.created_at DESC, k.id DESC";

@@ -18,11 +18,10 @@ impl Load {
         let (acknowledged, servers) = (Arc::default(), Arc::new(Mutex::new(servers)));
         let tasks = (0..3)
             .map(|_| {
-                tokio::spawn(submit(
-                    Arc::clone(&servers),
-                    Arc::clone(&acknowledged),
-                    marker.to_owned(),
-                ))
+                grid::task::spawn(
+                    "load",
+                    submit(Arc::clone(&servers), Arc::clone(&acknowledged), marker.to_owned()),
+                )
             })
             .collect();
         Self {

@@ -9,17 +9,6 @@ use super::Bench;
 use super::history::{PlainJob, job};
 use crate::support::Postgres;
 
-/// CPU time in seconds of this process, and of the projector's connection.
-fn cpu(postgres: &Postgres, bench: &Bench) -> (f64, f64) {
-    let of = |pid: &str| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-    };
-    let pid = postgres.psql(&bench.url, "SELECT pid FROM pg_stat_activity WHERE application_name = 'grid projector'");
-    (of("self"), of(&pid))
-}
-
 async fn wait(bench: &Bench) {
     bench.projector.drained().await;
 }

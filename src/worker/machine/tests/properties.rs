@@ -162,7 +162,7 @@ impl World {
         self.epochs.get(&shard).copied().unwrap_or(5)
     }
 
-    fn from_owner(&mut self, shard: u16, item: AssignmentItem) {
+    fn owner_says(&mut self, shard: u16, item: AssignmentItem) {
         let epoch = self.epoch(shard);
         self.message(0, shard, epoch, vec![item]);
     }
@@ -189,6 +189,7 @@ impl World {
                 let returned = vec![ReturnedCredits {
                     worker: ME,
                     returned: mine.returned,
+                    used: 0,
                 }];
                 self.given.input(Input::Beat(Beat::Jobmaster(JobmasterBeat {
                     v: Version,
@@ -218,12 +219,12 @@ impl World {
                         charged: false,
                         ..assignment(attempt)
                     };
-                    self.from_owner(attempt.task.job.shard(SHARDS).0, AssignmentItem::Assign { assignment });
+                    self.owner_says(attempt.task.job.shard(SHARDS).0, AssignmentItem::Assign { assignment });
                 }
             }
             Step::Cancel { pick } => {
                 if let Some(attempt) = Self::pick(self.owed.iter().copied(), pick) {
-                    self.from_owner(attempt.task.job.shard(SHARDS).0, AssignmentItem::Cancel { attempt });
+                    self.owner_says(attempt.task.job.shard(SHARDS).0, AssignmentItem::Cancel { attempt });
                 }
             }
             Step::CancelUnknown { shard } => {
@@ -233,11 +234,11 @@ impl World {
                 };
                 self.next += 1;
                 self.owed.insert(attempt);
-                self.from_owner(shard, AssignmentItem::Cancel { attempt });
+                self.owner_says(shard, AssignmentItem::Cancel { attempt });
             }
             Step::Stop { pick } => {
                 if let Some(attempt) = Self::pick(self.owed.iter().copied(), pick) {
-                    self.from_owner(attempt.task.job.shard(SHARDS).0, AssignmentItem::Stop { attempt });
+                    self.owner_says(attempt.task.job.shard(SHARDS).0, AssignmentItem::Stop { attempt });
                 }
             }
             Step::Started { pick } => {
@@ -252,7 +253,7 @@ impl World {
             }
             Step::AckStarted { pick } => {
                 if let Some(attempt) = Self::pick(self.started.iter().copied(), pick) {
-                    self.from_owner(attempt.task.job.shard(SHARDS).0, ack(ReportKind::Started, attempt));
+                    self.owner_says(attempt.task.job.shard(SHARDS).0, ack(ReportKind::Started, attempt));
                 }
             }
             Step::AckEnded { pick } => {
@@ -302,7 +303,7 @@ impl World {
     fn acknowledge(&mut self, attempt: AttemptRef) {
         self.told.remove(&attempt);
         self.owed.remove(&attempt);
-        self.from_owner(attempt.task.job.shard(SHARDS).0, ack(ReportKind::Ended, attempt));
+        self.owner_says(attempt.task.job.shard(SHARDS).0, ack(ReportKind::Ended, attempt));
     }
 
     /// Looks at what came out; gives what was reported.
