@@ -30,8 +30,8 @@ lint: ## Check formatting, lints and scripts
 	@cargo clippy --release --locked --all-targets -- -D warnings
 	@shellcheck scripts/*.sh .ci/run
 
-bench: build ## Measure; a table on the terminal
-	@$(GRID) bench $(ARGS)
+bench: build ## Measure everything, or one thing: make bench ARGS="tasks --jobs 2"
+	@scripts/bench.sh $(ARGS)
 
 chaos: ## The long fault tests: kills without number
 	@scripts/chaos.sh $(ARGS)

@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde::Serialize;
 use serde_json::json;
 
-use super::server::Server;
+use super::server::{Server, Target};
 use crate::clock;
 use crate::domain::Timestamp;
 
@@ -28,14 +28,15 @@ pub struct LatencyBench {
 ///
 /// # Errors
 /// When the server fails, or a task does not complete.
-pub async fn run(server: &Server, jobs: u32) -> anyhow::Result<LatencyBench> {
+pub async fn run(target: &Target, jobs: u32) -> anyhow::Result<LatencyBench> {
+    let server = Server::open(target).await?;
     let document = json!({"tasks": [{"externalId": "noop", "executor": "noop"}]});
     let (mut running, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..jobs {
         let begun = clock::now();
         let id = server.submit(&document).await?;
         answers.push(clock::now().as_ms() - begun.as_ms());
-        let started = started_at(server, &id).await?;
+        let started = started_at(&server, &id).await?;
         running.push(started.as_ms() - begun.as_ms());
         // Idle: what the last job left behind has come to rest.
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -43,6 +44,7 @@ pub async fn run(server: &Server, jobs: u32) -> anyhow::Result<LatencyBench> {
     running.sort_unstable();
     answers.sort_unstable();
     let at = |sorted: &[i64], part: f64| sorted.get((sorted.len() as f64 * part) as usize).copied().unwrap_or(0);
+    server.stop().await?;
     Ok(LatencyBench {
         jobs,
         running_p50_ms: at(&running, 0.5),

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::output::{Output, print, print_json};
-use crate::bench::{latency, pipeline, server::Server, tasks};
+use crate::bench::server::Target;
+use crate::bench::{fanout, latency, list, pipeline, start, tasks};
 
 /// `grid bench`
 #[derive(Args, Debug)]
@@ -19,38 +21,59 @@ pub struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// No-op tasks a second, from submission to the read models
+    /// No-op tasks a second, from submission to the read models (and to Kafka)
     Tasks {
         /// Jobs, submitted one after the other
         #[arg(long, default_value_t = 8)]
         jobs: u32,
-        /// Tasks of each job
-        #[arg(long, default_value_t = 25_000)]
-        replicas: u32,
-        /// Slots of the worker of a server that is started for this
-        #[arg(long, default_value_t = 64)]
-        slots: u32,
-        /// Measure this server instead of one started for it
-        #[arg(long, value_name = "URL")]
-        server: Option<String>,
+        /// Tasks of each job; several sizes give a column each, and show how the cost grows
+        #[arg(long, default_value = "25000", value_delimiter = ',')]
+        replicas: Vec<u32>,
+        #[command(flatten)]
+        target: Target,
     },
     /// From sending a job to its task running, on an idle system
     Latency {
         /// How many jobs
         #[arg(long, default_value_t = 300)]
         jobs: u32,
-        /// Measure this server instead of one started for it
-        #[arg(long, value_name = "URL")]
-        server: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// One large job: until all its tasks are READY, and until they are killed
+    Fanout {
+        /// Tasks; several sizes give a column each
+        #[arg(long, default_value = "1000000", value_delimiter = ',')]
+        tasks: Vec<u32>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// The list of jobs when there are many
+    List {
+        /// Jobs; several sizes give a column each
+        #[arg(long, default_value = "100000", value_delimiter = ',')]
+        jobs: Vec<u32>,
+        /// Requests of each kind
+        #[arg(long, default_value_t = 1_000)]
+        requests: u32,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Start of standalone on a data folder, until the first job is accepted
+    Start {
+        #[command(flatten)]
+        data: start::Data,
+        #[command(flatten)]
+        target: Target,
     },
     /// Records a second of one pipeline on one core
     Pipeline {
         /// Records to repeat, one a line
         #[arg(long, default_value = "tests/data/earthquakes.ndjson")]
         records: PathBuf,
-        /// Size of the input
-        #[arg(long, default_value_t = 1_000_000_000)]
-        bytes: u64,
+        /// Size of the input; several sizes give a column each
+        #[arg(long, default_value = "1000000000", value_delimiter = ',')]
+        bytes: Vec<u64>,
         /// Folder for input and output. Default: that of temporary files
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
@@ -59,40 +82,91 @@ enum What {
 
 /// Measures and prints.
 pub async fn run(args: BenchArgs, output: Output) -> anyhow::Result<()> {
+    let mut columns = Vec::new();
     match args.what {
-        What::Tasks {
-            jobs,
-            replicas,
-            slots,
-            server,
-        } => {
-            let server = Server::open(server, slots, 1).await?;
-            show(&tasks::run(&server, jobs, replicas, slots).await?, output)
+        What::Tasks { jobs, replicas, target } => {
+            for replicas in replicas {
+                columns.push(Column::of(&tasks::run(&target, jobs, replicas).await?)?);
+            }
         }
-        What::Latency { jobs, server } => {
-            let server = Server::open(server, 4, 1).await?;
-            show(&latency::run(&server, jobs).await?, output)
+        What::Latency { jobs, target } => columns.push(Column::of(&latency::run(&target, jobs).await?)?),
+        What::Fanout { tasks, target } => {
+            for tasks in tasks {
+                columns.push(Column::of(&fanout::run(&target, tasks).await?)?);
+            }
         }
-        What::Pipeline { records, bytes, dir } => show(
-            &pipeline::run(&records, bytes, &dir.unwrap_or_else(std::env::temp_dir))?,
-            output,
-        ),
+        What::List { jobs, requests, target } => {
+            for jobs in jobs {
+                columns.push(Column::of(&list::run(&target, jobs, requests).await?)?);
+            }
+        }
+        What::Start { data, target } => {
+            for figures in start::run(&target, data).await? {
+                columns.push(Column::of(&figures)?);
+            }
+        }
+        What::Pipeline { records, bytes, dir } => {
+            let dir = dir.unwrap_or_else(std::env::temp_dir);
+            for bytes in bytes {
+                columns.push(Column::of(&pipeline::run(&records, bytes, &dir)?)?);
+            }
+        }
     }
+    show(&columns, output)
 }
 
-fn show(figures: &impl Serialize, output: Output) -> anyhow::Result<()> {
-    let figures = serde_json::to_value(figures)?;
+/// A column for each measurement, a line for each figure; JSON: an array of objects.
+fn show(columns: &[Column], output: Output) -> anyhow::Result<()> {
     if output == Output::Json {
-        return print_json(&figures);
+        let objects = columns.iter().map(|column| column.0.iter().cloned().collect());
+        return print_json(&Value::Array(objects.map(Value::Object).collect()));
     }
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    for (name, value) in figures.as_object().into_iter().flatten() {
-        let value = match value {
-            Value::Number(number) if number.is_f64() => format!("{:.3}", number.as_f64().unwrap_or(0.0)),
-            other => other.to_string(),
-        };
-        table.add_row([name.clone(), value]);
+    let names = columns.first().into_iter().flat_map(|column| &column.0);
+    for (line, (name, _)) in names.enumerate() {
+        let figures = columns.iter().filter_map(|column| Some(figure(&column.0.get(line)?.1)));
+        table.add_row(std::iter::once(name.clone()).chain(figures));
     }
     print(&format!("{table}\n"))
+}
+
+/// Names and figures in the order that they are declared in, which JSON's objects do not keep.
+struct Column(Vec<(String, Value)>);
+
+impl Column {
+    fn of(figures: &impl Serialize) -> anyhow::Result<Self> {
+        Ok(serde_json::from_str(&serde_json::to_string(figures)?)?)
+    }
+}
+
+impl<'de> Deserialize<'de> for Column {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Vec<(String, Value)>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("figures by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Fields).map(Self)
+    }
+}
+
+fn figure(value: &Value) -> String {
+    match value {
+        Value::Number(number) if number.is_f64() => format!("{:.3}", number.as_f64().unwrap_or(0.0)),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        other => format!("{other:?}"),
+    }
 }

@@ -1,0 +1,70 @@
+//! How quickly one large job is written out, and ended again.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::json;
+
+use super::server::{Server, Target};
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FanoutBench {
+    pub tasks: u32,
+    /// Until the job was accepted.
+    pub accepted_ms: f64,
+    /// Until the read models say that every task is READY.
+    pub ready_seconds: f64,
+    pub ready_tasks_per_second: f64,
+    /// The most that the processes have taken up to then, without Postgres; only of those started for this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_peak_rss_bytes: Option<u64>,
+    /// From asking for the job to be killed to the answer.
+    pub kill_answer_ms: f64,
+    /// Until the read models say that every task has ended.
+    pub killed_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_rss_bytes: Option<u64>,
+}
+
+/// Submits one job of `tasks` tasks that no worker can take, waits until all are READY, and kills it.
+///
+/// # Errors
+/// When the server fails.
+pub async fn run(target: &Target, tasks: u32) -> anyhow::Result<FanoutBench> {
+    let server = Server::open(target).await?;
+    let nobody = json!({"bench": "nobody has this label"});
+    let document =
+        json!({"tasks": [{"externalId": "noop", "replicas": tasks, "executor": "noop", "requires": nobody}]});
+    let begun = Instant::now();
+    let job = server.submit(&document).await?;
+    let accepted_ms = begun.elapsed().as_secs_f64() * 1e3;
+    loop {
+        let answer = server.get(&format!("/api/v1/jobs/{job}")).await?;
+        let ready = answer["taskCounters"]["ready"].as_u64().context("no counter")?;
+        if ready == u64::from(tasks) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let ready_seconds = begun.elapsed().as_secs_f64();
+    let ready_peak_rss_bytes = server.peak_rss_bytes();
+    let begun = Instant::now();
+    server.delete(&format!("/api/v1/jobs/kill/{job}")).await?;
+    let kill_answer_ms = begun.elapsed().as_secs_f64() * 1e3;
+    server.until(&job, "FAILED").await?;
+    let figures = FanoutBench {
+        tasks,
+        accepted_ms,
+        ready_seconds,
+        ready_tasks_per_second: f64::from(tasks) / ready_seconds,
+        ready_peak_rss_bytes,
+        kill_answer_ms,
+        killed_seconds: begun.elapsed().as_secs_f64(),
+        peak_rss_bytes: server.peak_rss_bytes(),
+    };
+    server.stop().await?;
+    Ok(figures)
+}

@@ -1,0 +1,32 @@
+//! Fills a server with jobs.
+
+use futures::{StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+
+use super::server::Server;
+
+/// Requests under way at a time.
+const SIDE_BY_SIDE: usize = 64;
+
+/// Submits `count` jobs of `replicas` tasks each.
+///
+/// # Errors
+/// When one is refused.
+pub async fn submit(server: &Server, count: u32, task: &Value) -> anyhow::Result<Vec<String>> {
+    let document = json!({"externalId": "filled", "labels": {"team": "bench"}, "tasks": [task]});
+    let submissions = (0..count).map(|_| server.submit(&document));
+    futures::stream::iter(submissions)
+        .buffer_unordered(SIDE_BY_SIDE)
+        .try_collect()
+        .await
+}
+
+/// No-op tasks that any worker takes.
+pub fn finishing(replicas: u32) -> Value {
+    json!({"externalId": "noop", "replicas": replicas, "executor": "noop"})
+}
+
+/// Tasks that stay READY.
+pub fn waiting(replicas: u32) -> Value {
+    json!({"externalId": "noop", "replicas": replicas, "executor": "noop", "requires": {"bench": "nobody has this label"}})
+}
