@@ -244,8 +244,8 @@ pub struct WorkerArgs {
     /// Kafka brokers
     #[arg(long, value_name = "HOST:PORT,…")]
     pub kafka: Option<String>,
-    /// URL of the API, from which documents are fetched
-    #[arg(long, value_name = "URL")]
+    /// URL of the API, from which documents are fetched; any of several will do
+    #[arg(long, value_name = "URL,…")]
     pub api: Option<String>,
     /// Address to serve its health, metrics and live logs on
     #[arg(long, value_name = "ADDRESS:PORT")]

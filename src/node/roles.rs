@@ -19,7 +19,7 @@ use crate::domain::{Incarnation, WorkerName};
 use crate::embedded::{self, Embedded, Role};
 use crate::telemetry::Telemetry;
 use crate::worker::executor::{Guardian, GuardianOptions};
-use crate::worker::{Worker, WorkerHandle, WorkerSetup};
+use crate::worker::{Worker, WorkerHandle, WorkerSetup, api_urls};
 
 /// Runs `work` on an actix system over a runtime of several threads, so that the log and the bus are never held up by
 /// an actor.
@@ -266,19 +266,21 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Asks the API, which may come up later than the worker.
+/// Asks the API, which may come up later than the worker, at one of its addresses.
 async fn info(api_url: &str) -> anyhow::Result<Info> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
-    let url = format!("{}/api/v1/info", api_url.trim_end_matches('/'));
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
-        let asked = async { client.get(&url).send().await?.error_for_status()?.json::<Info>().await };
-        match asked.await {
-            Ok(info) => return Ok(info),
-            Err(error) if tokio::time::Instant::now() > deadline => {
-                return Err(error).with_context(|| format!("{url} (worker.api_url) does not answer"));
+        for base in api_urls(api_url) {
+            let url = format!("{base}/api/v1/info");
+            let asked = async { client.get(&url).send().await?.error_for_status()?.json::<Info>().await };
+            match asked.await {
+                Ok(info) => return Ok(info),
+                Err(error) if tokio::time::Instant::now() > deadline => {
+                    return Err(error).with_context(|| format!("{url} (worker.api_url) does not answer"));
+                }
+                Err(error) => tracing::warn!(%error, url, "node.api.unanswered"),
             }
-            Err(error) => tracing::warn!(%error, url, "node.api.unanswered"),
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

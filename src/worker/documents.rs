@@ -1,9 +1,10 @@
 //! Documents by their hash, fetched from the API once and kept while they are used.
 //!
 //! Must stay true: what is given has the hash that was asked for; one fetch of a hash is under way at a time; what is
-//! kept is bounded.
+//! kept is bounded; while one of the API's addresses answers, a document is had without a pause.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use crate::document::{JobDocument, NormalisedDocument, TaskSpec};
 const KEPT: usize = 64;
 /// A document of at most 1 MiB can grow when it is normalised; nothing longer is read.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-const TRIES: u32 = 6;
+/// How often all addresses are asked.
+const ROUNDS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,14 +68,30 @@ struct Cache {
     uses: u64,
 }
 
+/// Where the API is served: any address will do, so the one that answered last is asked first.
+struct Addresses {
+    urls: Vec<String>,
+    answered: AtomicUsize,
+}
+
+impl Addresses {
+    /// All of them, beginning with the one that answered last.
+    fn in_turn(&self) -> impl Iterator<Item = (usize, &str)> {
+        let first = self.answered.load(Ordering::Relaxed);
+        let count = self.urls.len();
+        (first..first + count).map(move |index| (index % count, self.urls[index % count].as_str()))
+    }
+}
+
 pub(super) struct Documents {
     client: Result<reqwest::Client, FetchError>,
-    api_url: String,
+    addresses: Arc<Addresses>,
     token: Secret,
     cache: Mutex<Cache>,
 }
 
 impl Documents {
+    /// `api_url`: one or more addresses, separated by commas.
     pub(super) fn new(api_url: &str, token: Secret) -> Self {
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -81,7 +99,10 @@ impl Documents {
             .build();
         Self {
             client: client.map_err(|error| FetchError::Client(error.to_string())),
-            api_url: api_url.trim_end_matches('/').to_owned(),
+            addresses: Arc::new(Addresses {
+                urls: api_urls(api_url).map(str::to_owned).collect(),
+                answered: AtomicUsize::new(0),
+            }),
             token,
             cache: Mutex::default(),
         }
@@ -137,7 +158,7 @@ impl Documents {
         }
         let fetch = Fetch {
             client: self.client.clone()?,
-            url: format!("{}/api/v1/internal/documents/{hash}", self.api_url),
+            addresses: Arc::clone(&self.addresses),
             token: self.token.clone(),
             hash: hash.to_owned(),
         };
@@ -151,9 +172,14 @@ impl Documents {
     }
 }
 
+/// The addresses in `worker.api_url`.
+pub fn api_urls(configured: &str) -> impl Iterator<Item = &str> {
+    configured.split(',').map(|url| url.trim().trim_end_matches('/'))
+}
+
 struct Fetch {
     client: reqwest::Client,
-    url: String,
+    addresses: Arc<Addresses>,
     token: Secret,
     hash: String,
 }
@@ -161,33 +187,51 @@ struct Fetch {
 impl Fetch {
     async fn until_it_is_had(self) -> Fetched {
         let mut pause = FIRST_PAUSE;
-        let mut tries = 1;
+        let mut round = 1;
         loop {
-            let error = match self.once().await {
+            let error = match self.anywhere(round).await {
                 Ok(document) => {
                     metrics::counter!("grid_worker_documents_fetched_total").increment(1);
                     return Ok(document);
                 }
                 Err(error) => error,
             };
-            metrics::counter!("grid_worker_document_failures_total").increment(1);
-            tracing::warn!(%error, tries, "worker.document_failed");
-            if tries == TRIES || !error.may_pass() {
+            if round == ROUNDS || !error.may_pass() {
                 return Err(error);
             }
-            tries += 1;
+            round += 1;
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
     }
 
-    async fn once(&self) -> Fetched {
-        let url = || self.url.clone();
+    /// Asks one address after the other.
+    async fn anywhere(&self, round: u32) -> Fetched {
+        let mut last = Err(FetchError::Client("worker.api_url is empty".to_owned()));
+        for (index, base) in self.addresses.in_turn() {
+            last = self.once(base).await;
+            match &last {
+                Ok(_) => self.addresses.answered.store(index, Ordering::Relaxed),
+                Err(error) => {
+                    metrics::counter!("grid_worker_document_failures_total").increment(1);
+                    tracing::warn!(%error, round, "worker.document_failed");
+                }
+            }
+            if !last.as_ref().is_err_and(FetchError::may_pass) {
+                break;
+            }
+        }
+        last
+    }
+
+    async fn once(&self, base: &str) -> Fetched {
+        let full = format!("{base}/api/v1/internal/documents/{}", self.hash);
+        let url = || full.clone();
         let unreachable = |error: reqwest::Error| FetchError::Unreachable {
-            url: self.url.clone(),
+            url: url(),
             why: chain(&error.without_url()),
         };
-        let request = self.client.get(&self.url).bearer_auth(self.token.reveal());
+        let request = self.client.get(&full).bearer_auth(self.token.reveal());
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         match status {

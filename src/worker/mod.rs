@@ -23,5 +23,6 @@ mod task_actor;
 mod tests;
 
 pub use actor::WorkerState;
+pub use documents::api_urls;
 pub use options::{InvalidWorkerOptions, WorkerOptions};
 pub use service::{Worker, WorkerEnded, WorkerError, WorkerHandle, WorkerSetup};

@@ -25,7 +25,8 @@ options! {
         allow_paths: Vec<PathBuf> = Vec::new(),
         /// Folder with a file a secret, named by `{secret: NAME}` in a job.
         secrets_dir: Option<PathBuf> = None,
-        /// URL of the API from which a worker process fetches documents.
+        /// URL of the API from which a worker process fetches documents; several, separated by commas, when the
+        /// jobmasters do not share one: any that answers will do.
         api_url: Option<String> = None,
         /// Token that a worker process shows to the API.
         api_token: Option<Secret> = None,

@@ -39,7 +39,7 @@ pub struct WorkerSetup {
     pub bus: Arc<dyn Bus>,
     /// Of the log.
     pub timeline: Uuid,
-    /// Where documents are fetched.
+    /// Where documents are fetched: one or more addresses, separated by commas.
     pub api_url: String,
     pub api_token: Secret,
     /// Where health and metrics of the process are served; told to everybody.

@@ -132,6 +132,22 @@ async fn one_that_is_not_there_yet_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn any_address_of_the_api_will_do() {
+    let (gone, ignorant, knowing) = (Api::start().await.url.clone(), Api::start().await, Api::start().await);
+    let documents = Documents::new(
+        &format!("{gone},{}/, {}", ignorant.url, knowing.url),
+        Secret::new(TOKEN),
+    );
+    for (index, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let hash = knowing.add(&format!("tasks:\n  - {{externalId: {name}, executor: noop}}\n"));
+        assert_eq!(documents.task(&hash, 0).await.unwrap().external_id, name);
+        // The one that answered is asked first from then on.
+        assert_eq!(knowing.asked.load(Ordering::SeqCst), index as u32 + 1);
+        assert_eq!(ignorant.asked.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_not_tried_again_and_not_kept() {
     let api = Api::start().await;
     let hash = api.add(TWO_GROUPS);
