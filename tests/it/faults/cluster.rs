@@ -1,53 +1,59 @@
-//! Jobmasters and workers over real Kafka and Postgres, killed, paused and cut off again and again.
+//! Jobmasters and workers over real Kafka and Postgres.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use rand::RngExt;
+use super::check::{Ended, check, psql};
+use super::load::{Load, Programs, get};
+use super::process::{Folder, Grid};
+use crate::support::{Kafka, Postgres};
 
-use super::load::{Load, all_finished};
-use super::process::{Grid, no_stray_processes};
-use super::{check, times};
-use crate::support::{Kafka, Postgres, eventually};
-
-/// Two jobmasters and a worker.
-struct Cluster {
-    folder: tempfile::TempDir,
-    kafka: String,
-    prefix: String,
-    database: String,
-    jobmasters: Vec<Grid>,
-    workers: Vec<Grid>,
-    marker: String,
+/// How long silence lasts before something counts as lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// As configured by default.
+    Default,
+    /// A quarter of that: for tests that wait for it.
+    Short,
 }
 
-const TOKEN: &str = "worker.api_token=of-the-test";
+/// Two jobmasters and some workers.
+pub struct Cluster<'a> {
+    postgres: &'a Postgres,
+    kafka: &'a Kafka,
+    prefix: String,
+    pub database: String,
+    patience: Patience,
+    pub jobmasters: Vec<Grid>,
+    pub workers: Vec<Grid>,
+    pub programs: Programs,
+    folder: Folder,
+}
 
-impl Cluster {
-    async fn start(postgres: &Postgres, kafka: &Kafka) -> Self {
-        let folder = tempfile::Builder::new().prefix("grid-faults-").tempdir().unwrap();
-        let database = postgres.fresh_database();
+const SHORT: [&str; 5] = [
+    "kafka.session_timeout=3s",
+    "jobmaster.worker_lost_after=12s",
+    "worker.dead_after=10s",
+    "worker.lost_after=12s",
+    "worker.grace=1s",
+];
+
+impl<'a> Cluster<'a> {
+    pub async fn start(postgres: &'a Postgres, kafka: &'a Kafka, patience: Patience, workers: usize) -> Self {
+        let folder = Folder::new("/tmp");
         let mut cluster = Self {
-            folder,
-            kafka: kafka.brokers(),
+            postgres,
+            kafka,
             prefix: kafka.fresh_prefix(),
-            database,
+            database: postgres.fresh_database(),
+            patience,
             jobmasters: Vec::new(),
             workers: Vec::new(),
-            marker: uuid::Uuid::new_v4().to_string(),
+            programs: Programs::new(folder.path()),
+            folder,
         };
         let migrated = Command::new(env!("CARGO_BIN_EXE_grid"))
-            .args([
-                "migrate",
-                "--shards",
-                "8",
-                "--postgres",
-                &cluster.database,
-                "--kafka",
-                &cluster.kafka,
-            ])
-            .args(["--set", &cluster.topics()])
+            .args(["migrate", "--shards", "8", "--postgres", &cluster.database])
+            .args(["--kafka", &kafka.brokers(), "--set", &cluster.topics()])
             .output()
             .unwrap();
         assert!(
@@ -55,158 +61,94 @@ impl Cluster {
             "{}",
             String::from_utf8_lossy(&migrated.stderr)
         );
-        for number in 0..2 {
-            let mut jobmaster = cluster.jobmaster(number);
-            jobmaster.ready().await;
-            cluster.jobmasters.push(jobmaster);
+        cluster.jobmasters = (0..2).map(|number| cluster.jobmaster(number)).collect();
+        cluster.workers = (0..workers).map(|number| cluster.worker(number)).collect();
+        for process in cluster.jobmasters.iter_mut().chain(&mut cluster.workers) {
+            process.ready().await;
         }
-        let mut worker = cluster.worker(0);
-        worker.ready().await;
-        cluster.workers.push(worker);
         cluster
+    }
+
+    /// As the service role: the owner may change the log, and is refused.
+    fn service(&self) -> String {
+        self.database.replace("//postgres@", "//grid@")
     }
 
     fn topics(&self) -> String {
         format!("kafka.topic_prefix={}", self.prefix)
     }
 
-    fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
+    fn process(&self, name: &str, role: &[&str]) -> Grid {
+        let topics = self.topics();
+        let settings = match self.patience {
+            Patience::Default => &SHORT[..0],
+            Patience::Short => &SHORT,
+        };
+        let settings = [topics.as_str(), "worker.api_token=of-the-test"]
+            .into_iter()
+            .chain(settings.iter().copied());
+        let mut arguments: Vec<String> = role.iter().map(|&argument| argument.to_owned()).collect();
+        arguments.extend(["--name", name, "--kafka", &self.kafka.brokers()].map(str::to_owned));
+        arguments.extend(settings.flat_map(|setting| ["--set".to_owned(), setting.to_owned()]));
+        Grid::start(self.folder.path(), name, arguments)
     }
 
     fn jobmaster(&self, number: usize) -> Grid {
-        let name = format!("jobmaster-{number}");
-        let topics = self.topics();
-        // The service role: the owner may change the log, and is refused.
-        let database = self.database.replace("//postgres@", "//grid@");
-        let arguments = [
-            "jobmaster",
-            "--name",
-            &name,
-            "--postgres",
-            &database,
-            "--kafka",
-            &self.kafka,
-            "--set",
-            &topics,
-            "--set",
-            TOKEN,
-            "--set",
-            "kafka.session_timeout=3s",
-            "--set",
-            "jobmaster.worker_lost_after=12s",
-            "--set",
-            "worker.dead_after=10s",
-            "--set",
-            "worker.lost_after=12s",
-            "--set",
-            "worker.grace=1s",
-        ];
-        Grid::start(&self.folder(), &name, &arguments)
+        self.process(
+            &format!("jobmaster-{number}"),
+            &["jobmaster", "--postgres", &self.service()],
+        )
     }
 
     fn worker(&self, number: usize) -> Grid {
         let name = format!("w{number}");
-        let topics = self.topics();
-        let data = self.folder().join(&name);
-        let arguments = [
-            "worker",
-            "--name",
-            &name,
-            "--data-dir",
-            data.to_str().unwrap(),
-            "--slots",
-            "8",
-            "--kafka",
-            &self.kafka,
-            "--api",
-            &self.jobmasters[0].url,
-            "--set",
-            &topics,
-            "--set",
-            TOKEN,
-            "--set",
-            "worker.dead_after=10s",
-            "--set",
-            "worker.lost_after=12s",
-            "--set",
-            "worker.grace=1s",
-        ];
-        Grid::start(&self.folder(), &name, &arguments)
+        let data = self.folder.path().join(&name);
+        let (data, api) = (data.to_str().unwrap(), self.urls().join(","));
+        self.process(&name, &["worker", "--data-dir", data, "--slots", "8", "--api", &api])
     }
 
-    fn urls(&self) -> Vec<String> {
+    pub fn urls(&self) -> Vec<String> {
         self.jobmasters.iter().map(|jobmaster| jobmaster.url.clone()).collect()
     }
 
-    async fn finish(self, load: Load, postgres: &Postgres) {
-        let acknowledged = load.stop();
-        all_finished(&self.jobmasters[0].url, &acknowledged, Duration::from_secs(180)).await;
-        eventually("everything to come to its end", Duration::from_secs(180), async || {
-            let unfinished = "SELECT count(*) FROM grid_read.jobs WHERE finished_at IS NULL";
-            (postgres.psql(&self.database, unfinished) == "0").then_some(())
-        })
-        .await;
-        check(&self.database, &acknowledged, Path::new(&self.folder()));
-        no_strays_left(&self.marker);
-        for process in self.workers.into_iter().chain(self.jobmasters) {
+    pub fn load(&self) -> Load {
+        Load::start(self.urls(), &self.programs)
+    }
+
+    /// A jobmaster's incarnation, as it stands in the rows of its shards.
+    pub async fn incarnation(&self, jobmaster: usize) -> String {
+        let info = get(&self.jobmasters[jobmaster].url, "/api/v1/info").await;
+        info["node"].as_str().unwrap().to_owned()
+    }
+
+    /// How many shards that incarnation has claimed last.
+    pub fn owned(&self, incarnation: &str) -> u32 {
+        let sql = format!("SELECT count(*) FROM shards WHERE owner = '{incarnation}'");
+        psql(&self.database, &sql).parse().unwrap_or(0)
+    }
+
+    /// `never`: reasons for which no task may have failed.
+    pub async fn finish(mut self, load: Load, never: &str) {
+        for process in self.jobmasters.iter_mut().chain(&mut self.workers) {
+            process.ready().await;
+        }
+        let topic = format!("{}events", self.prefix);
+        let ended = Ended {
+            folder: self.folder.path(),
+            server: &self.jobmasters[0].url,
+            conninfo: &self.database,
+            verify: &["--postgres", &self.service()],
+            topic: Some((self.kafka, &topic)),
+            never,
+        };
+        check(load, ended).await;
+        for process in self.workers.drain(..).chain(self.jobmasters.drain(..)) {
             process.stop();
         }
+        // Nobody's connection is left.
+        let name = self.database.rsplit('/').next().unwrap();
+        let left = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND usename = 'grid'");
+        let maintenance = self.database.replace(&format!("/{name}"), "/postgres");
+        assert_eq!(self.postgres.psql(&maintenance, &left), "0");
     }
-}
-
-fn no_strays_left(marker: &str) {
-    no_stray_processes(marker);
-}
-
-async fn pause_between(load: &Load) {
-    let enough = load.count() + 3;
-    let pause = rand::rng().random_range(200..2_000);
-    tokio::time::sleep(Duration::from_millis(pause)).await;
-    eventually("jobs to be acknowledged", Duration::from_secs(90), async || {
-        (load.count() >= enough).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "not shown to hold yet: run it with --ignored"]
-async fn killed_jobmasters_are_taken_over_from() {
-    let (postgres, kafka) = (Postgres::shared(), Kafka::shared());
-    let mut cluster = Cluster::start(postgres, kafka).await;
-    let load = Load::start(cluster.urls(), &cluster.marker);
-    for _ in 0..times(2, 50) {
-        pause_between(&load).await;
-        let number = rand::rng().random_range(0..2);
-        cluster.jobmasters[number].kill();
-        cluster.jobmasters[number] = cluster.jobmaster(number);
-        load.set_servers(cluster.urls());
-        cluster.jobmasters[number].ready().await;
-    }
-    // One that stood still while others took over is fenced, and answers nothing stale.
-    pause_between(&load).await;
-    cluster.jobmasters[0].pause();
-    load.set_servers(vec![cluster.jobmasters[1].url.clone()]);
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    pause_between(&load).await;
-    cluster.jobmasters[0].resume();
-    load.set_servers(cluster.urls());
-    pause_between(&load).await;
-    cluster.finish(load, postgres).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "not shown to hold yet: run it with --ignored"]
-async fn killed_workers_leave_nothing_behind() {
-    let (postgres, kafka) = (Postgres::shared(), Kafka::shared());
-    let mut cluster = Cluster::start(postgres, kafka).await;
-    let load = Load::start(cluster.urls(), &cluster.marker);
-    for _ in 0..times(2, 50) {
-        pause_between(&load).await;
-        cluster.workers[0].kill();
-        no_stray_processes(&cluster.marker);
-        cluster.workers[0] = cluster.worker(0);
-        cluster.workers[0].ready().await;
-    }
-    cluster.finish(load, postgres).await;
 }

@@ -1,7 +1,8 @@
 //! Clients that submit all the time, and remember what was acknowledged.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -9,34 +10,105 @@ use serde_json::{Value, json};
 /// Submits jobs to whichever of the servers answers, until it is stopped.
 pub struct Load {
     acknowledged: Arc<Mutex<Vec<String>>>,
-    servers: Arc<Mutex<Vec<String>>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    pub programs: Programs,
+}
+
+/// The programs that the jobs run: each holds a lock on a file of its task as long as any of its processes lives, and
+/// says so when it finds the lock taken, by an earlier attempt that should be dead.
+#[derive(Clone)]
+pub struct Programs {
+    marker: String,
+    folder: PathBuf,
+}
+
+impl Programs {
+    pub fn new(folder: &Path) -> Self {
+        let folder = folder.join("locks");
+        std::fs::create_dir_all(&folder).unwrap();
+        Self {
+            marker: uuid::Uuid::new_v4().to_string(),
+            folder,
+        }
+    }
+
+    /// In the environment of each of their processes, as MARKER.
+    pub fn marker(&self) -> &str {
+        &self.marker
+    }
+
+    /// A group of tasks that run `script`.
+    pub fn group(&self, name: &str, replicas: u32, script: &str) -> Value {
+        let script = format!(
+            r#"exec 9>>"$LOCKS/$GRID_TASK_ID"; flock -n 9 || echo "$GRID_TASK_ID $GRID_ATTEMPT" >>"$LOCKS/overlaps"; {script}"#
+        );
+        json!({
+            "externalId": name,
+            "replicas": replicas,
+            "command": ["sh", "-c", script],
+            "env": { "MARKER": self.marker, "LOCKS": self.folder },
+            "retry": { "maxRetries": 2, "baseSeconds": 0.1 },
+        })
+    }
+
+    /// No-ops, programs that take a moment or fail, and now and then a tree of processes that will not hear SIGTERM.
+    fn document(&self) -> Value {
+        let mut rng = rand::rng();
+        let (pause, fails) = (rng.random_range(0..200), rng.random_range(0..6) == 0);
+        let program = format!("sleep 0.{pause:03}; exit {}", u8::from(fails));
+        let mut tasks = vec![
+            json!({ "externalId": "noop", "replicas": rng.random_range(1..40), "executor": "noop" }),
+            self.group("program", 2, &program),
+        ];
+        if rng.random_range(0..8) == 0 {
+            let tree = "trap '' TERM; (sleep 1 & timeout 60 sleep 1 & wait) & sh -c 'sleep 1; sleep 0.1' & wait";
+            tasks.push(self.group("tree", 1, tree));
+        }
+        json!({ "tasks": tasks })
+    }
+
+    /// Panics when an attempt began while an earlier one of its task still ran.
+    pub fn never_overlapped(&self) {
+        let overlaps = std::fs::read_to_string(self.folder.join("overlaps")).unwrap_or_default();
+        assert_eq!(overlaps, "", "these attempts ran beside an earlier one of their task");
+    }
 }
 
 impl Load {
-    pub fn start(servers: Vec<String>, marker: &str) -> Self {
-        let (acknowledged, servers) = (Arc::default(), Arc::new(Mutex::new(servers)));
-        let tasks = (0..3)
+    pub fn start(servers: Vec<String>, programs: &Programs) -> Self {
+        let acknowledged = Arc::default();
+        let servers: Arc<[String]> = servers.into();
+        let tasks = (0..6)
             .map(|_| {
-                grid::task::spawn(
-                    "load",
-                    submit(Arc::clone(&servers), Arc::clone(&acknowledged), marker.to_owned()),
-                )
+                let client = submit(Arc::clone(&servers), Arc::clone(&acknowledged), programs.clone());
+                grid::task::spawn("load", client)
             })
             .collect();
         Self {
             acknowledged,
-            servers,
             tasks,
+            programs: programs.clone(),
         }
-    }
-
-    pub fn set_servers(&self, servers: Vec<String>) {
-        *self.servers.lock().unwrap() = servers;
     }
 
     pub fn count(&self) -> usize {
         self.acknowledged.lock().unwrap().len()
+    }
+
+    /// Waits until some more jobs are acknowledged, and then for a random moment.
+    pub async fn goes_on(&self) {
+        let enough = self.count() + 3;
+        crate::support::eventually("jobs to be acknowledged", Duration::from_secs(90), async || {
+            (self.count() >= enough).then_some(())
+        })
+        .await;
+        let pause = rand::rng().random_range(0..1_500);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+
+    /// Remembers a job that was submitted otherwise.
+    pub fn note(&self, job: &str) {
+        self.acknowledged.lock().unwrap().push(job.to_owned());
     }
 
     /// Stops; gives the ids of all acknowledged jobs.
@@ -46,67 +118,73 @@ impl Load {
     }
 }
 
-/// No-ops, programs that take a moment, and programs that fail.
-fn document(marker: &str) -> Value {
-    let mut rng = rand::rng();
-    let env = json!({ "MARKER": marker });
-    let retry = json!({ "maxRetries": 2, "baseSeconds": 0.1 });
-    let pause = rng.random_range(0..400);
-    let program = format!("sleep 0.{pause:03}; exit {}", u8::from(rng.random_range(0..4) == 0));
-    json!({ "tasks": [
-        { "externalId": "noop", "replicas": rng.random_range(1..60), "executor": "noop" },
-        { "externalId": "program", "replicas": 2, "command": ["sh", "-c", program], "env": env, "retry": retry },
-    ]})
-}
-
-async fn submit(servers: Arc<Mutex<Vec<String>>>, acknowledged: Arc<Mutex<Vec<String>>>, marker: String) {
-    let client = reqwest::Client::builder()
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
         .timeout(Duration::from_secs(12))
         .build()
-        .unwrap();
+        .unwrap()
+}
+
+async fn submit(servers: Arc<[String]>, acknowledged: Arc<Mutex<Vec<String>>>, programs: Programs) {
+    let client = client();
     loop {
-        let servers = servers.lock().unwrap().clone();
         let server = &servers[rand::rng().random_range(0..servers.len())];
-        let sent = client
-            .post(format!("{server}/api/v1/jobs"))
-            .json(&document(&marker))
-            .send()
-            .await;
-        if let Ok(answer) = sent
-            && answer.status() == 201
-            && let Ok(job) = answer.json::<Value>().await
-        {
-            acknowledged
-                .lock()
-                .unwrap()
-                .push(job["jobId"].as_str().unwrap().to_owned());
+        if let Some(job) = submit_one(&client, server, &programs.document()).await {
+            acknowledged.lock().unwrap().push(job.clone());
+            // However slow the machine is, no more piles up than can be worked off at the end.
+            ended(server, &job, Duration::from_secs(3)).await;
         }
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        let pause = rand::rng().random_range(20..300);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+async fn submit_one(client: &reqwest::Client, server: &str, document: &Value) -> Option<String> {
+    let sent = client.post(format!("{server}/api/v1/jobs")).json(document).send().await;
+    let answer = sent.ok().filter(|answer| answer.status() == 201)?;
+    let job: Value = answer.json().await.ok()?;
+    Some(job["jobId"].as_str().unwrap().to_owned())
+}
+
+/// Submits until it is acknowledged; gives the id.
+pub async fn submitted(server: &str, document: &Value) -> String {
+    let client = client();
+    crate::support::eventually("a job to be acknowledged", Duration::from_secs(60), async || {
+        submit_one(&client, server, document).await
+    })
+    .await
+}
+
+/// A JSON answer; null when there is none.
+pub async fn get(server: &str, path: &str) -> Value {
+    match client().get(format!("{server}{path}")).send().await {
+        Ok(answer) => answer.json().await.unwrap_or_default(),
+        Err(_) => Value::Null,
+    }
+}
+
+/// Waits until the job has come to its end, or so long; gives what is known of it otherwise.
+async fn ended(server: &str, id: &str, patience: Duration) -> Option<Value> {
+    let begun = Instant::now();
+    loop {
+        let job = get(server, &format!("/api/v1/jobs/{id}")).await;
+        if job["status"].as_str().is_some_and(|status| status != "RUNNING") {
+            return None;
+        }
+        if begun.elapsed() > patience {
+            return Some(job);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 /// Waits until every job has come to its end.
 pub async fn all_finished(server: &str, jobs: &[String], deadline: Duration) {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(10))
-        .build()
-        .unwrap();
-    let begun = std::time::Instant::now();
-    for job in jobs {
-        loop {
-            let answer = client.get(format!("{server}/api/v1/jobs/{job}")).send().await;
-            let job_object: Value = match answer {
-                Ok(answer) => answer.json().await.unwrap_or_default(),
-                Err(_) => Value::Null,
-            };
-            if job_object["status"].as_str().is_some_and(|status| status != "RUNNING") {
-                break;
-            }
-            assert!(
-                begun.elapsed() < deadline,
-                "{job} does not come to its end: {job_object}"
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = Instant::now();
+    for id in jobs {
+        let patience = deadline.saturating_sub(begun.elapsed());
+        if let Some(job) = ended(server, id, patience).await {
+            panic!("{id} does not come to its end: {job}");
         }
     }
 }

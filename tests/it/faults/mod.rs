@@ -1,42 +1,34 @@
-//! Processes of grid are killed under load; afterwards a checker that shares no code with grid reads the database.
+//! Processes of grid, and the servers behind them, are killed, paused and cut off under load; afterwards a checker that
+//! shares no code with grid reads the database and the topic of events.
 //!
-//! What must hold: every acknowledged job is there and comes to its end, no task completes twice, no illegal step, no
-//! gap, read models equal to the history, and no process of a task lives two seconds after its worker was killed.
-//! `GRID_CHAOS=long` runs the long versions.
+//! What must hold, whatever was killed:
+//!
+//! - every acknowledged job is in the log and comes to its end, every task in a final state;
+//! - no task completes twice, no step is illegal, no place is missing, the chain of hashes is whole;
+//! - a reader of `grid.events` that follows the rule of schema/events.md gets every event once and in order;
+//! - the read models equal the history;
+//! - no two attempts of a task ever ran at the same time, and no process of a task lives two seconds after its worker
+//!   was killed.
+//!
+//! Each has a short version; `make chaos` runs the long ones. scripts/chaos.sh says how to set the numbers.
 
+mod check;
 mod cluster;
+mod jobmasters;
 mod load;
+mod outages;
 mod process;
 mod standalone;
+mod workers;
 
-use std::path::Path;
-use std::process::Command;
-
-/// How often something is killed: a few times as a test, many times as `make chaos`.
-pub fn times(short: u32, long: u32) -> u32 {
+/// How often something is killed: `GRID_CHAOS_<WHAT>` times, else a few times as a test and many times as `make chaos`.
+pub fn times(what: &str, short: u32, long: u32) -> u32 {
+    if let Ok(number) = std::env::var(format!("GRID_CHAOS_{what}")) {
+        return number.parse().expect("a number");
+    }
     if std::env::var("GRID_CHAOS").is_ok_and(|value| value == "long") {
         long
     } else {
         short
     }
-}
-
-/// Runs the checker over the database; panics with what it says is wrong.
-pub fn check(conninfo: &str, acknowledged: &[String], folder: &Path) {
-    let file = folder.join("acknowledged");
-    std::fs::write(&file, acknowledged.join("\n")).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/faults/check.py");
-    let output = Command::new("python3")
-        .arg(script)
-        .arg(conninfo)
-        .arg(&file)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    eprintln!("checked: {}", said.trim());
 }

@@ -13,28 +13,29 @@ use crate::support::{free_port, wait_for};
 pub struct Grid {
     child: Child,
     pub url: String,
+    address: String,
+    arguments: Vec<String>,
     log: PathBuf,
 }
 
 impl Grid {
     /// Starts `grid` with `arguments`, listening on a free port; its log goes to `folder`.
-    pub fn start(folder: &Path, name: &str, arguments: &[&str]) -> Self {
+    pub fn start(folder: &Path, name: &str, arguments: Vec<String>) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let log = folder.join(format!("{name}.log"));
-        let file = File::options().create(true).append(true).open(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_grid"))
-            .args(arguments)
-            .args(["--listen", &address])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .unwrap();
         Self {
-            child,
+            child: spawn(&arguments, &address, &log),
             url: format!("http://{address}"),
+            address,
+            arguments,
             log,
         }
+    }
+
+    /// As it was started, on the same address. The one before must have ended.
+    pub fn restart(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_some(), "it still runs");
+        self.child = spawn(&self.arguments, &self.address, &self.log);
     }
 
     /// Waits until `/health/ready` says so.
@@ -49,13 +50,16 @@ impl Grid {
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return;
             }
-            let ended = self.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && begun.elapsed() < Duration::from_secs(60),
-                "not ready: {}",
-                self.tail()
-            );
+            self.must_run();
+            assert!(begun.elapsed() < Duration::from_secs(90), "not ready: {}", self.tail());
             tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    /// Panics when the process has ended by itself.
+    pub fn must_run(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("grid has ended, {status}: {}", self.tail());
         }
     }
 
@@ -65,11 +69,13 @@ impl Grid {
 
     /// As a crash: SIGKILL.
     pub fn kill(&mut self) {
+        self.must_run();
         self.signal(Signal::SIGKILL);
         self.child.wait().unwrap();
     }
 
-    pub fn pause(&self) {
+    pub fn pause(&mut self) {
+        self.must_run();
         self.signal(Signal::SIGSTOP);
     }
 
@@ -79,6 +85,7 @@ impl Grid {
 
     /// SIGTERM; must end well.
     pub fn stop(mut self) {
+        self.must_run();
         self.signal(Signal::SIGTERM);
         let status = wait_for("grid to end", Duration::from_secs(60), || {
             self.child.try_wait().unwrap()
@@ -86,11 +93,28 @@ impl Grid {
         assert!(status.success(), "{status}: {}", self.tail());
     }
 
+    /// What it has written since it was started first, restarts included.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     fn tail(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let text = self.log_text();
         let lines: Vec<&str> = text.lines().rev().take(40).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
+}
+
+fn spawn(arguments: &[String], address: &str, log: &Path) -> Child {
+    let file = File::options().create(true).append(true).open(log).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_grid"))
+        .args(arguments)
+        .args(["--listen", address])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(file)
+        .spawn()
+        .unwrap()
 }
 
 impl Drop for Grid {
@@ -98,6 +122,35 @@ impl Drop for Grid {
         // Ended already, or the test has failed.
         _ = self.child.kill();
         _ = self.child.wait();
+    }
+}
+
+/// The folder of a test: with the logs of all processes, kept when it fails.
+pub struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub fn new(base: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::Builder::new()
+            .prefix("grid-faults-")
+            .tempdir_in(base)
+            .unwrap();
+        // Postgres runs as another user when the tests run as root.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self(folder)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() || std::env::var_os("GRID_CHAOS_KEEP").is_some() {
+            self.0.disable_cleanup(true);
+            eprintln!("the logs are in {}", self.path().display());
+        }
     }
 }
 

@@ -1,95 +1,115 @@
-//! Standalone, killed again and again.
+//! Standalone, killed again and again: all of it, and the Postgres that it keeps.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rand::RngExt;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use super::load::{Load, all_finished};
-use super::process::{Grid, no_stray_processes};
-use super::{check, times};
+use super::check::{Ended, check};
+use super::load::{Load, Programs};
+use super::process::{Folder, Grid, no_stray_processes};
+use super::times;
+use crate::support::eventually;
 
-fn start(folder: &Path) -> Grid {
-    let data = folder.join("data");
-    let data = data.to_str().unwrap();
-    // Retries after lost workers would make the test slow, not better.
-    Grid::start(
-        folder,
-        "standalone",
-        &["standalone", "--data-dir", data, "--slots", "8"],
-    )
+/// A standalone on a folder of its own; its private Postgres outlives a kill of grid and is ended with this.
+struct Standalone {
+    grid: Option<Grid>,
+    programs: Programs,
+    folder: Folder,
 }
 
-/// Ends the private Postgres, which outlives a kill of grid.
-struct Postgres<'a>(&'a Path);
+impl Standalone {
+    async fn start() -> Self {
+        let folder = Folder::new("/var/tmp");
+        let data = folder.path().join("data");
+        let arguments = ["standalone", "--data-dir", data.to_str().unwrap(), "--slots", "8"];
+        let mut grid = Grid::start(folder.path(), "standalone", arguments.map(str::to_owned).to_vec());
+        grid.ready().await;
+        Self {
+            grid: Some(grid),
+            programs: Programs::new(folder.path()),
+            folder,
+        }
+    }
 
-impl Drop for Postgres<'_> {
+    fn grid(&mut self) -> &mut Grid {
+        self.grid.as_mut().unwrap()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn load(&mut self) -> Load {
+        Load::start(vec![self.grid().url.clone()], &self.programs)
+    }
+
+    async fn finish(mut self, load: Load, never: &str) {
+        let data = self.data();
+        let socket = std::fs::canonicalize(data.join("postgres/run")).unwrap();
+        let conninfo = format!("host={} user=postgres dbname=grid", socket.display());
+        let ended = Ended {
+            folder: self.folder.path(),
+            server: &self.grid.as_ref().unwrap().url,
+            conninfo: &conninfo,
+            verify: &["--data-dir", data.to_str().unwrap()],
+            topic: None,
+            never,
+        };
+        check(load, ended).await;
+        self.grid.take().unwrap().stop();
+        assert_eq!(postmaster(&data), None, "the private Postgres outlived an orderly end");
+    }
+}
+
+impl Drop for Standalone {
     fn drop(&mut self) {
-        let pid = std::fs::read_to_string(self.0.join("data/postgres/data/postmaster.pid")).unwrap_or_default();
-        if let Some(pid) = pid.lines().next().and_then(|line| line.parse().ok()) {
-            _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGQUIT);
+        if let Some(pid) = postmaster(&self.data()) {
+            _ = kill(pid, Signal::SIGQUIT);
         }
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_standalone_loses_nothing() {
-    let folder = tempfile::Builder::new()
-        .prefix("grid-faults-")
-        .tempdir_in("/var/tmp")
-        .unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let folder = folder.path();
-    let _postgres = Postgres(folder);
-    let marker = uuid::Uuid::new_v4().to_string();
-    let mut grid = start(folder);
-    grid.ready().await;
-    let load = Load::start(vec![grid.url.clone()], &marker);
-    for _ in 0..times(4, 100) {
-        let enough = load.count() + 3;
-        let pause = rand::rng().random_range(100..1_500);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        crate::support::eventually("jobs to be acknowledged", Duration::from_secs(60), async || {
-            (load.count() >= enough).then_some(())
-        })
-        .await;
-        grid.kill();
-        no_stray_processes(&marker);
-        grid = start(folder);
-        load.set_servers(vec![grid.url.clone()]);
-        grid.ready().await;
-    }
-    let acknowledged = load.stop();
-    all_finished(&grid.url, &acknowledged, Duration::from_secs(120)).await;
-    let data = folder.join("data");
-    // Jobs whose answer was cut off by a kill may still be under way.
-    let socket = std::fs::canonicalize(data.join("postgres/run")).unwrap();
-    let conninfo = format!("host={} user=postgres dbname=grid", socket.display());
-    crate::support::eventually("everything to come to its end", Duration::from_secs(120), async || {
-        let unfinished = "SELECT count(*) FROM grid_read.jobs WHERE finished_at IS NULL";
-        (psql(&conninfo, unfinished) == "0").then_some(())
-    })
-    .await;
-    check(&conninfo, &acknowledged, folder);
-    let verified = Command::new(env!("CARGO_BIN_EXE_grid"))
-        .args(["verify", "--data-dir", data.to_str().unwrap()])
-        .output()
-        .unwrap();
-    assert_eq!(
-        verified.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&verified.stdout)
-    );
-    grid.stop();
+/// The private Postgres, when it runs.
+fn postmaster(data: &Path) -> Option<Pid> {
+    let file = std::fs::read_to_string(data.join("postgres/data/postmaster.pid")).ok()?;
+    let pid = Pid::from_raw(file.lines().next()?.parse().ok()?);
+    kill(pid, None).is_ok().then_some(pid)
 }
 
-fn psql(conninfo: &str, sql: &str) -> String {
-    let output = Command::new("psql")
-        .args(["-X", "-q", "-A", "-t", "-d", conninfo, "-c", sql])
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_standalone_loses_nothing() {
+    let mut standalone = Standalone::start().await;
+    let load = standalone.load();
+    for _ in 0..times("STANDALONE", 4, 100) {
+        load.goes_on().await;
+        standalone.grid().kill();
+        no_stray_processes(standalone.programs.marker());
+        standalone.grid().restart();
+        standalone.grid().ready().await;
+    }
+    standalone.finish(load, "TIMEOUT,KILLED").await;
+}
+
+/// Standalone starts a private Postgres that died again, and loses nothing by it; it need not be started anew itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_private_postgres_is_started_again() {
+    let mut standalone = Standalone::start().await;
+    let load = standalone.load();
+    for _ in 0..times("PRIVATE_POSTGRES", 2, 20) {
+        load.goes_on().await;
+        let data = standalone.data();
+        let killed = postmaster(&data).unwrap();
+        kill(killed, Signal::SIGKILL).unwrap();
+        eventually("the private Postgres to be back", Duration::from_secs(60), async || {
+            postmaster(&data).filter(|pid| *pid != killed)
+        })
+        .await;
+        standalone.grid().must_run();
+    }
+    load.goes_on().await;
+    standalone.grid().ready().await;
+    // What runs goes on while the log is away.
+    standalone.finish(load, "WORKER_LOST,TIMEOUT,KILLED").await;
 }

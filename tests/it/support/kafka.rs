@@ -102,6 +102,22 @@ impl Kafka {
         kill(Pid::from_raw(pid as i32), signal).unwrap();
     }
 
+    /// Writes all messages of a topic to `file`, by Kafka's own client (tests/kafka/ReadTopic.java says how), when each
+    /// partition has the position that `wanted` says: `PARTITION:POSITION,…`.
+    pub fn read_topic(&self, topic: &str, wanted: &str, file: &Path) {
+        let read = java(&self.folder, &["-Xmx128m"])
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/ReadTopic.java"))
+            .args([&self.brokers(), topic, wanted])
+            .arg(file)
+            .status()
+            .unwrap();
+        assert!(
+            read.success(),
+            "{topic} was not read:\n{}",
+            tail(&self.folder.join("log"))
+        );
+    }
+
     /// Starts it on the same ports and data; returns when it answers.
     pub fn restart(&self) {
         let mut slot = self.process.lock().unwrap();

@@ -10,19 +10,18 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use rand::RngExt;
+
 pub use kafka::Kafka;
 pub use postgres::Postgres;
 
-/// A TCP port of 127.0.0.1 that was free a moment ago, and that this process has not been given before.
+/// A TCP port of 127.0.0.1 that was free a moment ago, and that this process has not been given before. Not one of those
+/// that the kernel gives to outgoing connections: a server that is killed must find its port free again.
 pub fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
-        let port = TcpListener::bind(("127.0.0.1", 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        if GIVEN.lock().unwrap().insert(port) {
+        let port = rand::rng().random_range(15_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && GIVEN.lock().unwrap().insert(port) {
             return port;
         }
     }
