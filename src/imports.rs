@@ -21,7 +21,7 @@ const fn layer(module: &'static str, knows: &'static [&'static str]) -> Layer {
 }
 
 /// What any shell may use, but never the domain or the events.
-const UTILITIES: [&str; 4] = ["clock", "task", "config", "telemetry"];
+const UTILITIES: [&str; 5] = ["clock", "failpoint", "task", "config", "telemetry"];
 
 /// Of `config` the part that knows everything.
 const WHOLE: &str = "config::whole";
@@ -34,6 +34,7 @@ const LAYERS: &[Layer] = &[
     layer("event", &["domain"]),
     layer("clock", &["domain"]),
     layer("task", &[]),
+    layer("failpoint", &[]),
     layer("config", &["domain"]),
     layer("telemetry", &["domain", "clock", "task", "config"]),
     layer("embedded", &["domain"]),

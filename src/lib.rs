@@ -27,6 +27,8 @@ pub mod document;
 pub mod domain;
 pub mod embedded;
 pub mod event;
+#[doc(hidden)]
+pub mod failpoint;
 #[cfg(test)]
 mod imports;
 pub mod log;

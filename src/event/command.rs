@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::version::{Version, Wire};
 use crate::domain::event::WorkerEnd;
-use crate::domain::{Incarnation, JobId, JobSpec, Position, Refusal, Registration, TaskId, Timestamp, WorkerName};
+use crate::domain::{
+    Incarnation, JobId, JobSpec, Position, Refusal, Registration, ShardId, TaskId, Timestamp, WorkerName,
+};
 
 /// A wish with all that a shard needs to decide it once, and only in time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,28 @@ pub struct CommandMessage {
 
 impl Wire for CommandMessage {
     const WHAT: &'static str = "command";
+}
+
+/// What may be whole in a command that cannot be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rescued {
+    /// Who waits for an answer.
+    pub reply_to: Option<ReplyAddress>,
+    pub principal: String,
+}
+
+impl Rescued {
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).unwrap_or_default();
+        let reply_to = fields
+            .remove("replyTo")
+            .and_then(|value| serde_json::from_value(value).ok());
+        let principal = fields.get("principal").and_then(serde_json::Value::as_str);
+        Self {
+            reply_to,
+            principal: principal.unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +89,18 @@ pub enum Command {
 }
 
 impl Command {
+    /// The shard that decides it, of `shards` in all.
+    pub fn shard(&self, shards: u16) -> ShardId {
+        match self {
+            Self::RegisterWorker { registration } => ShardId(registration.worker.slot(shards)),
+            Self::RemoveWorker { worker, .. } => ShardId(worker.slot(shards)),
+            Self::SubmitJob { job, .. } | Self::KillJob { job } | Self::StopJob { job } | Self::RetryJob { job } => {
+                job.shard(shards)
+            }
+            Self::CancelRetry { task } | Self::BringForwardRetry { task } => task.job.shard(shards),
+        }
+    }
+
     /// The job whose shard decides it; `None` for commands on workers.
     pub fn job(&self) -> Option<JobId> {
         match self {

@@ -37,10 +37,6 @@ pub struct LoadedShard {
     pub tail_events: usize,
     /// Jobs that cannot be folded; their events are in quarantine.
     pub unreadable: Vec<UnreadableJob>,
-    /// Commands that are to be passed over, at or after the cursor.
-    pub poisoned_commands: Vec<i64>,
-    /// Likewise of reports.
-    pub poisoned_reports: Vec<i64>,
 }
 
 /// A job with an event that cannot be taken in.
@@ -186,13 +182,6 @@ impl<'a> Loading<'a> {
         let days = (now.day() - 1)..=(now.day() + 1);
         finished.retain(|job| days.contains(&job.day()));
         self.quarantine(log, &unreadable).await?;
-        let (bus, shard, cursor) = (&*self.claimed.cursor.bus, self.claimed.shard, &self.claimed.cursor);
-        let commands = log
-            .quarantined_places(shard, bus, QuarantineSource::Command, cursor.commands)
-            .await?;
-        let reports = log
-            .quarantined_places(shard, bus, QuarantineSource::Report, cursor.reports)
-            .await?;
         let workers = self.workers.0.into_iter();
         Ok(LoadedShard {
             jobs: jobs.into_values().collect(),
@@ -201,8 +190,6 @@ impl<'a> Loading<'a> {
             workers: workers.map(|(name, head)| (name, head.history, head.version)).collect(),
             tail_events: self.tail_events,
             unreadable,
-            poisoned_commands: commands,
-            poisoned_reports: reports,
         })
     }
 

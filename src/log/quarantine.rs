@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::{Error, Log};
+use super::{Cursor, Error, Log};
 use crate::domain::{ShardId, Timestamp};
 
 /// Where a poisoned item came from.
@@ -46,6 +46,18 @@ pub struct Poison {
     pub principal: String,
 }
 
+/// Bytes of a message that are kept.
+const MOST_PAYLOAD_BYTES: usize = 256 * 1024;
+const MOST_REASON_CHARS: usize = 4_096;
+
+/// As Postgres takes text: it has no NUL.
+fn as_text(text: &str) -> String {
+    text.chars()
+        .take(MOST_REASON_CHARS)
+        .map(|char| if char == '\0' { '\u{fffd}' } else { char })
+        .collect()
+}
+
 /// An item in quarantine.
 #[derive(Clone, Debug)]
 pub struct Quarantined {
@@ -59,6 +71,8 @@ impl Log {
     /// Counts a failure; from the `most`-th on the item is in quarantine. Returns how often it has failed.
     pub async fn note_failure(&self, poison: Poison, most: u32) -> Result<u32, Error> {
         let pool = self.inner.pool.clone();
+        let (reason, principal) = (as_text(&poison.reason), as_text(&poison.principal));
+        let payload = poison.payload[..poison.payload.len().min(MOST_PAYLOAD_BYTES)].to_vec();
         let unit = async move {
             let attempts: i32 = sqlx::query_scalar(
                 "INSERT INTO quarantine AS q (shard, source, bus, place, attempts, reason, payload, principal, quarantined_at)
@@ -72,9 +86,9 @@ impl Log {
             .bind(poison.source.name())
             .bind(&poison.bus)
             .bind(poison.place)
-            .bind(&poison.reason)
-            .bind(&poison.payload)
-            .bind(&poison.principal)
+            .bind(&reason)
+            .bind(payload)
+            .bind(principal)
             .bind(most as i32)
             .fetch_one(&pool)
             .await?;
@@ -84,7 +98,7 @@ impl Log {
                 source = poison.source.name(),
                 place = poison.place,
                 attempts,
-                reason = poison.reason,
+                reason,
                 "log.poisoned"
             );
             if attempts == most.max(1) {
@@ -95,24 +109,26 @@ impl Log {
         self.run("log.note_failure", unit).await
     }
 
-    /// The places of a shard's messages in quarantine, of one bus: these are passed over.
+    /// A shard's messages in quarantine at or after the cursor, on the cursor's bus: these are passed over.
     pub async fn quarantined_places(
         &self,
         shard: ShardId,
-        bus: &str,
-        source: QuarantineSource,
-        from: i64,
-    ) -> Result<Vec<i64>, Error> {
-        let (pool, bus) = (self.inner.pool.clone(), bus.to_owned());
+        cursor: &Cursor,
+    ) -> Result<Vec<(QuarantineSource, i64)>, Error> {
+        let (pool, cursor) = (self.inner.pool.clone(), cursor.clone());
         let unit = async move {
-            let places = "SELECT place FROM quarantine WHERE shard = $1 AND source = $2 AND bus = $3 AND place >= $4
-                          AND quarantined_at IS NOT NULL ORDER BY place";
-            let query = sqlx::query_scalar(places)
-                .bind(shard.0 as i16)
-                .bind(source.name())
-                .bind(bus)
-                .bind(from);
-            Ok(query.fetch_all(&pool).await?)
+            let places = "SELECT source, place FROM quarantine
+                          WHERE shard = $1 AND bus = $2 AND quarantined_at IS NOT NULL
+                          AND (source = 'command' AND place >= $3 OR source = 'report' AND place >= $4)
+                          ORDER BY source, place";
+            let query = sqlx::query(places).bind(shard.0 as i16).bind(&*cursor.bus);
+            let rows = query
+                .bind(cursor.commands)
+                .bind(cursor.reports)
+                .fetch_all(&pool)
+                .await?;
+            let place = |row: &PgRow| Ok((QuarantineSource::of(row.try_get(0)?), row.try_get(1)?));
+            Ok(rows.iter().map(place).collect::<Result<_, sqlx::Error>>()?)
         };
         self.run("log.quarantined_places", unit).await
     }

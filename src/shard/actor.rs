@@ -3,7 +3,7 @@
 //! It decides nothing. Whatever goes wrong ends the actor, and with it the shard's memory; the supervisor makes a new
 //! one, which claims and loads anew.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use tokio::sync::watch;
 
 use super::host::{Address, Committed, Host};
 use super::machine::{Input, Shard, WorkerGone};
-use super::staging::{Batch, JobSnapshot, Output};
+use super::outbox;
+use super::poison::{self, Careful, Culprit, MOST_FAILURES, REFUSED, panic_text};
+use super::staging::{Batch, JobSnapshot};
 use super::supervisor::{Ended, Ending};
-use crate::bus::{Message as BusMessage, Record, Topic};
+use crate::bus::{Record, Topic};
 use crate::clock;
-use crate::domain::{Incarnation, Job, JobId, Seq, ShardId, Timestamp, WorkerName};
-use crate::event::{
-    AssignmentItem, AssignmentMessage, CommandMessage, Reply, ReportMessage, Unreadable, Version, Wire,
-};
+use crate::domain::{Job, JobId, Seq, ShardId, Timestamp};
+use crate::event::Unreadable;
 use crate::log::{CommitOutcome, QuarantineSource, ShardBatch};
 
 /// Records of one of the shard's two partitions, in order.
@@ -64,17 +64,8 @@ impl Message for ReaderFailed {
     type Result = ();
 }
 
-/// How often a message may fail before it is passed over.
-const MOST_FAILURES: u32 = 3;
 /// How often the cursor is written when nothing else is committed.
 const CURSOR_EVERY: Duration = Duration::from_secs(300);
-
-/// A message that a turn is about, for the quarantine.
-struct Culprit {
-    source: QuarantineSource,
-    offset: i64,
-    payload: bytes::Bytes,
-}
 
 /// What the supervisor has prepared.
 pub(super) struct Opened {
@@ -86,6 +77,8 @@ pub(super) struct Opened {
     pub dead: Vec<WorkerGone>,
     /// Offsets that are passed over.
     pub quarantined: Vec<(QuarantineSource, i64)>,
+    /// The log has refused a batch with messages up to here.
+    pub careful: Careful,
     pub gate: watch::Sender<bool>,
 }
 
@@ -98,10 +91,17 @@ pub(super) struct ShardActor {
     closed_before: i32,
     quarantined: Vec<(QuarantineSource, i64)>,
     dead: Vec<WorkerGone>,
+    /// Records that wait for their turn; bounded, since the gate is closed while there are any.
+    inbox: VecDeque<(QuarantineSource, Record)>,
+    careful: Careful,
+    /// The one message whose effects the batch under way holds; known only while care is taken.
+    suspect: Option<Culprit>,
     /// Closed while the shard can take no more.
     gate: watch::Sender<bool>,
     timer: Option<(Timestamp, SpawnHandle)>,
     ending: Option<Ending>,
+    /// A message was counted against for the ending.
+    counted: bool,
     published: Seq,
 }
 
@@ -116,9 +116,13 @@ impl ShardActor {
             closed_before: opened.closed_before,
             quarantined: opened.quarantined,
             dead: opened.dead,
+            inbox: VecDeque::new(),
+            careful: opened.careful,
+            suspect: None,
             gate: opened.gate,
             timer: None,
             ending: None,
+            counted: false,
             published: opened.published,
         }
     }
@@ -134,6 +138,7 @@ impl ShardActor {
             Ok(Err(poisoned)) => poisoned.to_string(),
             Err(panic) => panic_text(panic.as_ref()),
         };
+        let culprit = culprit.or_else(|| Culprit::unparked(machine));
         self.poisoned(why, culprit, ctx);
         false
     }
@@ -141,28 +146,25 @@ impl ShardActor {
     fn poisoned(&mut self, why: String, culprit: Option<Culprit>, ctx: &mut Context<Self>) {
         tracing::error!(shard = self.shard.0, why, "shard.turn.failed");
         metrics::counter!("grid_shard_turn_failures_total").increment(1);
+        self.end_counting(culprit, Ending::Poisoned(why), ctx);
+    }
+
+    /// Ends, and counts a failure against the culprit before that.
+    fn end_counting(&mut self, culprit: Option<Culprit>, ending: Ending, ctx: &mut Context<Self>) {
         self.throw_away();
         let Some(culprit) = culprit else {
-            return self.end(Ending::Poisoned(why), ctx);
+            return self.end(ending, ctx);
         };
-        let (host, shard) = (Arc::clone(&self.host), self.shard);
-        let ending = Ending::Poisoned(why.clone());
-        let count = async move {
-            let bus = host.bus.identity().to_owned();
-            let poison = crate::log::Poison {
-                shard,
-                source: culprit.source,
-                bus,
-                place: culprit.offset,
-                reason: why,
-                payload: culprit.payload.to_vec(),
-                principal: String::new(),
-            };
-            if let Err(error) = host.log.note_failure(poison, MOST_FAILURES).await {
-                tracing::error!(shard = shard.0, %error, "shard.poison.uncounted");
+        let (host, shard, why) = (Arc::clone(&self.host), self.shard, ending.to_string());
+        let count = async move { culprit.count(&host, shard, why, MOST_FAILURES).await };
+        ctx.wait(count.into_actor(self).map(move |counted, actor, ctx| {
+            match counted {
+                // The next one comes as soon, and not more than a few times.
+                Ok(_) => actor.counted = true,
+                Err(error) => tracing::error!(shard = actor.shard.0, %error, "shard.failure.uncounted"),
             }
-        };
-        ctx.wait(count.into_actor(self).map(move |(), actor, ctx| actor.end(ending, ctx)));
+            actor.end(ending, ctx);
+        }));
     }
 
     fn throw_away(&mut self) {
@@ -182,10 +184,10 @@ impl ShardActor {
         let Some(machine) = &mut self.machine else { return };
         let loads = machine.take_loads();
         let batch = machine.take();
-        let (congested, wakeup) = (machine.is_congested(), machine.next_wakeup());
+        let (closed, wakeup) = (machine.is_congested() || !self.inbox.is_empty(), machine.next_wakeup());
         let observed = machine.observe();
         self.gate
-            .send_if_modified(|open| std::mem::replace(open, !congested) == congested);
+            .send_if_modified(|open| std::mem::replace(open, !closed) == closed);
         for job in loads {
             self.activate(job, ctx);
         }
@@ -228,7 +230,13 @@ impl ShardActor {
             Ok(found) => {
                 let found = found.map(Box::new);
                 if actor.turn(Input::Activated { job, found }, None, ctx) {
-                    actor.flush(ctx);
+                    actor.work(ctx);
+                }
+            }
+            // One job that cannot be read does not hold up the others.
+            Err(crate::log::Error::UnreadableEvent { why, .. }) => {
+                if actor.turn(Input::NotActivated { job, why }, None, ctx) {
+                    actor.work(ctx);
                 }
             }
             Err(error) => actor.end(Ending::Log(error.to_string()), ctx),
@@ -283,7 +291,7 @@ impl ShardActor {
                 actor.release(ctx);
             }
             CommitOutcome::Fenced => actor.end(Ending::Fenced, ctx),
-            CommitOutcome::Refused(why) => actor.end(Ending::Refused(why), ctx),
+            CommitOutcome::Refused(why) => actor.refused(why, ctx),
             CommitOutcome::Unknown(why) => actor.end(Ending::Unknown(why), ctx),
         }));
     }
@@ -295,96 +303,104 @@ impl ShardActor {
         let turned = catch_unwind(AssertUnwindSafe(|| machine.committed(now, &mut self.host.credits())));
         match turned {
             Ok(Ok(outputs)) => {
-                self.send(outputs);
-                self.flush(ctx);
+                outbox::send(&self.host, self.shard, machine.epoch(), outputs);
+                self.suspect = None;
+                self.work(ctx);
             }
             Ok(Err(poisoned)) => self.poisoned(poisoned.to_string(), None, ctx),
             Err(panic) => self.poisoned(panic_text(panic.as_ref()), None, ctx),
         }
     }
 
-    fn send(&self, outputs: Vec<Output>) {
-        let Some(machine) = &self.machine else { return };
-        let (host, epoch) = (&self.host, machine.epoch());
-        let mut messages: BTreeMap<Incarnation, (WorkerName, Vec<AssignmentItem>)> = BTreeMap::new();
-        let mut add = |worker: WorkerName, incarnation, item| {
-            let (_, items) = messages.entry(incarnation).or_insert_with(|| (worker, Vec::new()));
-            match (items.last_mut(), item) {
-                // Acknowledgements that follow each other become one.
-                (Some(AssignmentItem::Ack { kind: last, attempts }), AssignmentItem::Ack { kind, attempts: more })
-                    if *last == kind =>
-                {
-                    attempts.extend(more)
-                }
-                (_, item) => items.push(item),
+    /// The log would refuse the batch again. The shard is loaded anew and takes its messages one a commit, until it is
+    /// known which of them is to blame.
+    fn refused(&mut self, why: String, ctx: &mut Context<Self>) {
+        metrics::counter!("grid_shard_refused_commits_total").increment(1);
+        let taken = self.machine.as_ref().map(Shard::taken).unwrap_or_default();
+        tracing::error!(
+            shard = self.shard.0,
+            why,
+            known = self.suspect.is_some(),
+            "shard.commit.refused"
+        );
+        let suspect = self.suspect.take();
+        self.end_counting(suspect, Ending::Refused { why, taken }, ctx);
+    }
+
+    /// Takes what waits in the inbox, and flushes.
+    fn work(&mut self, ctx: &mut Context<Self>) {
+        while let Some((source, record)) = self.next_record() {
+            let is_suspect = self.careful.covers(source, record.offset);
+            if !self.take_in(source, record, is_suspect, ctx) {
+                return;
             }
+            if is_suspect {
+                self.flush(ctx);
+                if self.is_idle() {
+                    self.suspect = None;
+                }
+            }
+        }
+        self.flush(ctx);
+    }
+
+    fn next_record(&mut self) -> Option<(QuarantineSource, Record)> {
+        let (source, record) = self.inbox.front()?;
+        if self.careful.covers(*source, record.offset) && !self.is_idle() {
+            return None;
+        }
+        self.inbox.pop_front()
+    }
+
+    /// Everything taken so far has had its effect.
+    fn is_idle(&self) -> bool {
+        let idle = |machine: &Shard| machine.is_settled() && !machine.is_loading();
+        self.machine.as_ref().is_some_and(idle)
+    }
+
+    /// False: no further record for now.
+    fn take_in(&mut self, source: QuarantineSource, record: Record, is_suspect: bool, ctx: &mut Context<Self>) -> bool {
+        let message = Culprit {
+            source,
+            offset: record.offset,
+            payload: record.message.payload,
         };
-        for output in outputs {
-            match output {
-                Output::Reply { to, result } => {
-                    let reply = Reply {
-                        v: Version,
-                        node: to.node,
-                        correlation: to.correlation,
-                        result,
-                    };
-                    host.bus
-                        .post(Topic::Replies, to.partition, BusMessage::new(reply.encode()));
-                }
-                Output::Assign {
-                    worker,
-                    incarnation,
-                    assignment,
-                } => {
-                    add(worker, incarnation, AssignmentItem::Assign { assignment });
-                }
-                Output::Cancel {
-                    worker,
-                    incarnation,
-                    attempt,
-                } => {
-                    add(worker, incarnation, AssignmentItem::Cancel { attempt });
-                }
-                Output::Stop {
-                    worker,
-                    incarnation,
-                    attempt,
-                } => {
-                    add(worker, incarnation, AssignmentItem::Stop { attempt });
-                }
-                Output::Ack {
-                    worker,
-                    incarnation,
-                    kind,
-                    attempt,
-                } => {
-                    add(
-                        worker,
-                        incarnation,
-                        AssignmentItem::Ack {
-                            kind,
-                            attempts: vec![attempt],
-                        },
-                    );
-                }
+        self.suspect = is_suspect.then(|| message.clone());
+        if self.quarantined.contains(&(source, message.offset)) {
+            tracing::warn!(
+                shard = self.shard.0,
+                offset = message.offset,
+                "shard.message.quarantined"
+            );
+            return self.turn(message.passed(REFUSED), None, ctx);
+        }
+        match message.read(&self.host, self.shard) {
+            Ok(input) => self.turn(input, Some(message), ctx),
+            Err(unreadable) => {
+                self.set_aside(message, unreadable, ctx);
+                false
             }
         }
-        let partitions = host.bus.partitions().of(Topic::Assignments);
-        for (incarnation, (worker, items)) in messages {
-            let message = AssignmentMessage {
-                v: Version,
-                timeline: host.timeline,
-                shard: self.shard,
-                epoch,
-                jobmaster: host.jobmaster,
-                incarnation,
-                items,
-            };
-            let partition = worker.slot(partitions);
-            // What is lost here is sent again after the worker's next inventory, or asked for again by its reports.
-            host.bus
-                .post(Topic::Assignments, partition, BusMessage::new(message.encode()));
-        }
+    }
+
+    /// A message that cannot be read never can: it goes to the quarantine at once, and then the cursor may pass it.
+    fn set_aside(&mut self, message: Culprit, unreadable: Unreadable, ctx: &mut Context<Self>) {
+        tracing::error!(shard = self.shard.0, offset = message.offset, why = %unreadable, "shard.message.unreadable");
+        let (host, shard, reason) = (Arc::clone(&self.host), self.shard, unreadable.to_string());
+        let passed = message.passed(&poison::unreadable(&unreadable));
+        let set_aside = async move { message.count(&host, shard, reason, 1).await };
+        ctx.wait(
+            set_aside
+                .into_actor(self)
+                .map(move |counted, actor, ctx| match counted {
+                    Ok(_) => {
+                        if actor.turn(passed, None, ctx) {
+                            actor.work(ctx);
+                        }
+                    }
+                    Err(error) => actor.end(Ending::Log(error.to_string()), ctx),
+                }),
+        );
     }
 
     /// Snapshots are written beside the commits; until they are, a load has the longer tail to read.
@@ -417,70 +433,6 @@ impl ShardActor {
                     (Err(error), _) => tracing::warn!(shard = actor.shard.0, %error, "shard.snapshots.unwritten"),
                 }),
         );
-    }
-
-    fn take_in(&mut self, source: QuarantineSource, record: Record, ctx: &mut Context<Self>) -> bool {
-        let Record { offset, message, .. } = record;
-        let passed = |source| match source {
-            QuarantineSource::Report => Input::PassReport { offset },
-            QuarantineSource::Command | QuarantineSource::Event => Input::PassCommand { offset },
-        };
-        if self.quarantined.contains(&(source, offset)) {
-            tracing::warn!(shard = self.shard.0, offset, "shard.message.quarantined");
-            return self.turn(passed(source), None, ctx);
-        }
-        let payload = message.payload;
-        let input = match source {
-            QuarantineSource::Report => {
-                ReportMessage::decode(&payload).map(|message| Input::Report { offset, message })
-            }
-            QuarantineSource::Command | QuarantineSource::Event => {
-                CommandMessage::decode(&payload).map(|message| Input::Command { offset, message })
-            }
-        };
-        match input {
-            Ok(input) => self.turn(
-                input,
-                Some(Culprit {
-                    source,
-                    offset,
-                    payload,
-                }),
-                ctx,
-            ),
-            Err(unreadable) => {
-                self.set_aside(source, offset, payload, &unreadable, ctx);
-                self.turn(passed(source), None, ctx)
-            }
-        }
-    }
-
-    /// A message that cannot be read never can: it goes to the quarantine at once.
-    fn set_aside(
-        &self,
-        source: QuarantineSource,
-        offset: i64,
-        payload: bytes::Bytes,
-        unreadable: &Unreadable,
-        ctx: &mut Context<Self>,
-    ) {
-        tracing::error!(shard = self.shard.0, offset, why = %unreadable, "shard.message.unreadable");
-        let (host, shard, reason) = (Arc::clone(&self.host), self.shard, unreadable.to_string());
-        let quarantine = async move {
-            let poison = crate::log::Poison {
-                shard,
-                source,
-                bus: host.bus.identity().to_owned(),
-                place: offset,
-                reason,
-                payload: payload.to_vec(),
-                principal: String::new(),
-            };
-            if let Err(error) = host.log.note_failure(poison, 1).await {
-                tracing::error!(shard = shard.0, %error, "shard.quarantine.unwritten");
-            }
-        };
-        ctx.spawn(quarantine.into_actor(self));
     }
 }
 
@@ -526,6 +478,7 @@ impl Drop for ShardActor {
             shard: self.shard,
             generation: self.generation,
             ending,
+            counted: self.counted,
         };
         let supervisor = self.supervisor.clone();
         if supervisor.try_send(ended.clone()).is_err() {
@@ -538,12 +491,10 @@ impl Drop for ShardActor {
 impl Handler<Arrived> for ShardActor {
     type Result = ();
     fn handle(&mut self, arrived: Arrived, ctx: &mut Context<Self>) {
-        for record in arrived.records {
-            if !self.take_in(arrived.source, record, ctx) {
-                return;
-            }
-        }
-        self.flush(ctx);
+        let source = arrived.source;
+        self.inbox
+            .extend(arrived.records.into_iter().map(|record| (source, record)));
+        self.work(ctx);
     }
 }
 
@@ -577,10 +528,4 @@ impl Handler<ReaderFailed> for ShardActor {
     fn handle(&mut self, ReaderFailed(why): ReaderFailed, ctx: &mut Context<Self>) {
         self.end(Ending::Bus(why), ctx);
     }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic".into())
 }

@@ -17,10 +17,10 @@ use super::staging::{Batch, JobSnapshot, Output, Staged};
 use super::timers::{Timer, Timers};
 use crate::domain::event::WorkerEnd;
 use crate::domain::{
-    Epoch, IllegalTransition, Incarnation, Job, JobId, LossCause, Position, Seq, ShardId, Timestamp, WorkerHistory,
-    WorkerName,
+    Epoch, IllegalTransition, Incarnation, Job, JobId, LossCause, Position, Refusal, Seq, ShardId, Timestamp,
+    WorkerHistory, WorkerName,
 };
-use crate::event::{CommandMessage, Meta, ReportMessage};
+use crate::event::{CommandMessage, Meta, ReplyAddress, ReportMessage};
 use crate::log::Cursor;
 
 /// What does not change while a shard is owned.
@@ -82,9 +82,10 @@ pub enum Input {
         offset: i64,
         message: ReportMessage,
     },
-    /// A message that could not be read, or that is in quarantine.
+    /// A command that cannot be read or decided; whoever waits for its answer is told.
     PassCommand {
         offset: i64,
+        answer: Option<(ReplyAddress, Refusal)>,
     },
     PassReport {
         offset: i64,
@@ -94,11 +95,23 @@ pub enum Input {
         job: JobId,
         found: Option<Box<Job>>,
     },
+    /// Likewise: its history cannot be read.
+    NotActivated {
+        job: JobId,
+        why: String,
+    },
     WorkerGone(WorkerGone),
     /// Credits may be there.
     Wake,
     /// Time has passed.
     Timer,
+}
+
+/// Up to where messages were taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    pub commands: i64,
+    pub reports: i64,
 }
 
 /// A turn that could not be completed: the machine must be thrown away.
@@ -125,7 +138,9 @@ pub struct Shard {
     pub(super) ready: ReadyRing,
     pub(super) fan_outs: VecDeque<JobId>,
     /// Commands that wait for their job, by offset.
-    pub(super) parked: BTreeMap<i64, CommandMessage>,
+    pub(super) parked: BTreeMap<i64, Arc<CommandMessage>>,
+    /// The last parked one that was decided in the turn under way.
+    pub(super) unparked: Option<(i64, Arc<CommandMessage>)>,
     pub(super) loading: BTreeMap<JobId, Vec<i64>>,
     pub(super) loads: Vec<JobId>,
     pub(super) staged: Staged,
@@ -165,6 +180,7 @@ impl Shard {
             ready: ReadyRing::default(),
             fan_outs: VecDeque::new(),
             parked: BTreeMap::new(),
+            unparked: None,
             loading: BTreeMap::new(),
             loads: Vec::new(),
             staged: Staged::default(),
@@ -199,14 +215,28 @@ impl Shard {
                 }
                 self.on_report(message, now)?;
             }
-            Input::PassCommand { offset } => self.cursor.commands = self.cursor.commands.max(offset + 1),
+            Input::PassCommand { offset, answer } => {
+                self.cursor.commands = self.cursor.commands.max(offset + 1);
+                if let Some((to, refusal)) = answer {
+                    let result = Err(refusal);
+                    self.staged.outputs.push(Output::Reply { to, result });
+                }
+            }
             Input::PassReport { offset } => self.cursor.reports = self.cursor.reports.max(offset + 1),
             Input::Activated { job, found } => self.on_activated(job, found, now)?,
+            Input::NotActivated { job, why } => self.on_not_activated(job, &why),
             Input::WorkerGone(gone) => self.on_worker_gone(gone, now)?,
             Input::Wake => {}
             Input::Timer => self.on_timer(now)?,
         }
-        self.pump(now, credits)
+        self.pump(now, credits)?;
+        self.unparked = None;
+        Ok(())
+    }
+
+    /// After a failed turn: the command that had waited for its job and was decided in that turn.
+    pub fn failed_command(&self) -> Option<(i64, &CommandMessage)> {
+        self.unparked.as_ref().map(|(offset, message)| (*offset, &**message))
     }
 
     /// What is staged, for the journal; nothing while a batch is on its way. Call again after [`Shard::committed`].
@@ -307,6 +337,24 @@ impl Shard {
 
     pub fn job(&self, job: JobId) -> Option<&Job> {
         self.jobs.get(&job)
+    }
+
+    /// Whether memory is exactly what is in the log.
+    pub fn is_settled(&self) -> bool {
+        self.staged.is_empty() && self.in_flight.is_none()
+    }
+
+    /// Whether commands wait for their job to be loaded.
+    pub fn is_loading(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// The next offsets of commands and reports, whether what came before has had its effect or not.
+    pub const fn taken(&self) -> Taken {
+        Taken {
+            commands: self.cursor.commands,
+            reports: self.cursor.reports,
+        }
     }
 
     /// What can be observed of it.
@@ -443,11 +491,6 @@ impl Shard {
     /// Takes staged outputs out before their commit: for the bugs that the simulation puts in on purpose.
     pub fn steal_outputs(&mut self, wanted: impl Fn(&Output) -> bool) -> Vec<Output> {
         self.staged.outputs.extract_if(.., |output| wanted(output)).collect()
-    }
-
-    /// Whether memory is exactly what is in the log.
-    pub fn is_settled(&self) -> bool {
-        self.staged.is_empty() && self.in_flight.is_none()
     }
 
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {

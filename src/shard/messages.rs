@@ -12,6 +12,7 @@ use crate::domain::{
     TaskState, Timestamp, WorkerHistory, WorkerName,
 };
 use crate::event::{Accepted, AttemptRef, Command, CommandMessage, Meta, ReportItem, ReportKind, ReportMessage};
+use crate::failpoint;
 
 impl Shard {
     pub(super) fn on_command(&mut self, offset: i64, message: CommandMessage, now: Timestamp) -> Result<(), Poisoned> {
@@ -19,13 +20,13 @@ impl Shard {
             let submits = matches!(message.command, Command::SubmitJob { .. });
             if let Some(behind) = self.loading.get_mut(&job) {
                 behind.push(offset);
-                self.parked.insert(offset, message);
+                self.parked.insert(offset, Arc::new(message));
                 return Ok(());
             }
             if !submits && !self.jobs.contains_key(&job) && !self.is_surely_unknown(job, now) {
                 self.loading.insert(job, vec![offset]);
                 self.loads.push(job);
-                self.parked.insert(offset, message);
+                self.parked.insert(offset, Arc::new(message));
                 return Ok(());
             }
         }
@@ -33,14 +34,20 @@ impl Shard {
     }
 
     pub(super) fn on_activated(&mut self, id: JobId, found: Option<Box<Job>>, now: Timestamp) -> Result<(), Poisoned> {
+        let waiting = self.loading.remove(&id).unwrap_or_default();
+        let parked = |shard: &Self, offset| Some((offset, Arc::clone(shard.parked.get(&offset)?)));
+        // If taking the job in fails, the first is to blame: it asked for it.
+        self.unparked = waiting.first().and_then(|offset| parked(self, *offset));
         if let Some(job) = found
             && !self.jobs.contains_key(&id)
         {
             self.host(*job);
         }
-        for offset in self.loading.remove(&id).unwrap_or_default() {
-            if let Some(message) = self.parked.remove(&offset) {
+        for offset in waiting {
+            if let Some((offset, message)) = parked(self, offset) {
+                self.unparked = Some((offset, Arc::clone(&message)));
                 self.decide(&message, now)?;
+                self.parked.remove(&offset);
             }
         }
         // Unchanged, it may leave again; a change makes it dirty, and then a snapshot comes first.
@@ -50,12 +57,25 @@ impl Shard {
         Ok(())
     }
 
+    /// Whoever asks something of a job whose history cannot be read is told so; the job stays as it is in the log.
+    pub(super) fn on_not_activated(&mut self, id: JobId, why: &str) {
+        for offset in self.loading.remove(&id).unwrap_or_default() {
+            let message = self.parked.remove(&offset);
+            if let Some(to) = message.and_then(|message| message.reply_to) {
+                let text = format!("the history of {id} cannot be read, see `grid events --quarantine`: {why}");
+                let result = Err(Refusal::new(RefusalCode::Quarantined, text));
+                self.staged.outputs.push(Output::Reply { to, result });
+            }
+        }
+    }
+
     /// The ids of recent jobs are all known; older ones must be looked up.
     fn is_surely_unknown(&self, job: JobId, now: Timestamp) -> bool {
         is_recent(job, now) && !self.finished.contains(&job)
     }
 
     fn decide(&mut self, message: &CommandMessage, now: Timestamp) -> Result<(), Poisoned> {
+        failpoint::hit("shard.decide", || format!("{:?}", message.command));
         let result = if now > message.not_after {
             let late = format!("it arrived after {}, up to which it was wanted", message.not_after);
             Err(Refusal::new(RefusalCode::Expired, late))
@@ -169,6 +189,7 @@ impl Shard {
         let principal: Arc<str> = Arc::from(message.worker.to_string());
         let (worker, incarnation) = (message.worker, message.incarnation);
         for item in message.items {
+            failpoint::hit("shard.report", || format!("{item:?}"));
             let meta = self.meta(&principal, None, now);
             match item {
                 ReportItem::Started { attempt } => {

@@ -5,19 +5,21 @@
 //! only when nothing works on it any more.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use tokio::sync::watch;
+use futures::FutureExt;
 use tokio::task::JoinHandle;
 
-use super::actor::{Arrived, Close, Opened, ShardActor};
+use super::actor::{Close, Opened, ShardActor};
 use super::host::Host;
-use super::machine::{Loaded, Shard, ShardOptions};
-use crate::bus::{Member, Membership, Ownership, Start, Subscription, Topic};
-use crate::clock;
-use crate::domain::{Seq, ShardId};
+use super::machine::Taken;
+use super::opening::{Opening, Readers, open, reader};
+use super::poison::{Careful, panic_text};
+use crate::bus::{Member, Membership, Ownership};
+use crate::domain::ShardId;
 use crate::log::QuarantineSource;
 
 /// Why a shard's actor is over.
@@ -27,8 +29,8 @@ pub(super) enum Ending {
     Closed,
     #[error("a newer owner has claimed it")]
     Fenced,
-    #[error("the log refuses its batch for good: {0}")]
-    Refused(String),
+    #[error("the log refuses its batch for good: {why}")]
+    Refused { why: String, taken: Taken },
     #[error("what became of its commit is unknown: {0}")]
     Unknown(String),
     #[error("a turn failed: {0}")]
@@ -44,6 +46,8 @@ pub(super) struct Ended {
     pub shard: ShardId,
     pub generation: u64,
     pub ending: Ending,
+    /// A message is to blame and was counted against, which happens only a few times.
+    pub counted: bool,
 }
 
 impl Message for Ended {
@@ -68,8 +72,13 @@ struct Slot {
     address: Option<Addr<ShardActor>>,
     readers: Vec<JoinHandle<()>>,
     failures: u32,
+    opened_at: Option<Instant>,
+    careful: Careful,
     releasing: bool,
 }
+
+/// A shard that ran for so long was not opened in vain.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// Makes, watches and ends the shards of this process.
 pub struct Supervisor {
@@ -131,17 +140,23 @@ impl Supervisor {
     }
 
     fn open(&mut self, partition: u16, generation: u64, ctx: &mut Context<Self>) {
-        if self
-            .slots
-            .get(&partition)
-            .is_none_or(|slot| slot.generation != generation || slot.releasing)
-        {
+        let slot = self.slots.get(&partition);
+        let Some(slot) = slot.filter(|slot| slot.generation == generation && !slot.releasing) else {
             return;
-        }
-        let opening = open(Arc::clone(&self.host), self.member.clone(), partition, generation);
+        };
+        let opening = open(Opening {
+            host: Arc::clone(&self.host),
+            member: self.member.clone(),
+            partition,
+            generation,
+            careful: slot.careful,
+        });
+        // What is in the log can make the loading panic: that must not end the shards that are open.
+        let opening = AssertUnwindSafe(opening).catch_unwind();
         ctx.spawn(opening.into_actor(self).map(move |opened, actor, ctx| match opened {
-            Ok((opened, readers)) => actor.opened(partition, opened, readers, ctx),
-            Err(why) => actor.failed(partition, generation, &why, ctx),
+            Ok(Ok((opened, readers))) => actor.opened(partition, opened, readers, ctx),
+            Ok(Err(why)) => actor.failed(partition, generation, &why, ctx),
+            Err(panic) => actor.failed(partition, generation, &panic_text(panic.as_ref()), ctx),
         }));
     }
 
@@ -166,7 +181,7 @@ impl Supervisor {
         tracing::info!(shard = partition, epoch = opened.machine.epoch().0, "shard.opened");
         let address =
             ShardActor::start_in_arbiter(&arbiter.handle(), move |_| ShardActor::new(host, supervisor, opened));
-        slot.failures = 0;
+        slot.opened_at = Some(Instant::now());
         slot.readers = vec![
             reader(
                 "read_commands",
@@ -234,6 +249,8 @@ impl Handler<News> for Supervisor {
                         address: None,
                         readers: Vec::new(),
                         failures: 0,
+                        opened_at: None,
+                        careful: Careful::default(),
                         releasing: false,
                     },
                 );
@@ -274,6 +291,16 @@ impl Handler<Ended> for Supervisor {
         if slot.generation != ended.generation {
             return;
         }
+        // Otherwise what ended it was there from the beginning: each new try comes later than the last.
+        if slot.opened_at.take().is_some_and(|opened| opened.elapsed() >= STEADY) {
+            slot.failures = 0;
+        }
+        if ended.counted {
+            slot.failures = slot.failures.saturating_sub(1);
+        }
+        if let Ending::Refused { taken, .. } = &ended.ending {
+            slot.careful = slot.careful.and(*taken);
+        }
         slot.address = None;
         slot.readers.drain(..).for_each(|reader| reader.abort());
         match ended.ending {
@@ -309,131 +336,4 @@ impl Handler<Leave> for Supervisor {
             member.leave().await;
         })
     }
-}
-
-struct Readers {
-    commands: Subscription,
-    reports: Subscription,
-}
-
-/// Proof, claim, load, in this order; then the shard's partitions from its cursor.
-async fn open(host: Arc<Host>, member: Member, partition: u16, generation: u64) -> Result<(Opened, Readers), String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    member
-        .prove(partition, generation)
-        .await
-        .map_err(|error| text(&error))?;
-    let shard = ShardId(partition);
-    let claimed = host
-        .journal
-        .claim(shard, &host.jobmaster.to_string())
-        .await
-        .map_err(|error| text(&error))?;
-    let loaded = host
-        .log
-        .load(&claimed, clock::now())
-        .await
-        .map_err(|error| text(&error))?;
-    let same_bus = *claimed.cursor.bus == *host.bus.identity();
-    let start = |offset| {
-        if same_bus {
-            Start::Offset(offset)
-        } else {
-            Start::Beginning
-        }
-    };
-    let commands = host
-        .bus
-        .subscribe(Topic::Commands, partition, start(claimed.cursor.commands))
-        .await;
-    let commands = commands.map_err(|error| text(&error))?;
-    let reports = host
-        .bus
-        .subscribe(Topic::Reports, partition, start(claimed.cursor.reports))
-        .await;
-    let reports = reports.map_err(|error| text(&error))?;
-    let bus = host.bus.identity();
-    let commands_passed = loaded
-        .poisoned_commands
-        .into_iter()
-        .map(|offset| (QuarantineSource::Command, offset));
-    let reports_passed = loaded
-        .poisoned_reports
-        .into_iter()
-        .map(|offset| (QuarantineSource::Report, offset));
-    let quarantined = commands_passed.chain(reports_passed).collect();
-    let options = ShardOptions {
-        shard,
-        shards: host.shards,
-        timeline: host.timeline,
-        jobmaster: host.jobmaster,
-        chunk_events: host.options.chunk_events as usize,
-        most_staged: host.options.most_staged_events as usize,
-        most_parked: host.options.most_parked_commands as usize,
-        snapshot_events: host.options.snapshot_events as usize,
-        seed: rand::random(),
-    };
-    let cursor = crate::log::Cursor {
-        bus: Arc::from(bus),
-        commands: commands.position(),
-        reports: reports.position(),
-    };
-    // On another bus nothing has been published yet.
-    let published = if same_bus { claimed.published } else { Seq(0) };
-    host.followers.owned(shard, claimed.epoch, claimed.next_seq, published);
-    let machine = Shard::load(
-        options,
-        Loaded {
-            epoch: claimed.epoch,
-            next_seq: claimed.next_seq,
-            last_at: claimed.last_at,
-            cursor,
-            jobs: loaded.jobs,
-            changed: loaded.changed,
-            finished: loaded.finished,
-            workers: loaded.workers,
-            tail_events: loaded.tail_events,
-        },
-    );
-    let dead = host.directory().watch(&machine.incarnations(), clock::now());
-    let (gate, _) = watch::channel(true);
-    let opened = Opened {
-        shard,
-        generation,
-        machine,
-        published,
-        closed_before: claimed.closed_before,
-        dead,
-        quarantined,
-        gate,
-    };
-    Ok((opened, Readers { commands, reports }))
-}
-
-/// How many records a shard is given at a time.
-const MOST_RECORDS: usize = 256;
-
-fn reader(
-    name: &'static str,
-    source: QuarantineSource,
-    mut subscription: Subscription,
-    to: Addr<ShardActor>,
-    mut gate: watch::Receiver<bool>,
-) -> JoinHandle<()> {
-    crate::task::spawn(name, async move {
-        loop {
-            if gate.wait_for(|open| *open).await.is_err() {
-                return;
-            }
-            let mut records = Vec::new();
-            if let Err(error) = subscription.recv_many(&mut records, MOST_RECORDS).await {
-                tracing::error!(%error, "shard.reader.ended");
-                _ = to.send(super::actor::ReaderFailed(error.to_string())).await;
-                return;
-            }
-            if to.send(Arrived { source, records }).await.is_err() {
-                return;
-            }
-        }
-    })
 }

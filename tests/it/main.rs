@@ -28,3 +28,4 @@ mod log;
 mod parts;
 mod projection;
 mod publisher;
+mod shard;

@@ -313,7 +313,12 @@ async fn without_an_answer_the_outcome_is_unknown_and_more_is_too_much() {
         unanswered_per_shard: 1,
         ..ApiOptions::default()
     };
-    let grid = Fixture::with(Options { api, shards: false }).await;
+    let grid = Fixture::with(Options {
+        api,
+        shards: false,
+        ..Options::default()
+    })
+    .await;
     let path = format!("/api/v1/jobs/{NOBODY}/retry");
     let (first, second) = futures::join!(
         grid.call(Method::POST, &path, &[], Vec::new()),

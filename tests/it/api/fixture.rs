@@ -28,6 +28,9 @@ pub const TOKEN: &str = "a worker's token";
 
 pub struct Options {
     pub api: ApiOptions,
+    pub jobmaster: JobmasterOptions,
+    /// Default: one inside the process.
+    pub bus: Option<Arc<dyn Bus>>,
     /// Without shards no command is ever answered.
     pub shards: bool,
 }
@@ -36,6 +39,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             api: ApiOptions::default(),
+            jobmaster: JobmasterOptions::default(),
+            bus: None,
             shards: true,
         }
     }
@@ -84,11 +89,14 @@ impl Fixture {
     }
 
     pub async fn with(options: Options) -> Self {
+        crate::support::show_log();
         let url = Postgres::shared().fresh_database();
         migrate(&Secret::new(url.clone()), SHARDS).await.unwrap();
         let log = Log::connect(service(&url)).await.unwrap();
         let setup = log.check(Some(SHARDS)).await.unwrap();
-        let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(&BusOptions::default(), SHARDS));
+        let bus = options
+            .bus
+            .unwrap_or_else(|| Arc::new(LocalBus::new(&BusOptions::default(), SHARDS)));
         let watermarks = Watermarks::new(SHARDS, log.pool().clone());
         let projector = ProjectorHandle::start(
             ProjectorParts {
@@ -122,7 +130,7 @@ impl Fixture {
         };
         let server = serve("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
         let running = if options.shards {
-            Some(shards(&log, &bus, &projector, node).await)
+            Some(shards(&log, &bus, &projector, node, options.jobmaster).await)
         } else {
             None
         };
@@ -205,10 +213,10 @@ async fn shards(
     bus: &Arc<dyn Bus>,
     projector: &ProjectorHandle,
     jobmaster: Incarnation,
+    options: JobmasterOptions,
 ) -> (SupervisorHandle, JournalHandle, Addr<WorkerDirectory>) {
     let setup = log.check(None).await.unwrap();
     let journal = Journal::start_here(log.clone(), JournalOptions::default());
-    let options = JobmasterOptions::default();
     let directory = Directory::new(DirectoryOptions {
         jobmaster,
         inactive_after: options.worker_inactive_after,

@@ -6,4 +6,4 @@ mod jobs;
 mod lists;
 mod speed;
 
-use fixture::{Fixture, Options};
+pub use fixture::{Fixture, Options, SHARDS, text};

@@ -47,7 +47,7 @@ impl Kind {
 }
 
 /// Options for topics and a group that nobody else uses.
-fn kafka_options(kafka: &Kafka) -> KafkaOptions {
+pub fn kafka_options(kafka: &Kafka) -> KafkaOptions {
     KafkaOptions {
         brokers: Some(kafka.brokers()),
         topic_prefix: kafka.fresh_prefix(),

@@ -2,6 +2,7 @@
 
 mod guardian;
 mod kafka;
+mod metrics;
 mod postgres;
 
 use std::collections::BTreeSet;
@@ -13,7 +14,19 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 
 pub use kafka::Kafka;
+pub use metrics::counted;
 pub use postgres::Postgres;
+
+/// Shows the log lines of this process on stderr when `GRID_TEST_LOG` holds a filter.
+pub fn show_log() {
+    if let Ok(filter) = std::env::var("GRID_TEST_LOG") {
+        let shown = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
+        // The first test of the process has done it for all.
+        let _ = shown.try_init();
+    }
+}
 
 /// A TCP port of 127.0.0.1 that was free a moment ago, and that this process has not been given before. Not one of those
 /// that the kernel gives to outgoing connections: a server that is killed must find its port free again.

@@ -1,0 +1,155 @@
+//! Opening a shard: proof of ownership, claim, load, in this order; then its partitions from its cursor.
+
+use std::sync::Arc;
+
+use actix::Addr;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::actor::{Arrived, Opened, ShardActor};
+use super::host::Host;
+use super::machine::{Loaded, Shard, ShardOptions};
+use super::poison::Careful;
+use crate::bus::{Member, Start, Subscription, Topic};
+use crate::clock;
+use crate::domain::{Seq, ShardId};
+use crate::log::QuarantineSource;
+
+/// What an attempt to open a shard begins with.
+pub(super) struct Opening {
+    pub host: Arc<Host>,
+    pub member: Member,
+    pub partition: u16,
+    pub generation: u64,
+    pub careful: Careful,
+}
+
+pub(super) struct Readers {
+    pub commands: Subscription,
+    pub reports: Subscription,
+}
+
+/// Proof, claim, load, in this order; then the shard's partitions from its cursor.
+pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), String> {
+    let Opening {
+        host,
+        member,
+        partition,
+        generation,
+        careful,
+    } = opening;
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    member
+        .prove(partition, generation)
+        .await
+        .map_err(|error| text(&error))?;
+    let shard = ShardId(partition);
+    let claimed = host
+        .journal
+        .claim(shard, &host.jobmaster.to_string())
+        .await
+        .map_err(|error| text(&error))?;
+    let loaded = host
+        .log
+        .load(&claimed, clock::now())
+        .await
+        .map_err(|error| text(&error))?;
+    let same_bus = *claimed.cursor.bus == *host.bus.identity();
+    let start = |offset| {
+        if same_bus {
+            Start::Offset(offset)
+        } else {
+            Start::Beginning
+        }
+    };
+    let commands = host
+        .bus
+        .subscribe(Topic::Commands, partition, start(claimed.cursor.commands))
+        .await;
+    let commands = commands.map_err(|error| text(&error))?;
+    let reports = host
+        .bus
+        .subscribe(Topic::Reports, partition, start(claimed.cursor.reports))
+        .await;
+    let reports = reports.map_err(|error| text(&error))?;
+    let cursor = crate::log::Cursor {
+        bus: Arc::from(host.bus.identity()),
+        commands: commands.position(),
+        reports: reports.position(),
+    };
+    let quarantined = host
+        .log
+        .quarantined_places(shard, &cursor)
+        .await
+        .map_err(|error| text(&error))?;
+    let options = ShardOptions {
+        shard,
+        shards: host.shards,
+        timeline: host.timeline,
+        jobmaster: host.jobmaster,
+        chunk_events: host.options.chunk_events as usize,
+        most_staged: host.options.most_staged_events as usize,
+        most_parked: host.options.most_parked_commands as usize,
+        snapshot_events: host.options.snapshot_events as usize,
+        seed: rand::random(),
+    };
+    // On another bus nothing has been published yet.
+    let published = if same_bus { claimed.published } else { Seq(0) };
+    host.followers.owned(shard, claimed.epoch, claimed.next_seq, published);
+    let machine = Shard::load(
+        options,
+        Loaded {
+            epoch: claimed.epoch,
+            next_seq: claimed.next_seq,
+            last_at: claimed.last_at,
+            cursor,
+            jobs: loaded.jobs,
+            changed: loaded.changed,
+            finished: loaded.finished,
+            workers: loaded.workers,
+            tail_events: loaded.tail_events,
+        },
+    );
+    let dead = host.directory().watch(&machine.incarnations(), clock::now());
+    let (gate, _) = watch::channel(true);
+    let opened = Opened {
+        shard,
+        generation,
+        machine,
+        published,
+        closed_before: claimed.closed_before,
+        dead,
+        quarantined,
+        careful,
+        gate,
+    };
+    Ok((opened, Readers { commands, reports }))
+}
+
+/// How many records a shard is given at a time.
+const MOST_RECORDS: usize = 256;
+
+pub(super) fn reader(
+    name: &'static str,
+    source: QuarantineSource,
+    mut subscription: Subscription,
+    to: Addr<ShardActor>,
+    mut gate: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    crate::task::spawn(name, async move {
+        loop {
+            if gate.wait_for(|open| *open).await.is_err() {
+                return;
+            }
+            let mut records = Vec::new();
+            if let Err(error) = subscription.recv_many(&mut records, MOST_RECORDS).await {
+                tracing::error!(%error, "shard.reader.ended");
+                _ = to.send(super::actor::ReaderFailed(error.to_string())).await;
+                return;
+            }
+            if to.send(Arrived { source, records }).await.is_err() {
+                return;
+            }
+        }
+    })
+}
