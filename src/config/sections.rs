@@ -65,7 +65,7 @@ options! {
         /// How lines look on stderr.
         format: LogFormat = LogFormat::Human,
         /// Which lines: a level, or target=level,…
-        filter: String = "info,actix_server=warn,sqlx=warn".into(),
+        filter: String = "info,actix_server=warn,sqlx=error".into(),
     }
 }
 

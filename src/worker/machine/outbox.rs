@@ -8,6 +8,9 @@ use crate::domain::event::WorkerEnd;
 use crate::domain::{Incarnation, Registration, ShardId, Timestamp};
 use crate::event::{Command, CommandMessage, Grant, ReplyAddress, ReportMessage, Version, WorkerBeat};
 
+/// Ends that may wait for their acknowledgement, besides twice the prefetch, before credits are held back for them.
+pub(super) const PILE: u32 = 1_000;
+
 impl WorkerMachine {
     /// What was said long enough ago without an acknowledgement is said again.
     pub(super) fn repeat_due(&mut self, now: Timestamp) {
@@ -30,7 +33,9 @@ impl WorkerMachine {
         self.credits.expire(self.options.inactive_after, now);
         self.prefetch = self.pace.recent(now).min(u64::from(self.options.prefetch_max));
         if self.registered && !self.refuses() {
-            let held = u64::from(self.running + self.queued);
+            // Ends that nobody acknowledges pile up here: with many of them, fewer new attempts are asked for.
+            let piled = self.unacknowledged.saturating_sub(PILE + 2 * self.options.prefetch_max);
+            let held = u64::from(self.running + self.queued + piled);
             self.credits.grant(u64::from(self.options.slots), self.prefetch, held);
         }
     }

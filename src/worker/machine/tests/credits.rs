@@ -140,6 +140,26 @@ fn prefetch_is_bounded() {
 }
 
 #[test]
+fn ends_that_nobody_acknowledges_hold_credits_back() {
+    let mut given = fresh(WorkerOptions {
+        slots: 2,
+        prefetch_max: 3,
+        ..WorkerOptions::default()
+    });
+    given.register().beat_of(MASTER, true, 0);
+    let pile = super::super::outbox::PILE + 2 * 3;
+    for n in 1..=pile + 5 {
+        given.assignments(vec![assign(attempt(n))]);
+        given.input(Input::AttemptEnded(attempt(n), completed()));
+    }
+    assert_eq!(given.machine.glance().outstanding, 0);
+    for n in 1..=5 {
+        given.assignments(vec![ack(ReportKind::Ended, attempt(n))]);
+    }
+    assert_eq!(given.machine.glance().outstanding, 5);
+}
+
+#[test]
 fn the_credits_of_a_silent_jobmaster_are_free_and_its_own_again_when_it_returns() {
     let mut given = worker(4);
     given.beat_of(MASTER, false, 0).pass_ms(10).take();
