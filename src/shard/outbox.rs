@@ -1,4 +1,7 @@
 //! Outputs of a commit onto the bus: one message for each worker process, one for each answer.
+//!
+//! Must stay true: no message to a worker comes near the bus's limit, however much a shard has to say at once. One that
+//! does not fit would be lost, what it answers would be reported again, and the next one would be longer.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +11,26 @@ use crate::bus::{Message, Topic};
 use crate::domain::{Epoch, Incarnation, ShardId, WorkerName};
 use crate::event::{AssignmentItem, AssignmentMessage, Reply, Version, Wire};
 
-type Messages = BTreeMap<Incarnation, (WorkerName, Vec<AssignmentItem>)>;
+/// A message is closed at this size; names of tasks are short, so that no item takes a large part of it.
+const MESSAGE_BYTES: usize = 512 * 1024;
+/// About what an attempt takes in a message.
+const ATTEMPT_BYTES: usize = 90;
+/// About what an assignment takes, besides its name.
+const ASSIGNMENT_BYTES: usize = 400;
+
+/// What one commit says to one worker process.
+#[derive(Debug, Default)]
+struct Parcel {
+    closed: Vec<Vec<AssignmentItem>>,
+    open: Vec<AssignmentItem>,
+    bytes: usize,
+    /// Where the acknowledgements of each kind stand in the open one.
+    acks: [Option<usize>; 2],
+}
 
 /// Sends what waited for a commit of the shard.
 pub(super) fn send(host: &Host, shard: ShardId, epoch: Epoch, outputs: Vec<Output>) {
-    let mut messages = Messages::new();
+    let mut parcels: BTreeMap<Incarnation, (WorkerName, Parcel)> = BTreeMap::new();
     for output in outputs {
         let (worker, incarnation, item) = match output {
             Output::Reply { to, result } => {
@@ -51,35 +69,167 @@ pub(super) fn send(host: &Host, shard: ShardId, epoch: Epoch, outputs: Vec<Outpu
                 (worker, incarnation, AssignmentItem::Ack { kind, attempts })
             }
         };
-        let (_, items) = messages.entry(incarnation).or_insert_with(|| (worker, Vec::new()));
-        add(items, item);
+        let (_, parcel) = parcels
+            .entry(incarnation)
+            .or_insert_with(|| (worker, Parcel::default()));
+        parcel.add(item);
     }
     let partitions = host.bus.partitions().of(Topic::Assignments);
-    for (incarnation, (worker, items)) in messages {
-        let message = AssignmentMessage {
-            v: Version,
-            timeline: host.timeline,
-            shard,
-            epoch,
-            jobmaster: host.jobmaster,
-            incarnation,
-            items,
-        };
+    for (incarnation, (worker, parcel)) in parcels {
         let partition = worker.slot(partitions);
-        // What is lost here is sent again after the worker's next inventory, or asked for again by its reports.
-        host.bus
-            .post(Topic::Assignments, partition, Message::new(message.encode()));
+        for items in parcel.finish() {
+            let message = AssignmentMessage {
+                v: Version,
+                timeline: host.timeline,
+                shard,
+                epoch,
+                jobmaster: host.jobmaster,
+                incarnation,
+                items,
+            };
+            // What is lost here is sent again after the worker's next inventory, or asked for again by its reports.
+            host.bus
+                .post(Topic::Assignments, partition, Message::new(message.encode()));
+        }
     }
 }
 
-fn add(items: &mut Vec<AssignmentItem>, item: AssignmentItem) {
-    match (items.last_mut(), item) {
-        // Acknowledgements that follow each other become one.
-        (Some(AssignmentItem::Ack { kind: last, attempts }), AssignmentItem::Ack { kind, attempts: more })
-            if *last == kind =>
-        {
-            attempts.extend(more);
+impl Parcel {
+    fn add(&mut self, item: AssignmentItem) {
+        self.bytes += match &item {
+            AssignmentItem::Assign { assignment } => ASSIGNMENT_BYTES + assignment.external_id.len(),
+            AssignmentItem::Cancel { .. } | AssignmentItem::Stop { .. } => 2 * ATTEMPT_BYTES,
+            AssignmentItem::Ack { attempts, .. } => ATTEMPT_BYTES * attempts.len(),
+        };
+        if let Some(item) = self.join(item) {
+            self.open.push(item);
         }
-        (_, item) => items.push(item),
+        if self.bytes >= MESSAGE_BYTES {
+            (self.bytes, self.acks) = (0, [None; 2]);
+            self.closed.push(std::mem::take(&mut self.open));
+        }
+    }
+
+    /// Acknowledgements of one kind become one, which comes early: nothing that a worker is told waits for them.
+    fn join(&mut self, item: AssignmentItem) -> Option<AssignmentItem> {
+        let AssignmentItem::Ack { kind, attempts: more } = item else {
+            return Some(item);
+        };
+        let place = self.acks[kind as usize];
+        match place.and_then(|place| self.open.get_mut(place)) {
+            Some(AssignmentItem::Ack { attempts, .. }) => {
+                attempts.extend(more);
+                None
+            }
+            _ => {
+                self.acks[kind as usize] = Some(self.open.len());
+                Some(AssignmentItem::Ack { kind, attempts: more })
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Vec<AssignmentItem>> {
+        if !self.open.is_empty() {
+            self.closed.push(self.open);
+        }
+        self.closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Attempt, ExecutorKind, JobId, TaskId};
+    use crate::event::{Assignment, AttemptRef, ReportKind};
+
+    fn attempt(number: u32) -> AttemptRef {
+        AttemptRef {
+            task: TaskId {
+                job: JobId(uuid::Uuid::max()),
+                number,
+            },
+            attempt: Attempt(u32::MAX),
+        }
+    }
+
+    fn assignment(number: u32) -> AssignmentItem {
+        AssignmentItem::Assign {
+            assignment: Assignment {
+                attempt: attempt(number),
+                executor: ExecutorKind::Pipeline,
+                document_hash: "f".repeat(64),
+                external_id: "x".repeat(100),
+                group_index: u32::MAX,
+                replica_index: u32::MAX,
+                replica_count: u32::MAX,
+                charged: false,
+            },
+        }
+    }
+
+    fn ack(kind: ReportKind, number: u32) -> AssignmentItem {
+        AssignmentItem::Ack {
+            kind,
+            attempts: vec![attempt(number)],
+        }
+    }
+
+    fn bytes(items: &[AssignmentItem]) -> usize {
+        serde_json::to_vec(items).unwrap().len()
+    }
+
+    #[test]
+    fn acknowledgements_become_one_of_each_kind() {
+        let mut parcel = Parcel::default();
+        for number in 1..=3 {
+            parcel.add(ack(ReportKind::Started, number));
+            parcel.add(assignment(number + 10));
+            parcel.add(ack(ReportKind::Ended, number));
+        }
+        let messages = parcel.finish();
+        let all = |kind| AssignmentItem::Ack {
+            kind,
+            attempts: vec![attempt(1), attempt(2), attempt(3)],
+        };
+        let [items] = messages.as_slice() else {
+            panic!("{messages:?}")
+        };
+        assert_eq!(
+            *items,
+            [
+                all(ReportKind::Started),
+                assignment(11),
+                all(ReportKind::Ended),
+                assignment(12),
+                assignment(13),
+            ]
+        );
+    }
+
+    #[test]
+    fn much_to_say_is_spread_over_messages_and_nothing_is_left_out() {
+        let mut parcel = Parcel::default();
+        for number in 1..=30_000 {
+            parcel.add(ack(ReportKind::Ended, number));
+            parcel.add(assignment(number));
+        }
+        let messages = parcel.finish();
+        let (mut acknowledged, mut assigned) = (Vec::new(), Vec::new());
+        for items in &messages {
+            // Well under the limit, and no message of a few items either.
+            assert!(bytes(items) < 1024 * 1024, "{}", bytes(items));
+            for item in items {
+                match item {
+                    AssignmentItem::Ack { attempts, .. } => {
+                        acknowledged.extend(attempts.iter().map(|attempt| attempt.task.number));
+                    }
+                    AssignmentItem::Assign { assignment } => assigned.push(assignment.attempt.task.number),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        let all: Vec<u32> = (1..=30_000).collect();
+        assert_eq!((acknowledged, assigned), (all.clone(), all));
+        assert!(messages.len() < 60, "{}", messages.len());
     }
 }
