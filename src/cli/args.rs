@@ -113,6 +113,7 @@ impl StoreArgs {
         if self.data_dir.is_some() {
             // Asked for by folder: a URL of a lower layer must not win.
             flags.text("--data-dir", "postgres.url", Some(""));
+            flags.text("--data-dir", "postgres.owner_url", Some(""));
         }
     }
 }
@@ -269,8 +270,9 @@ impl WorkerArgs {
     }
 }
 
-const MIGRATE_HELP: &str = "Example:
-  grid migrate --postgres postgres://owner@db/grid --kafka broker:9092 --shards 64";
+const MIGRATE_HELP: &str = "Examples:
+  grid migrate --postgres postgres://owner@db/grid --kafka broker:9092 --shards 64
+  grid migrate --postgres postgres://owner@db/grid --kafka broker:9092 --accept-lost-topic";
 
 /// `grid migrate`
 #[derive(Args, Clone, Debug, Default)]
@@ -282,9 +284,15 @@ pub struct MigrateArgs {
     /// Kafka brokers: creates and checks the topics
     #[arg(long, value_name = "HOST:PORT,…")]
     pub kafka: Option<String>,
+    /// Data folder of a standalone, instead of a URL
+    #[arg(long, value_name = "DIR", conflicts_with = "postgres")]
+    pub data_dir: Option<PathBuf>,
     /// Number of shards, fixed at the first migration [default: 64]
     #[arg(long, value_name = "N")]
     pub shards: Option<u16>,
+    /// Let shards whose place in a topic is gone go on from what the topic holds; what lay between is lost
+    #[arg(long)]
+    pub accept_lost_topic: bool,
     #[command(flatten)]
     pub config: ConfigArgs,
 }
@@ -294,6 +302,11 @@ impl MigrateArgs {
     /// See [`Config::load`].
     pub fn load(&self) -> Result<Loaded, config::Error> {
         let mut flags = Flags::default();
+        let store = StoreArgs {
+            data_dir: self.data_dir.clone(),
+            postgres: None,
+        };
+        store.add(&mut flags);
         flags.text("--postgres", "postgres.owner_url", self.postgres.as_deref());
         flags.text("--kafka", "kafka.brokers", self.kafka.as_deref());
         flags.text("--shards", "shards.count", self.shards.as_ref());

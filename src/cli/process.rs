@@ -27,7 +27,7 @@ pub fn run_on_store(command: StoreCommand, output: Output) -> anyhow::Result<()>
         StoreCommand::Migrate(args) => {
             let Loaded { config, .. } = args.load().map_err(Failure::from)?;
             telemetry::start(&config.log)?;
-            node::run(node::migrate(&config))
+            node::run(node::migrate(&config, args.accept_lost_topic))
         }
         StoreCommand::Verify(args) => verify(&args, output),
         StoreCommand::Rebuild(args) => rebuild(&args, output),

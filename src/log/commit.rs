@@ -22,7 +22,8 @@ WITH b AS (
     UPDATE shards s
     SET next_seq = b.next_seq, last_hash = b.hash, last_at = greatest(s.last_at, b.at), bus = b.bus,
         command_cursor = b.commands, report_cursor = b.reports,
-        published_seq = greatest(s.published_seq, b.published), closed_before = greatest(s.closed_before, b.closed)
+        published_seq = CASE WHEN s.bus = b.bus THEN greatest(s.published_seq, b.published) ELSE b.published END,
+        closed_before = greatest(s.closed_before, b.closed)
     FROM b
     WHERE s.shard = b.shard AND s.epoch = b.epoch AND s.next_seq = b.first_seq AND s.last_hash = b.prev_hash
     RETURNING s.shard

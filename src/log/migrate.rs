@@ -72,7 +72,7 @@ pub async fn migrate(owner_url: &Secret, shards: u16) -> Result<Migrated, Error>
     })
 }
 
-async fn become_owner(connection: &mut PgConnection) -> Result<(), Error> {
+pub(super) async fn become_owner(connection: &mut PgConnection) -> Result<(), Error> {
     let superuser: bool = sqlx::query_scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
         .fetch_one(&mut *connection)
         .await?;

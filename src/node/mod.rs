@@ -5,8 +5,10 @@
 //! then the log and the database.
 
 mod core;
+mod database;
 mod endpoint;
 mod follow;
+mod lost_topics;
 mod roles;
 mod signals;
 mod stores;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use uuid::Uuid;
 
 use super::core::{Core, CoreParts};
-use super::stores::{migrate, open_log, service_url};
+use super::stores::{open_log, prepare, service_url};
 use super::{endpoint, signals};
 use crate::api::{self, ApiParts};
 use crate::bus::{self, Bus};
@@ -82,7 +82,10 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         }
         None => service_url(&config)?,
     };
-    migrate(&config).await?;
+    let owner = config.postgres.owner_url.clone().unwrap_or_else(|| url.clone());
+    for lost in prepare(&config, &owner).await? {
+        tracing::error!(%lost, "node.cursor_lost");
+    }
     let (log, setup) = open_log(&config, url, Some(config.shards.count)).await?;
     let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
     // Only who holds the lock of the data folder, and the whole bus, knows that earlier workers are gone.

@@ -1,6 +1,6 @@
 //! What all shards of a process share: the bus, the log, credits, the directory of workers, and how to wake each other.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -56,6 +56,8 @@ pub struct Host {
     told_hungry: AtomicBool,
     /// Shards that the group has assigned to this process.
     assigned: RwLock<BTreeSet<ShardId>>,
+    /// Of these the ones that cannot be opened until somebody has done something, and what.
+    stopped: RwLock<BTreeMap<ShardId, String>>,
     conditions: RwLock<Vec<(&'static str, Condition)>>,
 }
 
@@ -98,6 +100,7 @@ impl Host {
             beats: RwLock::new(None),
             told_hungry: AtomicBool::new(false),
             assigned: RwLock::new(BTreeSet::new()),
+            stopped: RwLock::new(BTreeMap::new()),
             conditions: RwLock::new(Vec::new()),
         }
     }
@@ -204,6 +207,17 @@ impl Host {
         } else {
             shards.remove(&shard)
         };
+        drop(shards);
+        self.set_stopped(shard, None);
+    }
+
+    pub(super) fn set_stopped(&self, shard: ShardId, why: Option<String>) {
+        let mut stopped = self.stopped.write().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => stopped.insert(shard, why),
+            None => stopped.remove(&shard),
+        };
+        metrics::gauge!("grid_shards_stopped").set(stopped.len() as f64);
     }
 
     /// Adds to what the process waits for before it is ready.
@@ -224,6 +238,12 @@ impl Host {
         } else if serving < assigned {
             waiting.push(format!("shards: {serving} of {assigned} are loaded"));
         }
+        let stopped = self.stopped.read().unwrap_or_else(PoisonError::into_inner);
+        waiting.extend(
+            stopped
+                .iter()
+                .map(|(shard, why)| format!("shard {shard} is stopped: {why}")),
+        );
         let conditions = self.conditions.read().unwrap_or_else(PoisonError::into_inner);
         waiting.extend(
             conditions

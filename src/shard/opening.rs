@@ -1,5 +1,6 @@
 //! Opening a shard: proof of ownership, claim, load, in this order; then its partitions from its cursor.
 
+use std::fmt;
 use std::sync::Arc;
 
 use actix::Addr;
@@ -10,7 +11,7 @@ use super::actor::{Arrived, Opened, ShardActor};
 use super::host::Host;
 use super::machine::{Loaded, Shard, ShardOptions};
 use super::poison::Careful;
-use crate::bus::{Member, Start, Subscription, Topic};
+use crate::bus::{BusError, Member, Start, Subscription, Topic};
 use crate::clock;
 use crate::domain::{Seq, ShardId};
 use crate::log::QuarantineSource;
@@ -24,13 +25,62 @@ pub(super) struct Opening {
     pub careful: Careful,
 }
 
+/// Why a shard was not opened.
+#[derive(Debug)]
+pub(super) enum NotOpened {
+    /// It may go well the next time.
+    Failed(String),
+    /// What its cursor points at is gone: it stays closed until somebody has accepted that.
+    Lost(String),
+}
+
+impl NotOpened {
+    pub fn failed(why: impl fmt::Display) -> Self {
+        Self::Failed(why.to_string())
+    }
+}
+
+impl From<BusError> for NotOpened {
+    fn from(error: BusError) -> Self {
+        match error {
+            BusError::OutOfRange { .. } => Self::Lost(format!(
+                "{error}: the topic was lost or made anew, or its messages passed their retention; to go on without \
+                 what lay between, run `grid migrate --accept-lost-topic`"
+            )),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+/// Whether what the shard's cursor points at is there again. Claims nothing: the shard may be opened by then, or not.
+pub(super) async fn is_there_again(host: Arc<Host>, partition: u16) -> Result<bool, NotOpened> {
+    let stored = host
+        .log
+        .stored_cursor(ShardId(partition))
+        .await
+        .map_err(NotOpened::failed)?;
+    if *stored.cursor.bus != *host.bus.identity() {
+        return Ok(true);
+    }
+    for (topic, offset) in [
+        (Topic::Commands, stored.cursor.commands),
+        (Topic::Reports, stored.cursor.reports),
+    ] {
+        let (low, high) = host.bus.range(topic, partition).await?;
+        if !(low..=high).contains(&offset) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 pub(super) struct Readers {
     pub commands: Subscription,
     pub reports: Subscription,
 }
 
 /// Proof, claim, load, in this order; then the shard's partitions from its cursor.
-pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), String> {
+pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), NotOpened> {
     let Opening {
         host,
         member,
@@ -38,22 +88,14 @@ pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), String> 
         generation,
         careful,
     } = opening;
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    member
-        .prove(partition, generation)
-        .await
-        .map_err(|error| text(&error))?;
+    member.prove(partition, generation).await.map_err(NotOpened::failed)?;
     let shard = ShardId(partition);
     let claimed = host
         .journal
         .claim(shard, &host.jobmaster.to_string())
         .await
-        .map_err(|error| text(&error))?;
-    let loaded = host
-        .log
-        .load(&claimed, clock::now())
-        .await
-        .map_err(|error| text(&error))?;
+        .map_err(NotOpened::failed)?;
+    let loaded = host.log.load(&claimed, clock::now()).await.map_err(NotOpened::failed)?;
     let same_bus = *claimed.cursor.bus == *host.bus.identity();
     let start = |offset| {
         if same_bus {
@@ -65,13 +107,11 @@ pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), String> 
     let commands = host
         .bus
         .subscribe(Topic::Commands, partition, start(claimed.cursor.commands))
-        .await;
-    let commands = commands.map_err(|error| text(&error))?;
+        .await?;
     let reports = host
         .bus
         .subscribe(Topic::Reports, partition, start(claimed.cursor.reports))
-        .await;
-    let reports = reports.map_err(|error| text(&error))?;
+        .await?;
     let cursor = crate::log::Cursor {
         bus: Arc::from(host.bus.identity()),
         commands: commands.position(),
@@ -81,7 +121,7 @@ pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), String> 
         .log
         .quarantined_places(shard, &cursor)
         .await
-        .map_err(|error| text(&error))?;
+        .map_err(NotOpened::failed)?;
     let options = ShardOptions {
         shard,
         shards: host.shards,

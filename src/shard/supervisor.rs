@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::actor::{Close, Opened, ShardActor};
 use super::host::Host;
 use super::machine::Taken;
-use super::opening::{Opening, Readers, open, reader};
+use super::opening::{NotOpened, Opening, Readers, is_there_again, open, reader};
 use super::poison::{Careful, panic_text};
 use crate::bus::{Member, Membership, Ownership};
 use crate::domain::ShardId;
@@ -74,11 +74,15 @@ struct Slot {
     failures: u32,
     opened_at: Option<Instant>,
     careful: Careful,
+    /// An attempt to open it is under way.
+    opening: bool,
     releasing: bool,
 }
 
 /// A shard that ran for so long was not opened in vain.
 const STEADY: Duration = Duration::from_secs(30);
+/// How often it is looked whether a stopped shard can be opened.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Makes, watches and ends the shards of this process.
 pub struct Supervisor {
@@ -140,10 +144,11 @@ impl Supervisor {
     }
 
     fn open(&mut self, partition: u16, generation: u64, ctx: &mut Context<Self>) {
-        let slot = self.slots.get(&partition);
+        let slot = self.slots.get_mut(&partition);
         let Some(slot) = slot.filter(|slot| slot.generation == generation && !slot.releasing) else {
             return;
         };
+        slot.opening = true;
         let opening = open(Opening {
             host: Arc::clone(&self.host),
             member: self.member.clone(),
@@ -153,10 +158,17 @@ impl Supervisor {
         });
         // What is in the log can make the loading panic: that must not end the shards that are open.
         let opening = AssertUnwindSafe(opening).catch_unwind();
-        ctx.spawn(opening.into_actor(self).map(move |opened, actor, ctx| match opened {
-            Ok(Ok((opened, readers))) => actor.opened(partition, opened, readers, ctx),
-            Ok(Err(why)) => actor.failed(partition, generation, &why, ctx),
-            Err(panic) => actor.failed(partition, generation, &panic_text(panic.as_ref()), ctx),
+        ctx.spawn(opening.into_actor(self).map(move |opened, actor, ctx| {
+            let slot = actor.slots.get_mut(&partition);
+            if let Some(slot) = slot.filter(|slot| slot.generation == generation) {
+                slot.opening = false;
+            }
+            match opened {
+                Ok(Ok((opened, readers))) => actor.opened(partition, opened, readers, ctx),
+                Ok(Err(NotOpened::Failed(why))) => actor.failed(partition, generation, &why, ctx),
+                Ok(Err(NotOpened::Lost(why))) => actor.stopped(partition, generation, why, ctx),
+                Err(panic) => actor.failed(partition, generation, &panic_text(panic.as_ref()), ctx),
+            }
         }));
     }
 
@@ -219,6 +231,39 @@ impl Supervisor {
         self.open_later(partition, generation, wait, ctx);
     }
 
+    /// The shard stays closed: to claim it again and again would change nothing. It is only looked whether somebody has
+    /// moved its cursor.
+    fn stopped(&mut self, partition: u16, generation: u64, why: String, ctx: &mut Context<Self>) {
+        let slot = self.slots.get(&partition);
+        if slot.is_none_or(|slot| slot.releasing || slot.generation != generation) {
+            return self.failed(partition, generation, &why, ctx);
+        }
+        tracing::error!(shard = partition, why, "shard.stopped");
+        self.host.set_stopped(ShardId(partition), Some(why));
+        Self::look_again(partition, generation, ctx);
+    }
+
+    fn look_again(partition: u16, generation: u64, ctx: &mut Context<Self>) {
+        ctx.run_later(LOOK_EVERY, move |actor, ctx| {
+            let slot = actor.slots.get(&partition);
+            if slot.is_none_or(|slot| slot.generation != generation) {
+                return;
+            }
+            let looking = is_there_again(Arc::clone(&actor.host), partition);
+            ctx.spawn(looking.into_actor(actor).map(move |found, actor, ctx| match found {
+                Ok(true) => {
+                    actor.host.set_stopped(ShardId(partition), None);
+                    actor.open(partition, generation, ctx);
+                }
+                Ok(false) => Self::look_again(partition, generation, ctx),
+                Err(error) => {
+                    tracing::warn!(shard = partition, ?error, "shard.stopped.unknown");
+                    Self::look_again(partition, generation, ctx);
+                }
+            }));
+        });
+    }
+
     fn check_left(&mut self) {
         if self.slots.is_empty()
             && let Some(leaving) = self.leaving.take()
@@ -251,6 +296,7 @@ impl Handler<News> for Supervisor {
                         failures: 0,
                         opened_at: None,
                         careful: Careful::default(),
+                        opening: false,
                         releasing: false,
                     },
                 );
@@ -265,9 +311,17 @@ impl Handler<News> for Supervisor {
                     return self.member.release(partition);
                 };
                 slot.releasing = true;
-                // One that is being opened is released when that has come to its end.
-                if let Some(address) = slot.address.clone() {
-                    crate::task::spawn("close_shard", async move { _ = address.send(Close).await });
+                match slot.address.clone() {
+                    Some(address) => {
+                        crate::task::spawn("close_shard", async move { _ = address.send(Close).await });
+                    }
+                    // Released when that has come to its end.
+                    None if slot.opening => {}
+                    // It waits for its next try, or is stopped.
+                    None => {
+                        self.slots.remove(&partition);
+                        self.member.release(partition);
+                    }
                 }
             }
             Ownership::Lost { partition } => {

@@ -17,7 +17,7 @@ mod cluster;
 mod jobmasters;
 mod load;
 mod outages;
-mod process;
+pub mod process;
 mod standalone;
 mod workers;
 

@@ -1,5 +1,6 @@
 //! Shards as they run: the actors under their supervisor, over a real log.
 
+mod lost_topic;
 mod poison;
 mod unreadable;
 
