@@ -1,13 +1,14 @@
 //! Standalone, killed again and again: all of it, and the Postgres that it keeps.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 
 use super::check::{Ended, check};
-use super::load::{Load, Programs};
+use super::load::{Load, Programs, all_finished, get, submitted};
 use super::process::{Folder, Grid, no_stray_processes};
 use super::times;
 use crate::support::eventually;
@@ -112,4 +113,41 @@ async fn a_killed_private_postgres_is_started_again() {
     standalone.grid().ready().await;
     // What runs goes on while the log is away.
     standalone.finish(load, "WORKER_LOST,TIMEOUT,KILLED").await;
+}
+
+/// A job of many tasks is killed while it is still being written out, and grid is killed while the tasks are being ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kill_of_a_large_job_survives_crashes() {
+    let mut standalone = Standalone::start().await;
+    let load = standalone.load();
+    load.goes_on().await;
+    let tasks = times("LARGE_JOB", 100_000, 1_000_000);
+    let nobody = json!({"zone": "nowhere"});
+    let document =
+        json!({"tasks": [{"externalId": "many", "replicas": tasks, "executor": "noop", "requires": nobody}]});
+    let job = submitted(&standalone.grid().url.clone(), &document).await;
+    load.note(&job);
+    let begun = Instant::now();
+    let url = format!("{}/api/v1/jobs/kill/{job}", standalone.grid().url);
+    let answer = reqwest::Client::new().delete(url).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(begun.elapsed() < Duration::from_secs(5), "a kill is answered at once");
+    for crash in 0..3 {
+        standalone.grid().kill();
+        standalone.grid().restart();
+        standalone.grid().ready().await;
+        let counters = get(&standalone.grid().url, &format!("/api/v1/jobs/{job}")).await["taskCounters"].clone();
+        if crash == 0 {
+            assert_ne!(
+                counters["failed"], tasks,
+                "it was ended before the crash, which then shows nothing"
+            );
+        }
+    }
+    let url = standalone.grid().url.clone();
+    all_finished(&url, std::slice::from_ref(&job), Duration::from_secs(180)).await;
+    let ended = get(&url, &format!("/api/v1/jobs/{job}")).await;
+    assert_eq!(ended["status"], "FAILED");
+    assert_eq!(ended["failureSummary"], json!({"KILLED": tasks}));
+    standalone.finish(load, "TIMEOUT").await;
 }
