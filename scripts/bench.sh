@@ -50,7 +50,7 @@ EOF
     (cd "$folder" && exec "${java[@]}" -Xms512m -Xmx512m kafka.Kafka server.properties) >>"$folder/log" 2>&1 &
     kafka=$!
     for _ in {1..300}; do
-        if grep -q 'Kafka Server started' "$folder/log"; then return; fi
+        if (exec 3<>/dev/tcp/127.0.0.1/19192) 2>/dev/null; then return; fi
         sleep 0.1
     done
     cat "$folder/log"
