@@ -97,12 +97,20 @@ pub enum BusError {
         partition: u16,
         partitions: u16,
     },
-    #[error("Kafka did not answer within {waited:?} ({what}): {why}; check kafka.brokers and the network")]
+    #[error(
+        "Kafka did not answer within {waited:?} ({what}): {why}; check kafka.brokers, security.protocol in \
+         kafka.properties, and the network"
+    )]
     Unavailable {
         what: String,
         waited: Duration,
         why: String,
     },
+    #[error(
+        "the brokers at {brokers} and this client do not come together: {why}; check kafka.properties: \
+         security.protocol, ssl.ca.location, sasl.mechanism, sasl.username, sasl.password"
+    )]
+    Refused { brokers: String, why: String },
     #[error("kafka.properties: {0}")]
     Properties(String),
     #[error("the topics are not as they should be:\n{0}")]

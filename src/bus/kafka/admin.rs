@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::asking::{Asking, asking, cluster_id};
 use super::settings::{Quiet, Settings};
 use crate::bus::{BusError, BusOptions, KafkaOptions, Topic};
 
@@ -89,18 +90,17 @@ pub(super) struct Admin {
     settings: Arc<Settings>,
     client: AdminClient<Quiet>,
     /// The admin client's own questions about the cluster are asked through this one, off the runtime's threads.
-    asking: Arc<BaseConsumer>,
+    asking: Arc<Asking>,
 }
 
 impl Admin {
     pub(super) fn new(settings: &Arc<Settings>) -> Result<Self, BusError> {
         let wrong = |error: KafkaError| BusError::Properties(error.to_string());
         let client = settings.asking().create_with_context(Quiet).map_err(wrong)?;
-        let asking: BaseConsumer<DefaultConsumerContext> = settings.asking().create().map_err(wrong)?;
         Ok(Self {
             settings: Arc::clone(settings),
             client,
-            asking: Arc::new(asking),
+            asking: Arc::new(asking(settings)?),
         })
     }
 
@@ -120,17 +120,8 @@ impl Admin {
 
     /// The cluster's id, as soon as a broker answers.
     pub(super) async fn reach(&self) -> Result<String, BusError> {
-        let asking = Arc::clone(&self.asking);
-        let patience = self.settings.kafka.connect_timeout;
-        let id = blocking("cluster id", move || Ok(asking.client().fetch_cluster_id(patience))).await?;
-        id.ok_or_else(|| BusError::Unavailable {
-            what: "the id of the cluster".to_owned(),
-            waited: patience,
-            why: format!(
-                "no answer from {}",
-                self.settings.kafka.brokers.as_deref().unwrap_or("no broker")
-            ),
-        })
+        let (asking, settings) = (Arc::clone(&self.asking), Arc::clone(&self.settings));
+        blocking("cluster id", move || cluster_id(&asking, &settings)).await
     }
 
     /// How many partitions the topic has; nothing when there is no such topic.

@@ -4,6 +4,7 @@
 //! runtime for as long as a broker takes to answer.
 
 mod admin;
+mod asking;
 mod fetch;
 mod group;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 
 pub use admin::{Change, migrate};
 pub(super) use fetch::KafkaSubscription;
@@ -26,6 +27,7 @@ pub(super) use group::KafkaGroup;
 pub(super) use ordered::KafkaOrdered;
 
 use admin::{Admin, blocking};
+use asking::Asking;
 use fetch::Fetchers;
 use ordered::Ordered;
 use producer::Producer;
@@ -48,7 +50,7 @@ pub struct KafkaBus {
     ordered: OnceLock<Arc<Ordered>>,
     fetchers: Arc<Fetchers>,
     /// Asks for offsets.
-    asking: Arc<BaseConsumer>,
+    asking: Arc<Asking>,
     group: Mutex<Option<Arc<KafkaGroup>>>,
     closed: AtomicBool,
 }
@@ -64,16 +66,12 @@ impl KafkaBus {
         let identity = admin.reach().await?;
         admin.check().await?;
         let meters = meters(bus);
-        let asking = settings
-            .asking()
-            .create()
-            .map_err(|error| BusError::Properties(error.to_string()))?;
         Ok(Self {
             identity,
             producer: Arc::new(Producer::start(&settings, &meters)?),
             ordered: OnceLock::new(),
             fetchers: Arc::new(Fetchers::new(&settings, &meters)),
-            asking: Arc::new(asking),
+            asking: Arc::new(asking::asking(&settings)?),
             group: Mutex::new(None),
             closed: AtomicBool::new(false),
             settings,

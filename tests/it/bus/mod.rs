@@ -7,6 +7,7 @@ mod conformance;
 mod kafka_only;
 mod local_only;
 mod ownership;
+mod secured;
 mod speed;
 
 use std::sync::Arc;

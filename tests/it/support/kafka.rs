@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+use super::certificates::{Certificates, PASSWORD};
 use super::{free_port, guardian, tail, wait_for};
 
 const VERSION: &str = "4.3.1";
@@ -34,17 +35,20 @@ impl Kafka {
 
     /// A broker for one test, which may kill it. Takes about four seconds.
     pub fn start() -> Kafka {
-        let folder = guardian::server_folder("kafka");
+        Self::start_in(guardian::server_folder("kafka"), &[], "", &[])
+    }
+
+    /// With further listeners (name, protocol, port), properties, and arguments of the formatting.
+    fn start_in(folder: PathBuf, more: &[(&str, &str, u16)], configured: &str, formatting: &[&str]) -> Kafka {
         let (port, sasl_port) = (free_port(), free_port());
-        fs::write(
-            folder.join("server.properties"),
-            properties(&folder, port, sasl_port, free_port()),
-        )
-        .unwrap();
+        let clients = [("CLIENT", "PLAINTEXT", port), ("SASL", "SASL_PLAINTEXT", sasl_port)];
+        let properties = properties(&folder, &[&clients[..], more].concat(), free_port());
+        fs::write(folder.join("server.properties"), properties + configured).unwrap();
         fs::write(folder.join("log4j2.properties"), LOG4J2).unwrap();
         let formatted = java(&folder, &["-Xmx128m"])
             .args(["kafka.tools.StorageTool", "format", "-t", &random_cluster_id(), "-c"])
             .arg(folder.join("server.properties"))
+            .args(formatting)
             .status()
             .expect("java (a JDK 17 or later) is needed to run the tests' Kafka");
         assert!(
@@ -150,6 +154,58 @@ impl Kafka {
     }
 }
 
+/// A broker with listeners that want TLS.
+pub struct Secured {
+    pub certificates: Certificates,
+    pub kafka: Kafka,
+    tls_port: u16,
+    login_port: u16,
+}
+
+impl Secured {
+    pub fn start() -> Secured {
+        let folder = guardian::server_folder("kafka");
+        let certificates = Certificates::make(&folder);
+        let (tls_port, login_port) = (free_port(), free_port());
+        let store = certificates.store("broker");
+        let store = store.display();
+        let configured = format!(
+            "\
+ssl.keystore.type=PKCS12
+ssl.keystore.location={store}
+ssl.keystore.password={PASSWORD}
+ssl.truststore.type=PKCS12
+ssl.truststore.location={store}
+ssl.truststore.password={PASSWORD}
+listener.name.tls.ssl.client.auth=required
+listener.name.login.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
+listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+user_grid=\"open sesame\";
+listener.name.login.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+"
+        );
+        let listeners = [("TLS", "SSL", tls_port), ("LOGIN", "SASL_SSL", login_port)];
+        let scram = ["--add-scram", "SCRAM-SHA-256=[name=grid,password=open sesame]"];
+        let kafka = Kafka::start_in(folder, &listeners, &configured, &scram);
+        Secured {
+            certificates,
+            kafka,
+            tls_port,
+            login_port,
+        }
+    }
+
+    /// `host:port` of the listener that wants a client's certificate.
+    pub fn tls_brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.tls_port)
+    }
+
+    /// `host:port` of the listener that wants SASL over TLS: PLAIN or SCRAM-SHA-256, user `grid`, password `open sesame`.
+    pub fn login_brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.login_port)
+    }
+}
+
 impl Drop for Kafka {
     fn drop(&mut self) {
         self.kill();
@@ -236,17 +292,20 @@ appender.out.layout.type=PatternLayout
 appender.out.layout.pattern=%d %p %c: %m%n
 ";
 
-fn properties(folder: &Path, port: u16, sasl_port: u16, controller_port: u16) -> String {
+fn properties(folder: &Path, clients: &[(&str, &str, u16)], controller_port: u16) -> String {
     let data = folder.join("data");
     let data = data.display();
+    let all = |line: &dyn Fn(&(&str, &str, u16)) -> String| clients.iter().map(line).collect::<Vec<_>>().join(",");
+    let listeners = all(&|(name, _, port)| format!("{name}://127.0.0.1:{port}"));
+    let protocols = all(&|(name, protocol, _)| format!("{name}:{protocol}"));
     format!(
         "\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=CLIENT://127.0.0.1:{port},SASL://127.0.0.1:{sasl_port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=CLIENT://127.0.0.1:{port},SASL://127.0.0.1:{sasl_port}
-listener.security.protocol.map=CLIENT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={listeners}
+listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT
 listener.name.sasl.sasl.enabled.mechanisms=PLAIN
 listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
 user_grid=\"open sesame\";

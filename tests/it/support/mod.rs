@@ -1,5 +1,6 @@
 //! Starts the real things that tests run on, and ends them.
 
+mod certificates;
 mod guardian;
 mod kafka;
 mod metrics;
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
-pub use kafka::Kafka;
+pub use certificates::PASSWORD;
+pub use kafka::{Kafka, Secured};
 pub use metrics::counted;
 pub use postgres::Postgres;
 
