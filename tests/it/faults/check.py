@@ -112,6 +112,7 @@ class History:
             self.finished.pop(job, None)
 
     def take_task(self, key, kind, data, place):
+        self.completed[key] += kind == "TaskCompleted"
         state, attempt, final = self.tasks.get(key, (None, 0, False))
         after = STEPS.get((state, kind))
         if after is None:
@@ -128,8 +129,6 @@ class History:
             final = True
         elif kind == "TaskReady":
             final = False
-        elif kind == "TaskCompleted":
-            self.completed[key] += 1
         self.tasks[key] = (after, attempt, final)
 
     def check_ends(self, promised):

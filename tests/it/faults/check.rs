@@ -1,12 +1,12 @@
 //! What must hold at the end: the checker of its own (check.py), and `grid verify`.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use super::load::{Load, all_finished};
 use super::process::no_stray_processes;
-use crate::support::{Kafka, eventually};
+use crate::support::{Kafka, Postgres, eventually};
 
 /// Where the end of a test can be looked at.
 pub struct Ended<'a> {
@@ -37,20 +37,12 @@ pub async fn check(load: Load, ended: Ended<'_>) {
     .await;
     no_stray_processes(programs.marker());
     programs.never_overlapped();
-    let promised = ended.folder.join("acknowledged");
-    std::fs::write(&promised, acknowledged.join("\n")).unwrap();
-    let mut checker = Command::new("python3");
-    checker
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/faults/check.py"))
-        .args(["--database", ended.conninfo, "--never", ended.never, "--acknowledged"])
-        .arg(&promised);
+    std::fs::write(ended.folder.join(ACKNOWLEDGED), acknowledged.join("\n")).unwrap();
     if let Some((kafka, topic)) = ended.topic {
-        let messages = ended.folder.join("messages");
         let heads = "SELECT string_agg(shard || ':' || next_seq - 1, ',') FROM shards WHERE next_seq > 1";
-        kafka.read_topic(topic, &psql(ended.conninfo, heads), &messages);
-        checker.arg("--messages").arg(messages);
+        kafka.read_topic(topic, &psql(ended.conninfo, heads), &ended.folder.join(MESSAGES));
     }
-    let output = checker.output().unwrap();
+    let output = checker(ended.folder, ended.conninfo, ended.never);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
@@ -70,6 +62,97 @@ pub async fn check(load: Load, ended: Ended<'_>) {
         String::from_utf8_lossy(&verified.stdout),
         String::from_utf8_lossy(&verified.stderr)
     );
+}
+
+/// Files in the folder of a test.
+const ACKNOWLEDGED: &str = "acknowledged";
+const MESSAGES: &str = "messages";
+
+fn checker(folder: &Path, conninfo: &str, never: &str) -> Output {
+    let mut checker = Command::new("python3");
+    checker
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/faults/check.py"))
+        .args(["--database", conninfo, "--never", never, "--acknowledged"])
+        .arg(folder.join(ACKNOWLEDGED));
+    let messages = folder.join(MESSAGES);
+    if messages.exists() {
+        checker.arg("--messages").arg(messages);
+    }
+    checker.output().unwrap()
+}
+
+/// What the checker must find when somebody does it to a database, and how it says so.
+const TAMPERINGS: [(&str, &str); 7] = [
+    ("DELETE FROM events WHERE shard = 1 AND seq = 5", "has gaps or repeats"),
+    (
+        "UPDATE events SET payload = convert_to(convert_from(payload, 'UTF8') || ' ', 'UTF8') WHERE shard = 1 AND seq = 5",
+        "are not those of its events",
+    ),
+    (
+        "UPDATE batches SET prev_hash = hash WHERE shard = 1 AND first_seq > 5",
+        "the chain of shard 1 is broken",
+    ),
+    (
+        "INSERT INTO events SELECT day, job, task, version + 1, shard, worker, \
+         (SELECT max(seq) + 1 FROM events WHERE shard = 1), payload FROM events \
+         WHERE shard = 1 AND convert_from(payload, 'UTF8') LIKE '{\"type\":\"TaskCompleted\"%' LIMIT 1",
+        "completed 2 times",
+    ),
+    (
+        "DELETE FROM events WHERE job = (SELECT job FROM events WHERE NOT worker ORDER BY job LIMIT 1)",
+        "was acknowledged and is not in the log",
+    ),
+    (
+        "UPDATE grid_read.jobs SET completed = completed + 1 WHERE id = (SELECT min(id::text)::uuid FROM grid_read.jobs)",
+        "read model of job",
+    ),
+    (
+        "UPDATE grid_read.tasks SET state = 'RUNNING' WHERE number = 1",
+        "read model of task 1",
+    ),
+];
+
+/// A checker that finds nothing may be one that cannot: shows it copies of a database, left by [`check`] and used by
+/// nobody any more, that somebody has tampered with.
+pub fn finds_what_is_wrong(postgres: &Postgres, folder: &Path, database: &str) {
+    let finds = |database: &str, folder: &Path, never: &str, what: &str| {
+        let output = checker(folder, database, never);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(1) && said.contains(what),
+            "it should say {what:?}: {}, {said}",
+            output.status
+        );
+    };
+    for (sql, what) in TAMPERINGS {
+        let copy = postgres.copy(database);
+        postgres.psql(&copy, &format!("SET session_replication_role = replica; {sql}"));
+        finds(&copy, folder, "", what);
+    }
+    let messages = std::fs::read_to_string(folder.join(MESSAGES)).unwrap();
+    let of_shard = |line: &&str| line.starts_with("1\t");
+    let (last, middle) = (
+        messages.lines().rfind(of_shard).unwrap(),
+        messages.lines().filter(of_shard).nth(4).unwrap(),
+    );
+    for (message, instead, what) in [
+        (middle, String::new(), "a reader of partition 1"),
+        (last, String::new(), "a reader of partition 1"),
+        (
+            middle,
+            format!("{}\n", middle.replace('{', "{ ")),
+            "is not the event that the log has there",
+        ),
+    ] {
+        std::fs::write(
+            folder.join(MESSAGES),
+            messages.replace(&format!("{message}\n"), &instead),
+        )
+        .unwrap();
+        finds(database, folder, "", what);
+    }
+    std::fs::write(folder.join(MESSAGES), messages).unwrap();
+    assert_eq!(checker(folder, database, "").status.code(), Some(0));
 }
 
 /// One value, by psql; empty when the server does not answer.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::check::{Ended, check, psql};
+use super::check::{Ended, check, finds_what_is_wrong, psql};
 use super::load::{Load, Programs, get};
 use super::process::{Folder, Grid};
 use crate::support::{Kafka, Postgres};
@@ -127,8 +127,18 @@ impl<'a> Cluster<'a> {
         psql(&self.database, &sql).parse().unwrap_or(0)
     }
 
-    /// `never`: reasons for which no task may have failed.
+    /// Checks everything, and ends it. `never`: reasons for which no task may have failed.
     pub async fn finish(mut self, load: Load, never: &str) {
+        self.end(load, never).await;
+    }
+
+    /// As [`Cluster::finish`]; then shows that the checker would have found what is wrong.
+    pub async fn finish_and_doubt(mut self, load: Load, never: &str) {
+        self.end(load, never).await;
+        finds_what_is_wrong(self.postgres, self.folder.path(), &self.database);
+    }
+
+    async fn end(&mut self, load: Load, never: &str) {
         for process in self.jobmasters.iter_mut().chain(&mut self.workers) {
             process.ready().await;
         }
@@ -145,10 +155,7 @@ impl<'a> Cluster<'a> {
         for process in self.workers.drain(..).chain(self.jobmasters.drain(..)) {
             process.stop();
         }
-        // Nobody's connection is left.
-        let name = self.database.rsplit('/').next().unwrap();
-        let left = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND usename = 'grid'");
-        let maintenance = self.database.replace(&format!("/{name}"), "/postgres");
-        assert_eq!(self.postgres.psql(&maintenance, &left), "0");
+        let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'grid'";
+        assert_eq!(self.postgres.psql(&self.database, left), "0");
     }
 }

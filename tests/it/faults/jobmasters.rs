@@ -33,7 +33,7 @@ async fn killed_jobmasters_are_taken_over_from() {
         cluster.jobmasters[killed].restart();
         cluster.jobmasters[killed].ready().await;
     }
-    cluster.finish(load, NEVER).await;
+    cluster.finish_and_doubt(load, NEVER).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,6 +65,17 @@ impl Postgres {
         self.url(&name)
     }
 
+    /// The URL of a copy of a database that nobody uses.
+    pub fn copy(&self, url: &str) -> String {
+        let (_, name) = url.rsplit_once('/').unwrap();
+        let copy = self.fresh_database();
+        let (_, copied) = copy.rsplit_once('/').unwrap();
+        let maintenance = self.url("postgres");
+        self.psql(&maintenance, &format!("DROP DATABASE {copied}"));
+        self.psql(&maintenance, &format!("CREATE DATABASE {copied} TEMPLATE {name}"));
+        copy
+    }
+
     fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
