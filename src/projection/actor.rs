@@ -38,6 +38,8 @@ pub struct ProjectorParts {
 /// What the handle and every instance of the actor share.
 #[derive(Default)]
 struct Shared {
+    /// Open shards, and the last event that is known to be in their log: what was fed may overtake the opening in the
+    /// mailbox, or be lost with an instance of the actor.
     open: BTreeMap<ShardId, Seq>,
     /// Shards with commits that did not fit into the mailbox, and their last event.
     missed: BTreeMap<ShardId, Seq>,
@@ -73,7 +75,7 @@ impl ProjectorHandle {
     pub fn open(&self, shard: ShardId, head: Seq) {
         lock(&self.shared).open.insert(shard, head);
         self.parts.watermarks.set_own(shard, true);
-        self.send(Control::Open { shard, head });
+        self.send(Control::Open { shard });
     }
 
     /// The shard is no longer this process's.
@@ -89,6 +91,9 @@ impl ProjectorHandle {
             return;
         }
         let (shard, last) = (feed.shard, feed.last_seq());
+        if let Some(head) = lock(&self.shared).open.get_mut(&shard) {
+            *head = last.max(*head);
+        }
         let sent = lock(&self.address).try_send(Fed(feed));
         if let Err(error) = sent {
             lock(&self.shared).missed.insert(shard, last);
@@ -151,7 +156,7 @@ impl Message for Fed {
 
 #[derive(Clone, Copy)]
 enum Control {
-    Open { shard: ShardId, head: Seq },
+    Open { shard: ShardId },
     Close { shard: ShardId },
 }
 
@@ -177,6 +182,10 @@ struct Projector {
     machine: Machine,
     shared: Arc<Mutex<Shared>>,
     last_write: Option<Instant>,
+    /// When the last write was answered.
+    written_at: Option<Instant>,
+    /// The cursors will be compared with what is believed to be written.
+    doubting: bool,
     gathering: bool,
     pauses: BTreeMap<ShardId, Duration>,
     draining: Vec<tokio::sync::oneshot::Sender<()>>,
@@ -202,6 +211,8 @@ impl Projector {
             parts,
             shared,
             last_write: None,
+            written_at: None,
+            doubting: false,
             gathering: false,
             pauses: BTreeMap::new(),
             draining: Vec::new(),
@@ -263,6 +274,8 @@ impl Projector {
             metrics::histogram!("grid_projection_write_seconds").record(begun.elapsed().as_secs_f64());
             metrics::counter!("grid_projection_events_total").increment(events as u64);
             metrics::counter!("grid_projection_rows_total").increment(rows as u64);
+            this.written_at = Some(Instant::now());
+            this.doubt_later(this.parts.options.durable_after, ctx);
             this.written(&written.unwrap_or_default(), ctx);
         }));
     }
@@ -280,6 +293,48 @@ impl Projector {
             });
         }
         self.go_on(ctx);
+    }
+
+    /// A crash of Postgres takes back what did not wait for the disk, and nothing shows it until the next write of the
+    /// same shard. So once after every write, when it must be on the disk, the cursors are looked at.
+    fn doubt_later(&mut self, pause: Duration, ctx: &mut Context<Self>) {
+        if !self.doubting {
+            self.doubting = true;
+            ctx.run_later(pause, |this, ctx| this.doubt(ctx));
+        }
+    }
+
+    fn doubt(&self, ctx: &mut Context<Self>) {
+        let (asked_at, believed) = (Instant::now(), self.machine.believed());
+        let writer = self.parts.writer.clone();
+        let ask = crate::task::spawn("projection.doubt", async move { writer.cursors().await });
+        ctx.spawn(ask.into_actor(self).map(move |answer, this, ctx| {
+            this.doubting = false;
+            let pause = match answer {
+                Ok(Ok(cursors)) => {
+                    this.compare(&believed, &cursors);
+                    // What was written a moment ago may still be taken back.
+                    let durable_after = this.parts.options.durable_after;
+                    let age = |at: Instant| asked_at.saturating_duration_since(at);
+                    let fresh = this.written_at.is_some_and(|at| age(at) < durable_after);
+                    fresh.then_some(durable_after)
+                }
+                Ok(Err(_)) | Err(_) => Some(this.parts.options.max_pause.min(Duration::from_secs(1))),
+            };
+            pause.into_iter().for_each(|pause| this.doubt_later(pause, ctx));
+            this.go_on(ctx);
+        }));
+    }
+
+    fn compare(&mut self, believed: &[(ShardId, Seq)], cursors: &BTreeMap<ShardId, Seq>) {
+        for &(shard, written) in believed {
+            let cursor = cursors.get(&shard).copied().unwrap_or_default();
+            if self.machine.doubt(shard, written, cursor) {
+                tracing::warn!(%shard, %written, %cursor, "projection.taken_back");
+                metrics::counter!("grid_projection_taken_back_total").increment(1);
+                self.parts.watermarks.take_back(shard, cursor);
+            }
+        }
     }
 
     /// How long to leave the shard alone after something has failed.
@@ -363,7 +418,11 @@ impl Handler<Control> for Projector {
     type Result = ();
     fn handle(&mut self, control: Control, ctx: &mut Self::Context) {
         match control {
-            Control::Open { shard, head } => self.machine.open(shard, head),
+            Control::Open { shard } => {
+                let head = lock(&self.shared).open.get(&shard).copied();
+                // None: it has been closed again since.
+                head.into_iter().for_each(|head| self.machine.open(shard, head));
+            }
             Control::Close { shard } => self.machine.close(shard),
         }
         self.go_on(ctx);

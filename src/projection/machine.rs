@@ -2,7 +2,7 @@
 //!
 //! Must stay true: every event of a shard is taken exactly once and in order; what is fed too early makes the shard
 //! read the log instead; a write that failed, or whose outcome is unknown, throws away all that was gathered of its
-//! shards, whose cursors are then read anew.
+//! shards, whose cursors are then read anew; and so does a cursor that stands before what was written.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -274,6 +274,34 @@ impl Machine {
             wants.push(want);
         }
         wants
+    }
+
+    /// The cursors as they should stand in the database: of the shards with no write under way.
+    pub fn believed(&self) -> Vec<(ShardId, Seq)> {
+        let at_rest = |(id, shard): (&ShardId, &Shard)| {
+            let known = matches!(shard.mode, Mode::Live | Mode::Behind) && !self.is_writing(*id);
+            known.then_some((*id, shard.written))
+        };
+        self.shards.iter().filter_map(at_rest).collect()
+    }
+
+    /// The cursor that the database has where `believed` should stand. When it is earlier the database has lost what was
+    /// written, and the shard begins anew: true.
+    pub fn doubt(&mut self, shard: ShardId, believed: Seq, cursor: Seq) -> bool {
+        let unchanged = self.shards.get(&shard).is_some_and(|state| {
+            matches!(state.mode, Mode::Live | Mode::Behind) && state.written == believed && !self.is_writing(shard)
+        });
+        let is_lost = unchanged && cursor < believed;
+        if is_lost {
+            self.begin_anew(shard);
+        }
+        is_lost
+    }
+
+    fn is_writing(&self, shard: ShardId) -> bool {
+        self.writing
+            .as_ref()
+            .is_some_and(|moves| moves.iter().any(|step| step.shard == shard))
     }
 
     /// All that is gathered, unless a write is under way or nothing is gathered.

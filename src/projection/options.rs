@@ -16,6 +16,9 @@ options! {
         gather: Duration = Duration::from_millis(100),
         /// Fewer rows than that are written at once.
         few_rows: u32 = 256,
+        /// Rows are written without waiting for the disk. So long after a write it must have got there (three times
+        /// Postgres's wal_writer_delay); then it is looked at once more, in case that a crash took it back.
+        durable_after: Duration = Duration::from_secs(2),
         /// Events in a page of the log, for a shard that is behind.
         page_events: u32 = 4_000,
         /// Pause after a write or a read that failed; doubled each time up to `max_pause`.

@@ -181,6 +181,42 @@ fn a_failed_write_is_read_again_from_the_cursor() {
 }
 
 #[test]
+fn what_the_database_lost_is_read_again_though_nothing_follows() {
+    let life = Life::random(13, 3, 200);
+    let (mut machine, mut store) = (live(), Store::default());
+    machine.feed(&feed(1, &life.records[..10]));
+    flush(&mut machine, &mut store);
+    let before = store.clone();
+    machine.feed(&feed(11, &life.records[10..20]));
+    flush(&mut machine, &mut store);
+    assert_eq!(machine.believed(), [(SHARD, Seq(20))]);
+    assert!(!machine.doubt(SHARD, Seq(20), Seq(20)));
+    assert!(
+        !machine.doubt(SHARD, Seq(10), Seq(5)),
+        "what was asked has moved on since"
+    );
+    assert!(machine.is_live());
+    // A crash took the second write back.
+    store = before;
+    assert!(machine.doubt(SHARD, Seq(20), Seq(10)));
+    assert_eq!(machine.believed(), []);
+    assert_eq!(machine.wants(), [Want::Cursor(SHARD)]);
+    machine.cursor(SHARD, Some(Seq(10)));
+    let after = Seq(10);
+    assert_eq!(machine.wants(), [Want::Log { shard: SHARD, after }]);
+    machine.log(SHARD, after, page(11, &life.records[10..]));
+    let set = machine.begin_write().unwrap();
+    assert_eq!(machine.believed(), [], "the outcome of the write will tell");
+    let moved = [SHARD].into();
+    store.write(set);
+    machine.end_write(&Written {
+        moved,
+        ..Written::default()
+    });
+    assert_eq!(&store.jobs[&life.job.id()].counters, life.job.counters());
+}
+
+#[test]
 fn a_shard_that_is_opened_behind_its_log_reads_it() {
     let life = Life::random(29, 3, 200);
     let head = life.records.len() as u64;

@@ -1,6 +1,7 @@
 //! How far the read models are, for who waits until they hold what was just committed.
 //!
-//! Must stay true: a watermark never says more than what is committed to the read models; nobody waits beyond a
+//! Must stay true: a watermark never says more than what is committed to the read models (when a crash of Postgres takes
+//! some of it back, it follows as soon as that is known); nobody waits beyond a
 //! deadline; the database is asked only while somebody waits for a shard that another process writes.
 
 use std::sync::Arc;
@@ -92,6 +93,14 @@ impl Watermarks {
                 }
                 later
             });
+        }
+    }
+
+    /// A crash of the database has taken back what came after `seq`.
+    pub(super) fn take_back(&self, shard: ShardId, seq: Seq) {
+        if let Some(mark) = self.mark(shard) {
+            mark.seq
+                .send_if_modified(|at| std::mem::replace(at, seq.0.min(*at)) > seq.0);
         }
     }
 

@@ -3,7 +3,7 @@
 //! Must stay true: the rows of a shard are written if and only if its cursor moved from where it was expected; one
 //! statement is one transaction, so nothing is ever half written and no transaction waits open between round trips.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Encode, PgPool, Postgres, Row, Type};
@@ -68,7 +68,8 @@ impl Statement {
 
 impl Writer {
     /// A writer of the live read models, on the same server as `pool`, with one connection of its own. Its commits do
-    /// not wait for the disk: rows and cursor are lost together in a crash, and read again from the log.
+    /// not wait for the disk: rows and cursor are lost together in a crash, which the projector looks out for, and read
+    /// again from the log.
     pub fn new(pool: &PgPool) -> Self {
         Self::in_schema(pool, LIVE_SCHEMA)
     }
@@ -110,6 +111,20 @@ impl Writer {
             .fetch_one(&self.pool)
             .await?;
         Ok(Seq(row.try_get::<i64, _>(0)? as u64))
+    }
+
+    /// All cursors.
+    ///
+    /// # Errors
+    /// When the database does not answer, or has no read models.
+    pub async fn cursors(&self) -> Result<BTreeMap<ShardId, Seq>, sqlx::Error> {
+        let sql = "SELECT shard, seq FROM {schema}.projection_cursors".replace("{schema}", self.schema);
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
+        let cursor = |row: &sqlx::postgres::PgRow| {
+            let (shard, seq): (i32, i64) = (row.try_get(0)?, row.try_get(1)?);
+            Ok((ShardId(shard as u16), Seq(seq as u64)))
+        };
+        rows.iter().map(cursor).collect()
     }
 
     /// Writes the set. An error of one shard's rows does not hold back the others.

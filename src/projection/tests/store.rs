@@ -7,14 +7,14 @@ use super::super::machine::WriteSet;
 use crate::domain::event::TaskState;
 use crate::domain::{Counters, Incarnation, JobId, TaskId, Timestamp};
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobRow {
     pub counters: Counters,
     pub finished_at: Option<Timestamp>,
     pub deadline: Option<Timestamp>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TaskRow {
     pub state: TaskState,
     pub attempt: u32,
@@ -23,7 +23,7 @@ pub struct TaskRow {
     pub told: AttemptRow,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WorkerRow {
     pub incarnation: Incarnation,
     pub created_at: Timestamp,
@@ -31,7 +31,7 @@ pub struct WorkerRow {
     pub left: Option<Timestamp>,
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Store {
     pub jobs: BTreeMap<JobId, JobRow>,
     pub tasks: BTreeMap<TaskId, TaskRow>,

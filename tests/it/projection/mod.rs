@@ -20,7 +20,7 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 
 use self::history::{Log, job};
-use crate::support::Postgres;
+use crate::support::{Postgres, eventually};
 
 /// A database with read models, and a projector of it.
 pub struct Bench {
@@ -108,4 +108,37 @@ async fn what_was_committed_is_soon_in_the_rows() {
         postgres.psql(&bench.url, "SELECT seq, jobs FROM grid_read.projection_cursors"),
         "13|1"
     );
+}
+
+#[actix_web::test]
+async fn what_is_committed_right_after_the_opening_is_taken_in() {
+    let bench = Bench::start(Postgres::shared(), ProjectionOptions::default()).await;
+    for shard in (0..64).map(ShardId) {
+        // The projector has nothing else to do.
+        bench.projector.progress().await.unwrap();
+        bench.projector.open(shard, Seq(0));
+        bench.reached(bench.commit(shard, job(shard, 1).submitted())).await;
+    }
+}
+
+/// Rows are written without waiting for the disk.
+#[actix_web::test]
+async fn what_a_crash_of_postgres_took_back_is_written_again() {
+    let postgres = Postgres::start();
+    let bench = Bench::start(&postgres, ProjectionOptions::default()).await;
+    bench.projector.open(SHARD, Seq(0));
+    let job = job(SHARD, 3);
+    bench.reached(bench.commit(SHARD, job.submitted())).await;
+    bench.reached(bench.commit(SHARD, job.completed(1))).await;
+    let last = bench.commit(SHARD, job.completed(2));
+    bench.reached(last).await;
+    postgres.kill();
+    postgres.restart();
+    let row = "SELECT ready, completed FROM grid_read.jobs";
+    // Nothing follows that would show it.
+    eventually("the rows to come back", Duration::from_secs(30), async || {
+        (postgres.psql(&bench.url, row) == "1|2").then_some(())
+    })
+    .await;
+    bench.reached(last).await;
 }
