@@ -239,6 +239,60 @@ async fn a_member_that_was_given_up_is_refused_before_it_knows() {
     member.prove_all().await;
 }
 
+/// Fault: the client of a member fails for good, here because somebody else has come under its name. Must hold: it is
+/// told that it lost everything, nothing can be proved until then, and it joins again as another client and owns under
+/// new generations.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_failed_for_good_joins_again() {
+    let mut kafka = kafka_options(Kafka::shared());
+    kafka.properties = [("group.instance.id", "the-only-one")].into_iter().collect();
+    let bus = made(&kafka).await;
+    let mut member = Holder::new(bus.join().await.unwrap());
+    let all = usize::from(SHARDS);
+    member.until_holding(all).await;
+    member.prove_all().await;
+    let generations = member.held.clone();
+
+    let impostor = tokio::task::spawn_blocking({
+        let kafka = kafka.clone();
+        move || impostor(&kafka)
+    });
+    member.until_holding(0).await;
+    assert_eq!((member.lost, member.revoked), (all, 0));
+    for (partition, generation) in &generations {
+        let proved = member.membership.member().prove(*partition, *generation).await;
+        assert_eq!(proved, Err(ProveError::NotOwner { partition: *partition }));
+    }
+    // It comes back under the same name, which now fails the other one.
+    member.until_holding(all).await;
+    let later = |(partition, generation): (&u16, &u64)| *generation > generations[partition];
+    assert!(member.held.iter().all(later));
+    member.prove_all().await;
+    impostor.await.unwrap();
+}
+
+/// Joins the group under the member's name, until it fails for good itself.
+fn impostor(kafka: &KafkaOptions) {
+    let mut config = rdkafka::ClientConfig::new();
+    config
+        .set("bootstrap.servers", kafka.brokers.as_deref().unwrap())
+        .set("group.id", format!("{}jobmasters", kafka.topic_prefix))
+        .set("group.instance.id", "the-only-one")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", "1500")
+        .set("heartbeat.interval.ms", "200")
+        .set("log_level", "0");
+    let consumer: BaseConsumer = config.create().unwrap();
+    consumer
+        .subscribe(&[&format!("{}commands", kafka.topic_prefix)])
+        .unwrap();
+    let begun = Instant::now();
+    while consumer.client().fatal_error().is_none() {
+        assert!(begun.elapsed() < PATIENCE, "nobody has come back");
+        drop(consumer.poll(Duration::from_millis(100)));
+    }
+}
+
 /// Says to the broker, in every member's name, that it leaves the group (LeaveGroup, version 1).
 async fn expel_all(kafka: &KafkaOptions) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
