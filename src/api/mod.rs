@@ -61,6 +61,10 @@ pub struct ApiParts {
     pub timeline: Uuid,
     /// This process.
     pub node: Incarnation,
+    /// What people call it.
+    pub node_name: String,
+    /// Where others reach it.
+    pub public_url: Option<String>,
     pub live_workers: LiveWorkers,
     pub waiting_for: WaitingFor,
     pub metrics: RenderMetrics,

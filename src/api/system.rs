@@ -18,6 +18,8 @@ pub async fn info(api: web::Data<Api>, request: HttpRequest) -> Result<HttpRespo
         "timeline": api.parts.timeline,
         "shards": api.shards,
         "node": api.parts.node,
+        "nodeName": api.parts.node_name,
+        "url": api.parts.public_url,
         "time": crate::clock::now(),
     })))
 }

@@ -14,7 +14,8 @@ options! {
     pub struct ServerOptions {
         /// Address and port to serve on; port 0 takes a free one, told at start.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-        /// URL under which others reach this server; told to workers and clients. Default: made from `listen`.
+        /// URL under which others reach this server: the endpointUrl of its workers, and told by /api/v1/info.
+        /// Default: made from `listen`.
         public_url: Option<String> = None,
     }
 }

@@ -219,6 +219,11 @@ impl Properties {
         self.0.get(name).map(String::as_str)
     }
 
+    /// For a property that no layer has set.
+    pub fn set_default(&mut self, name: &str, value: impl Into<String>) {
+        self.0.entry(name.to_owned()).or_insert_with(|| value.into());
+    }
+
     pub fn is_secret(name: &str) -> bool {
         ["password", "secret", "key.pem", "token", "oauthbearer.config", "jaas"]
             .iter()

@@ -95,8 +95,8 @@ pub enum EnvValue {
 pub struct Limits {
     /// Address space of each process of the command, in MiB.
     pub memory_mib: Option<u64>,
-    /// Processors that the command may keep busy; a wish, which a worker without control groups cannot enforce.
-    pub cpus: Option<f64>,
+    /// Processors that the command may run on; more than the worker has are all of them.
+    pub cpus: Option<u32>,
     /// Processor time of each process of the command, in seconds.
     pub cpu_seconds: Option<u64>,
     /// Files that each process of the command may have open.

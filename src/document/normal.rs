@@ -148,7 +148,7 @@ fn timeouts(timeouts: &Timeouts, base: &Timeouts) -> Option<Value> {
 fn limits(limits: &Limits) -> Value {
     let mut out = Map::new();
     put(&mut out, "memoryMiB", limits.memory_mib.map(|mib| json!(mib)));
-    put(&mut out, "cpus", limits.cpus.map(number));
+    put(&mut out, "cpus", limits.cpus.map(|cpus| json!(cpus)));
     put(&mut out, "cpuSeconds", limits.cpu_seconds.map(|seconds| json!(seconds)));
     put(&mut out, "openFiles", limits.open_files.map(|files| json!(files)));
     Value::Object(out)

@@ -366,7 +366,7 @@ fn limits(spot: &Spot<'_>) -> Limits {
     };
     Limits {
         memory_mib: fields.get("memoryMiB").and_then(|spot| spot.whole(&rules::MEMORY_MIB)),
-        cpus: fields.get("cpus").and_then(|spot| spot.number(&rules::CPUS)),
+        cpus: fields.get("cpus").and_then(|spot| spot.whole(&rules::CPUS)).map(small),
         cpu_seconds: fields
             .get("cpuSeconds")
             .and_then(|spot| spot.whole(&rules::CPU_SECONDS)),

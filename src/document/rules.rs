@@ -30,7 +30,8 @@ pub const DURATION_MS: RangeInclusive<u64> = 1..=365 * 86_400_000;
 /// The same for people.
 pub const DURATION_TEXT: RangeInclusive<&str> = "1ms"..="365days";
 pub const MEMORY_MIB: RangeInclusive<u64> = 1..=16_777_216;
-pub const CPUS: RangeInclusive<f64> = 0.01..=1_024.0;
+/// Whole ones: they are given to a command, not divided.
+pub const CPUS: RangeInclusive<u64> = 1..=1_024;
 pub const CPU_SECONDS: RangeInclusive<u64> = 1..=31_536_000;
 pub const OPEN_FILES: RangeInclusive<u64> = 8..=1_048_576;
 

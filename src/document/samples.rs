@@ -43,7 +43,7 @@ pub const GOOD: &[&str] = &[
     r#"{"tasks": [{"externalId": "a", "executor": "noop", "replicas": 1000000}]}"#,
     r#"{"tasks": [{"externalId": "x", "executor": "noop", "replicas": 2}, {"externalId": "x-2", "executor": "noop"},
         {"externalId": "x-01", "executor": "noop"}, {"externalId": "x-0", "executor": "noop", "replicas": 3}]}"#,
-    "tasks:\n  - externalId: a\n    command: [\"true\", \"a b\", \"\"]\n    limits: {openFiles: 64, cpuSeconds: 10, cpus: 0.5}\n",
+    "tasks:\n  - externalId: a\n    command: [\"true\", \"a b\", \"\"]\n    limits: {openFiles: 64, cpuSeconds: 10, cpus: 2}\n",
     "timeouts: {start: 1h 30m}\nretry: {baseSeconds: 0.25, factor: 1.5, jitter: true}\ntasks: []\n",
     "tasks:\n  - externalId: a\n    command: &argv [env]\n    env: &env {A: '1', B: \"\\n\"}\n  - externalId: b\n    command: *argv\n    env: *env\n",
 ];
@@ -240,7 +240,7 @@ pub const BAD: &[(&str, &[&str])] = &[
             "8:9 unknown_field /tasks/0/env/U/secrets: unknown field \"secrets\"; did you mean \"secret\"?",
             "9:8 wrong_type /tasks/0/env/V: expected text, found a list",
             "10:12 unknown_field /tasks/0/limits/memoryMib: unknown field \"memoryMib\"; did you mean \"memoryMiB\"?",
-            "10:32 out_of_range /tasks/0/limits/cpus: expected a number from 0.01 to 1024, found 0",
+            "10:32 out_of_range /tasks/0/limits/cpus: expected a whole number from 1 to 1024, found 0",
             "10:46 wrong_type /tasks/0/limits/openFiles: expected a whole number, found text",
         ],
     ),

@@ -172,7 +172,7 @@ fn limits() -> Value {
         "additionalProperties": false,
         "properties": {
             "memoryMiB": whole(&rules::MEMORY_MIB, "Address space, in MiB."),
-            "cpus": number(&rules::CPUS, "Processors kept busy: a wish, enforced only where the worker has control groups."),
+            "cpus": whole(&rules::CPUS, "Processors that all processes of the command together may run on."),
             "cpuSeconds": whole(&rules::CPU_SECONDS, "Processor time, in seconds."),
             "openFiles": whole(&rules::OPEN_FILES, "Files open at a time."),
         },

@@ -36,7 +36,7 @@ fn the_documented_job_is_read() {
     assert_eq!((facts.retry.max_retries, facts.retry.base_ms), (0, 1_000));
     assert_eq!((facts.timeouts.start_ms, facts.timeouts.run_ms), (Some(300_000), None));
     assert_eq!(facts.env["TOKEN"], EnvValue::Secret("MY_TOKEN".into()));
-    assert_eq!((facts.limits.memory_mib, facts.limits.cpus), (Some(256), Some(1.0)));
+    assert_eq!((facts.limits.memory_mib, facts.limits.cpus), (Some(256), Some(1)));
     let places: Vec<_> = (0..7)
         .map(|n| job.task(n).map(|(task, replica)| (task.external_id.as_str(), replica)))
         .collect();
@@ -436,7 +436,7 @@ fn any_job() -> impl Strategy<Value = JobDocument> {
         0..3,
     );
     let limits =
-        (prop::option::of(1..=1_000_u64), prop::option::of(0.01..=1_024.0_f64)).prop_map(|(memory_mib, cpus)| Limits {
+        (prop::option::of(1..=1_000_u64), prop::option::of(1..=1_024_u32)).prop_map(|(memory_mib, cpus)| Limits {
             memory_mib,
             cpus,
             cpu_seconds: None,

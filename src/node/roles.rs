@@ -49,6 +49,16 @@ fn public_url(config: &Config, address: SocketAddr) -> String {
         .unwrap_or_else(|| format!("http://{address}"))
 }
 
+/// Sees to it that a process that decides jobs has a name wherever it shows.
+fn name_jobmaster(config: &mut Config, incarnation: Incarnation) {
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let default = || format!("{}-{}", host().trim(), std::process::id());
+    let name = config.jobmaster.name.get_or_insert_with(default).clone();
+    tracing::info!(name, %incarnation, "node.named");
+    metrics::gauge!("grid_node_info", "name" => name.clone(), "incarnation" => incarnation.to_string()).set(1);
+    config.kafka.properties.set_default("client.id", name);
+}
+
 fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, token: Option<Secret>) -> ApiParts {
     let (live, ready) = (Arc::clone(core.host()), Arc::clone(core.host()));
     ApiParts {
@@ -58,6 +68,8 @@ fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, token: Option<S
         watermarks: core.watermarks.clone(),
         timeline: core.setup.timeline,
         node: core.host().jobmaster,
+        node_name: config.jobmaster.name.clone().unwrap_or_default(),
+        public_url: config.server.public_url.clone(),
         live_workers: Arc::new(move |name| live.live_worker(name, crate::clock::now())),
         waiting_for: Arc::new(move || ready.waiting_for()),
         metrics: Arc::new(move || telemetry.render()),
@@ -71,6 +83,7 @@ fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, token: Option<S
 /// Says what could not be started and what to do.
 pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
     let incarnation = Incarnation(Uuid::now_v7());
+    name_jobmaster(&mut config, incarnation);
     let database = match &config.postgres.url {
         Some(url) if !url.reveal().is_empty() => None,
         _ => Some(Embedded::start(embedded::Options::of(&config.postgres, &config.standalone)).await?),
@@ -99,7 +112,9 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         dead_before,
     };
     let core = Core::start(parts).await?;
-    let token = Secret::new(Uuid::new_v4().to_string());
+    // Workers in processes of their own show the configured one.
+    let token = config.worker.api_token.clone();
+    let token = token.unwrap_or_else(|| Secret::new(Uuid::new_v4().to_string()));
     let parts = api_parts(&core, &config, telemetry, Some(token.clone()));
     let server = api::serve(config.server.listen, parts).await?;
     let url = public_url(&config, server.address);
@@ -133,7 +148,10 @@ fn start_workers(
     for number in 1..=config.standalone.workers {
         let mut options = config.worker.clone();
         // Relative paths of pipelines are under the folder that people named.
-        options.data_dir = std::path::absolute(config.standalone.data_dir.join("files"))?;
+        if options.data_dir == crate::worker::WorkerOptions::default().data_dir {
+            options.data_dir = config.standalone.data_dir.join("files");
+        }
+        options.data_dir = std::path::absolute(&options.data_dir)?;
         let name = options.name.clone().unwrap_or_else(|| "local".to_owned());
         let name = if config.standalone.workers == 1 {
             name
@@ -184,12 +202,13 @@ async fn close_bus(bus: &dyn Bus) {
 ///
 /// # Errors
 /// Says what could not be started and what to do.
-pub async fn jobmaster(config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
+pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
     anyhow::ensure!(
         config.kafka.brokers.is_some(),
         "kafka.brokers is not set: a jobmaster needs Kafka; give --kafka"
     );
     let incarnation = Incarnation(Uuid::now_v7());
+    name_jobmaster(&mut config, incarnation);
     let (log, setup) = open_log(&config, service_url(&config)?, None).await?;
     let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
     let parts = CoreParts {

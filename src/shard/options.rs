@@ -7,7 +7,8 @@ use crate::options;
 options! {
     /// Options of the process that decides jobs.
     pub struct JobmasterOptions {
-        /// Its name in logs, metrics and the consumer group. Default: made from host and process id.
+        /// Its name in the log, in metrics (`grid_node_info`), in /api/v1/info, and as Kafka's client.id in the consumer
+        /// group. Default: made from host and process id.
         name: Option<String> = None,
         /// Threads that run shards. 0: one for each core.
         threads: u16 = 0,

@@ -19,7 +19,8 @@ options! {
         prefetch_max: u32 = 2_000,
         /// Labels that tasks may require: zone=a,disk=ssd.
         labels: BTreeMap<String, String> = BTreeMap::new(),
-        /// Folder of a worker process; relative paths of pipelines are under it. Inside standalone: its data folder.
+        /// Folder of a worker process; relative paths of pipelines are under it. Inside standalone its default is
+        /// `files` in the data folder.
         data_dir: PathBuf = "grid-worker".into(),
         /// Folders that pipelines may also read and write, by absolute path.
         allow_paths: Vec<PathBuf> = Vec::new(),
@@ -34,11 +35,12 @@ options! {
         heartbeat_interval: Duration = Duration::from_secs(2),
         /// How often a worker tells every shard which attempts it holds.
         inventory_interval: Duration = Duration::from_secs(10),
-        /// Silence after which nothing new is placed on it, and after which it forgets the credits of a jobmaster.
+        /// Silence of a jobmaster after which a worker takes back the credits that it has granted to it.
         inactive_after: Duration = Duration::from_secs(6),
         /// Silence after which a worker that is cut off has ended its own tasks. Less than `lost_after`.
         dead_after: Duration = Duration::from_secs(40),
-        /// Silence after which its tasks count as lost and are placed again.
+        /// What the jobmasters have as `jobmaster.worker_lost_after`, for a worker process that cannot see their
+        /// configuration: `dead_after` is compared with it, and refused when it is too long.
         lost_after: Duration = Duration::from_secs(45),
         /// How long a process has between SIGTERM and SIGKILL.
         grace: Duration = Duration::from_secs(10),

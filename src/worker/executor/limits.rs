@@ -5,6 +5,7 @@ use std::io;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 
+use super::processors::ProcessorSet;
 use crate::document::Limits;
 
 /// What a program says when it gets no memory: libc, the loader, C++, Python, Java, Go, Rust.
@@ -26,11 +27,13 @@ pub struct ProcessLimits {
     address_space_bytes: Option<u64>,
     cpu_seconds: Option<u64>,
     open_files: Option<u64>,
+    processors: Option<ProcessorSet>,
 }
 
 impl ProcessLimits {
-    pub fn of(limits: &Limits) -> Self {
+    pub fn of(limits: &Limits, processors: Option<ProcessorSet>) -> Self {
         Self {
+            processors,
             address_space_bytes: limits.memory_mib.map(|mib| mib.saturating_mul(1024 * 1024)),
             cpu_seconds: limits.cpu_seconds,
             open_files: limits.open_files,
@@ -49,6 +52,9 @@ impl ProcessLimits {
         }
         if let Some(files) = self.open_files {
             setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
+        }
+        if let Some(processors) = self.processors {
+            processors.apply()?;
         }
         Ok(())
     }

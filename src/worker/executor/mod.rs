@@ -17,6 +17,7 @@ mod lines;
 mod noop;
 mod pipeline;
 mod process;
+mod processors;
 mod secrets;
 mod session;
 mod verdict;

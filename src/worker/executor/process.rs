@@ -21,6 +21,7 @@ use super::environment::Environment;
 use super::guardian::Guardian;
 use super::limits::ProcessLimits;
 use super::lines::{Mask, Record, Stream, pump};
+use super::processors::Processors;
 use super::verdict::{Exit, verdict};
 use crate::document::TaskKind;
 use crate::domain::{Failure, FailureReason};
@@ -103,6 +104,8 @@ struct Started {
     stdout: ChildStdout,
     stderr: ChildStderr,
     mask: Mask,
+    /// Held until the end.
+    processors: Option<Processors>,
 }
 
 impl ProcessExecutor {
@@ -121,7 +124,8 @@ impl ProcessExecutor {
             let TaskKind::Command { argv } = &attempt.task.kind else {
                 return Err(Failure::new(FailureReason::Unrecoverable, "the task has no command"));
             };
-            let limits = ProcessLimits::of(&attempt.task.limits);
+            let processors = attempt.task.limits.cpus.and_then(Processors::take);
+            let limits = ProcessLimits::of(&attempt.task.limits, processors.as_ref().map(Processors::set));
             let program = Program {
                 argv,
                 environment: &environment.variables,
@@ -135,6 +139,7 @@ impl ProcessExecutor {
                 stdout,
                 stderr,
                 mask: Mask::new(environment.secrets),
+                processors,
             })
         };
         let joined = tokio::task::spawn_blocking(start).await;
@@ -153,6 +158,7 @@ impl ProcessExecutor {
             stdout,
             stderr,
             mask,
+            processors: _processors,
         } = started;
         let record = Arc::new(Record::default());
         let (leave, leaving) = watch::channel(false);

@@ -117,6 +117,8 @@ impl Fixture {
             watermarks,
             timeline: setup.timeline,
             node,
+            node_name: "of-the-test".to_owned(),
+            public_url: None,
             live_workers: Arc::new(|_| None),
             waiting_for: Arc::new(move || {
                 if is_ready.load(Ordering::Relaxed) {

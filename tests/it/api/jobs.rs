@@ -251,7 +251,11 @@ async fn health_says_what_it_waits_for() {
     assert_eq!(waiting, json!({"status": "WAITING", "waitingFor": ["the tide"]}));
     let metrics = grid.call(Method::GET, "/metrics", &[], Vec::new()).await;
     assert_eq!(metrics.text().await.unwrap(), "grid_up 1\n");
-    assert_eq!(grid.get("/api/v1/info").await["name"], "grid");
+    let info = grid.get("/api/v1/info").await;
+    assert_eq!(
+        (&info["name"], &info["nodeName"]),
+        (&json!("grid"), &json!("of-the-test"))
+    );
     assert_eq!(grid.get("/api/v1/workers").await["total"], 0);
     assert_eq!(grid.get("/api/v1/quarantine").await["items"], json!([]));
     grid.stop().await;

@@ -157,17 +157,17 @@ async fn limits_hold_and_name_themselves() {
     let limited = |script: &str, limits: Limits| TaskSpec { limits, ..sh(script) };
     let (outcome, lines) = bench
         .run(limited(
-            "ulimit -c; ulimit -v; ulimit -n; ulimit -t",
+            "ulimit -c; ulimit -v; ulimit -n; ulimit -t; nproc",
             Limits {
                 memory_mib: Some(512),
                 open_files: Some(99),
                 cpu_seconds: Some(60),
-                cpus: Some(1.0),
+                cpus: Some(1),
             },
         ))
         .await;
     assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
-    assert_eq!(lines, ["out:0", "out:524288", "out:99", "out:60"]);
+    assert_eq!(lines, ["out:0", "out:524288", "out:99", "out:60", "out:1"]);
     let memory = Limits {
         memory_mib: Some(64),
         ..Limits::default()
