@@ -253,7 +253,14 @@ impl Machine {
 
     /// The cursor: the last message that is acknowledged. `None` when the shard is not owned.
     pub fn published(&self, shard: ShardId) -> Option<Seq> {
-        self.shards.get(&shard).map(|state| state.acked)
+        let cursor = |state: &Shard| {
+            if mutant!(PublisherAhead) {
+                state.filled
+            } else {
+                state.acked
+            }
+        };
+        self.shards.get(&shard).map(cursor)
     }
 
     /// How many events wait, and how many bytes of them are kept.
@@ -366,7 +373,7 @@ impl Machine {
                 state.acked = state.acked.max(*seq);
             }
         }
-        if !whole {
+        if !whole && !mutant!(PublisherGap) {
             self.broken = true;
             self.rest_until = Some(now + self.options.pause);
             for (shard, state) in &mut self.shards {

@@ -27,7 +27,8 @@ struct WorkerCredits {
 impl WorkerCredits {
     fn available(&self) -> u64 {
         if self.placeable {
-            self.granted.saturating_sub(self.used + self.returned)
+            let used = if mutant!(Overbooking) { 0 } else { self.used };
+            self.granted.saturating_sub(used + self.returned)
         } else {
             0
         }

@@ -265,27 +265,36 @@ impl Shard {
             }
         }
         for attempt in self.attempts_of(incarnation) {
-            if held_set.contains(&attempt) {
-                continue;
+            if !held_set.contains(&attempt) {
+                self.miss(attempt, meta)?;
             }
-            let Some(job) = self.jobs.get(&attempt.task.job) else {
-                continue;
-            };
-            let number = attempt.task.number;
-            if job
-                .task(number)
-                .is_some_and(|record| record.state() == TaskState::Scheduled)
-            {
-                let again = assignment(job, number, false).filter(|_| !mutant!(NoResend));
-                self.staged.outputs.extend(again);
-                continue;
-            }
+        }
+        Ok(())
+    }
+
+    /// An attempt that should be on a worker is not in the worker's inventory.
+    fn miss(&mut self, attempt: AttemptRef, meta: &Meta) -> Result<(), Poisoned> {
+        let Some(job) = self.jobs.get(&attempt.task.job) else {
+            return Ok(());
+        };
+        let number = attempt.task.number;
+        let state = job.task(number).map(|record| record.state());
+        // What runs was said to run before, on the way that the inventory took: it is lost. What is only SCHEDULED, or
+        // was given up then, may still be on its way to the worker. Only what comes behind it, on the same way, can
+        // tell whether it will run: the assignment again, or the cancellation.
+        if state == Some(TaskState::Running) || (state != Some(TaskState::Scheduled) && mutant!(EarlyInventory)) {
             let jitter = self.jitter();
             let decision = self.on_job(attempt, |job| {
                 job.decide_lost(number, attempt.attempt, LossCause::Lost, meta.at, jitter)
             });
-            self.carry_out(attempt.task.job, decision, meta)?;
+            return self.carry_out(attempt.task.job, decision, meta);
         }
+        let again = if state == Some(TaskState::Scheduled) {
+            assignment(job, number, false).filter(|_| !mutant!(NoResend))
+        } else {
+            ending_of(job, number)
+        };
+        self.staged.outputs.extend(again);
         Ok(())
     }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::event::{Budget, ReadyCause};
 use crate::domain::{Attempt, Event, FailureReason, Incarnation, JobId, ShardId, StreamId, TaskId, Timestamp};
-use crate::event::{AttemptRef, EventRecord, ReportKind};
+use crate::event::{AssignmentItem, AssignmentMessage, AttemptRef, Command, EventRecord, Grant, ReportKind};
+use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -38,6 +39,16 @@ pub struct Checker {
     started: BTreeSet<AttemptRef>,
     ended: BTreeSet<AttemptRef>,
     running: BTreeMap<TaskId, Vec<(Incarnation, Attempt)>>,
+    /// Attempts that were begun, ever.
+    begun: BTreeSet<AttemptRef>,
+    /// Commands of clients that have events.
+    commands: BTreeSet<Uuid>,
+    /// Jobs that were to end, or did, at some time; and those that were tried again.
+    once_ended: BTreeSet<JobId>,
+    once_retried: BTreeSet<JobId>,
+    registered: BTreeSet<Incarnation>,
+    /// By worker and jobmaster: credits granted, and credits used.
+    credits: BTreeMap<(Incarnation, Incarnation), (u64, u64)>,
     pub wrong: Vec<String>,
     pub completed_tasks: u64,
 }
@@ -63,10 +74,15 @@ impl Checker {
                 let what = format!("version {} where {version} comes next: {record:?}", record.version);
                 self.wrong(what);
             }
+            self.commands.extend(record.meta.command);
             match record.stream {
                 StreamId::Job(job) => self.job_event(job, record),
                 StreamId::Task(task) => self.task_event(task, record),
-                StreamId::Worker(_) => {}
+                StreamId::Worker(incarnation) => {
+                    if matches!(record.event, Event::WorkerRegistered(_)) {
+                        self.registered.insert(incarnation);
+                    }
+                }
             }
         }
     }
@@ -85,9 +101,14 @@ impl Checker {
                     self.wrong(format!("{job} is called finished with {unfinished} unfinished tasks"));
                 }
                 self.finished.insert(job);
+                self.once_ended.insert(job);
             }
             Event::JobRetryRequested(_) => {
                 self.finished.remove(&job);
+                self.once_retried.insert(job);
+            }
+            Event::JobKillRequested(_) | Event::JobStopRequested(_) | Event::JobDeadlineReached(_) => {
+                self.once_ended.insert(job);
             }
             _ => {}
         }
@@ -122,14 +143,12 @@ impl Checker {
         let at = |attempt| AttemptRef { task, attempt };
         match &record.event {
             Event::TaskScheduled(scheduled) => {
-                if self
-                    .scheduled
-                    .iter()
-                    .any(|(attempt, _)| *attempt == at(scheduled.attempt))
-                {
+                let attempt = at(scheduled.attempt);
+                let mut earlier = self.scheduled.range((attempt, Incarnation(Uuid::nil()))..);
+                if earlier.next().is_some_and(|(other, _)| *other == attempt) {
                     self.wrong(format!("{task}: attempt {} is used again", scheduled.attempt));
                 }
-                self.scheduled.insert((at(scheduled.attempt), scheduled.incarnation));
+                self.scheduled.insert((attempt, scheduled.incarnation));
             }
             Event::TaskStarted(started) => {
                 self.started.insert(at(started.attempt));
@@ -147,15 +166,72 @@ impl Checker {
         }
     }
 
-    /// An assignment leaves a shard.
-    pub fn assigned(&mut self, attempt: AttemptRef, incarnation: Incarnation) {
+    /// A client, or a worker, is told that its wish was granted: the log knows of it.
+    pub fn accepted(&mut self, id: Uuid, command: &Command) {
+        let itself = self.commands.contains(&id);
+        let known = match command {
+            Command::SubmitJob { job, .. } => self.jobs.contains_key(job),
+            Command::KillJob { job } | Command::StopJob { job } => itself || self.once_ended.contains(job),
+            Command::RetryJob { job } => itself || self.once_retried.contains(job),
+            Command::CancelRetry { .. } => itself,
+            Command::RegisterWorker { registration } => self.registered.contains(&registration.incarnation),
+            // One that is due anyway need not be brought forward; one that is gone need not be removed.
+            Command::BringForwardRetry { .. } | Command::RemoveWorker { .. } => true,
+        };
+        if !known {
+            self.wrong(format!("{id} was answered and is not in the log: {command:?}"));
+        }
+    }
+
+    /// A message to a worker leaves a shard.
+    pub fn sent(&mut self, message: &AssignmentMessage) {
+        let incarnation = message.incarnation;
+        for item in &message.items {
+            match item {
+                AssignmentItem::Assign { assignment } => {
+                    self.assigned(assignment.attempt, incarnation);
+                    if assignment.charged {
+                        self.charged(incarnation, message.jobmaster);
+                    }
+                }
+                AssignmentItem::Ack { kind, attempts } => {
+                    for attempt in attempts {
+                        self.acknowledged(*kind, *attempt, incarnation);
+                    }
+                }
+                AssignmentItem::Cancel { .. } | AssignmentItem::Stop { .. } => {}
+            }
+        }
+    }
+
+    fn charged(&mut self, worker: Incarnation, jobmaster: Incarnation) {
+        let (granted, used) = self.credits.entry((worker, jobmaster)).or_default();
+        *used += 1;
+        if used > granted {
+            let what = format!("{jobmaster} has used {used} credits of {worker}, which has granted {granted}");
+            self.wrong.push(what);
+        }
+    }
+
+    /// A worker says what it grants: that only rises.
+    pub fn granted(&mut self, worker: Incarnation, grants: &[Grant]) {
+        for grant in grants {
+            let (granted, _) = self.credits.entry((worker, grant.jobmaster)).or_default();
+            if grant.granted < *granted {
+                let what = format!("{worker} takes credits back: {grant:?} after {granted}");
+                self.wrong.push(what);
+            }
+            *granted = grant.granted.max(*granted);
+        }
+    }
+
+    fn assigned(&mut self, attempt: AttemptRef, incarnation: Incarnation) {
         if !self.scheduled.contains(&(attempt, incarnation)) {
             self.wrong(format!("{attempt:?} was sent to {incarnation} and is not in the log"));
         }
     }
 
-    /// An acknowledgement leaves a shard.
-    pub fn acknowledged(&mut self, kind: ReportKind, attempt: AttemptRef, incarnation: Incarnation) {
+    fn acknowledged(&mut self, kind: ReportKind, attempt: AttemptRef, incarnation: Incarnation) {
         // Only the process that has the attempt says something about it; to others an acknowledgement means "forget it".
         if !self.scheduled.contains(&(attempt, incarnation)) {
             return;
@@ -185,6 +261,9 @@ impl Checker {
     pub fn runs(&mut self, attempt: AttemptRef, incarnation: Incarnation) {
         if !self.scheduled.contains(&(attempt, incarnation)) {
             self.wrong(format!("{incarnation} runs {attempt:?}, which is not in the log"));
+        }
+        if !self.begun.insert(attempt) {
+            self.wrong(format!("{incarnation} runs {attempt:?} again"));
         }
         let running = self.running.entry(attempt.task).or_default();
         running.push((incarnation, attempt.attempt));
@@ -228,6 +307,13 @@ impl Checker {
         jobs.map(describe)
             .chain(open.map(|(id, task)| format!("{id} has an open attempt: {task:?}")))
             .collect()
+    }
+
+    /// Tasks with a retry pending.
+    pub fn pending_retries(&self) -> Vec<TaskId> {
+        let pending = |task: &Task| task.state == State::Failed && task.retry.is_some();
+        let tasks = self.tasks.iter().filter(|(_, task)| pending(task));
+        tasks.map(|(id, _)| *id).collect()
     }
 
     pub fn has_job(&self, job: JobId) -> bool {

@@ -7,21 +7,33 @@ use uuid::Uuid;
 
 use super::world::{Happening, SHARDS, World};
 use crate::domain::{
-    ExecutorKind, Incarnation, JobId, JobSpec, Labels, Policy, Refusal, RetryPolicy, ShardId, TaskGroup, TaskId,
-    Timeouts,
+    ExecutorKind, Incarnation, JobId, JobSpec, Labels, Policy, Refusal, RetryPolicy, TaskGroup, TaskId, Timeouts,
 };
 use crate::event::{Accepted, Command, CommandMessage, Reply, ReplyAddress, Version};
 
 #[derive(Default)]
 pub struct Client {
     pub submitted: Vec<JobId>,
+    specs: BTreeMap<JobId, JobSpec>,
     answers: BTreeMap<Uuid, Result<Accepted, Refusal>>,
     questions: BTreeMap<Uuid, CommandMessage>,
+    /// What workers have asked, by what they call the question.
+    of_workers: BTreeMap<Uuid, Command>,
 }
 
 impl Client {
     pub fn on_reply(&mut self, reply: Reply) {
         self.answers.insert(reply.correlation, reply.result);
+    }
+
+    /// The command, with its id, whose answer has this name.
+    pub fn asked(&self, correlation: Uuid) -> Option<(Uuid, &Command)> {
+        let of_client = self.questions.get(&correlation).map(|it| (it.id, &it.command));
+        of_client.or_else(|| Some((correlation, self.of_workers.get(&correlation)?)))
+    }
+
+    pub fn spec(&self, job: JobId) -> Option<&JobSpec> {
+        self.specs.get(&job)
     }
 
     /// Jobs whose submission was accepted, as their clients know.
@@ -45,18 +57,23 @@ impl World {
         let submitted = &self.client.submitted;
         let old = (!submitted.is_empty()).then_some(submitted.len());
         match (self.between(0, 100), old) {
-            (0..50, _) | (_, None) => self.submit(),
-            (50..60, Some(_)) => self.repeat(),
+            (0..44, _) | (_, None) => {
+                let large = self.chance(8);
+                self.submit(large);
+            }
+            (44..50, Some(_)) => self.submit_and_end(),
+            (50..58, Some(_)) => self.repeat(),
+            (58..66, Some(_)) => self.meddle_with_a_retry(),
             (act, Some(count)) => {
                 let index = self.between(0, count as i64) as usize;
                 let job = self.client.submitted[index];
                 let number = self.between(1, 6) as u32;
                 let task = TaskId { job, number };
                 let command = match act {
-                    60..72 => Command::KillJob { job },
-                    72..80 => Command::StopJob { job },
-                    80..92 => Command::RetryJob { job },
-                    92..96 => Command::CancelRetry { task },
+                    66..77 => Command::KillJob { job },
+                    77..84 => Command::StopJob { job },
+                    84..96 => Command::RetryJob { job },
+                    96..98 => Command::CancelRetry { task },
                     _ => Command::BringForwardRetry { task },
                 };
                 self.wish(command);
@@ -64,20 +81,64 @@ impl World {
         }
     }
 
-    fn submit(&mut self) {
-        let job = JobId(self.fresh_uuid());
-        let spec = Box::new(self.spec());
+    fn submit(&mut self, large: bool) -> JobId {
+        let now = self.now();
+        let job = JobId(self.fresh_uuid(now));
+        let replicas = if large { 10..60 } else { 1..5 };
+        let spec = self.spec(replicas);
+        self.client.specs.insert(job, spec.clone());
         self.client.submitted.push(job);
+        let spec = Box::new(spec);
         self.wish(Command::SubmitJob { job, spec });
+        job
     }
 
-    fn wish(&mut self, command: Command) {
-        let (id, correlation) = (self.fresh_uuid(), self.fresh_uuid());
+    /// A large job that is killed, stopped or tried again while what was asked before is being written out, and whose
+    /// shard may lose its owner meanwhile.
+    fn submit_and_end(&mut self) {
+        let job = self.submit(true);
+        let mut delay = 0;
+        for _ in 0..self.between(1, 5) {
+            delay += self.between(0, 80);
+            let command = match self.between(0, 10) {
+                0..5 => Command::KillJob { job },
+                5..7 => Command::StopJob { job },
+                _ => Command::RetryJob { job },
+            };
+            self.at(delay, Happening::Wish(command));
+            if self.chance(25) {
+                let delay = delay + self.between(0, 60);
+                self.at(delay, Happening::CrashOwner(job.shard(SHARDS)));
+            }
+        }
+        // Whatever was asked last: it must not run for ever.
+        self.at(delay + 2_000, Happening::Wish(Command::KillJob { job }));
+    }
+
+    /// Takes back, or brings forward, a retry that is pending.
+    fn meddle_with_a_retry(&mut self) {
+        let pending = self.check.pending_retries();
+        if pending.is_empty() {
+            return;
+        }
+        let index = self.between(0, pending.len() as i64) as usize;
+        let task = pending[index];
+        let command = if self.chance(40) {
+            Command::CancelRetry { task }
+        } else {
+            Command::BringForwardRetry { task }
+        };
+        self.wish(command);
+    }
+
+    pub fn wish(&mut self, command: Command) {
+        let now = self.now();
+        let (id, correlation) = (self.fresh_uuid(now), self.fresh_uuid(now));
         let message = CommandMessage {
             v: Version,
             id,
             principal: Arc::from("client"),
-            not_after: self.now() + std::time::Duration::from_secs(3_600),
+            not_after: now + std::time::Duration::from_secs(3_600),
             traceparent: None,
             reply_to: Some(ReplyAddress {
                 partition: 0,
@@ -100,15 +161,21 @@ impl World {
     }
 
     pub fn send_command(&mut self, message: CommandMessage) {
-        let shard = match &message.command {
-            Command::RegisterWorker { registration } => ShardId(registration.worker.slot(SHARDS)),
-            Command::RemoveWorker { worker, .. } => ShardId(worker.slot(SHARDS)),
-            other => other.job().map_or(ShardId(0), |job| job.shard(SHARDS)),
-        };
-        self.send(4, 0, Happening::Command(shard, Box::new(message)));
+        self.send_command_after(0, message);
     }
 
-    fn spec(&mut self) -> JobSpec {
+    pub fn send_command_after(&mut self, earliest_ms: i64, message: CommandMessage) {
+        let shard = message.command.shard(SHARDS);
+        let known = |to: &ReplyAddress| self.client.questions.contains_key(&to.correlation);
+        if let Some(to) = message.reply_to.filter(|to| !known(to)) {
+            self.client.of_workers.insert(to.correlation, message.command.clone());
+        }
+        // Each machine sends in its own order.
+        let sender = message.reply_to.map_or(0, |to| to.node.0.as_u128());
+        self.send_after(earliest_ms, 4, sender, Happening::Command(shard, Box::new(message)));
+    }
+
+    fn spec(&mut self, replicas: std::ops::Range<i64>) -> JobSpec {
         let mut policies = Vec::new();
         for _ in 0..self.between(1, 3) {
             let timeouts = Timeouts {
@@ -132,16 +199,11 @@ impl World {
                 requires,
             });
         }
-        let large = self.chance(8);
         let mut groups = Vec::new();
         for number in 0..self.between(0, 4) {
             groups.push(TaskGroup {
                 external_id: format!("g{number}"),
-                replicas: if large {
-                    self.between(10, 60)
-                } else {
-                    self.between(1, 5)
-                } as u32,
+                replicas: self.between(replicas.start, replicas.end) as u32,
                 executor: ExecutorKind::Noop,
                 policy: self.between(0, policies.len() as i64) as u32,
             });

@@ -13,6 +13,8 @@ pub struct ShardLog {
     pub epoch: Epoch,
     pub events: Vec<EventRecord>,
     pub cursor: Cursor,
+    /// Up to where the events are published, as their publishers have said in commits.
+    pub published: Seq,
     pub snapshots: BTreeMap<JobId, (Seq, bool, Vec<u8>)>,
     pub snapshot_seq: Seq,
 }
@@ -33,6 +35,7 @@ impl ShardLog {
                 commands: 0,
                 reports: 0,
             },
+            published: Seq(0),
             snapshots: BTreeMap::new(),
             snapshot_seq: Seq(0),
         }
@@ -111,13 +114,18 @@ impl ShardLog {
 
     /// A job folded from its first event.
     pub fn job(&self, id: JobId) -> Result<Option<Job>, String> {
+        Ok(self.jobs(&BTreeSet::from([id]))?.remove(&id))
+    }
+
+    /// Jobs folded from their first events.
+    pub fn jobs(&self, wanted: &BTreeSet<JobId>) -> Result<BTreeMap<JobId, Job>, String> {
         let mut jobs = BTreeMap::new();
         for (index, record) in self.events.iter().enumerate() {
-            if job_of(record) == Some(id) {
+            if job_of(record).is_some_and(|job| wanted.contains(&job)) {
                 fold(&mut jobs, Seq(index as u64 + 1), record)?;
             }
         }
-        Ok(jobs.remove(&id).map(|(_, job)| job))
+        Ok(jobs.into_iter().map(|(id, (_, job))| (id, job)).collect())
     }
 
     fn workers(&self) -> Vec<(WorkerName, WorkerHistory, u32)> {

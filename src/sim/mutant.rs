@@ -2,9 +2,22 @@
 
 use std::cell::Cell;
 
-/// A bug. Where it is put in is found by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutant {
+macro_rules! mutants {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// A bug. Where it is put in is found by its name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Mutant {
+            /// Every one: the simulation must find each.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+        }
+    };
+}
+
+mutants! {
     /// The stored cursor passes messages whose effect is not in the log.
     CursorAhead,
     /// Replies leave when they are decided.
@@ -13,6 +26,8 @@ pub enum Mutant {
     AckBeforeCommit,
     /// Assignments leave when they are decided.
     AssignBeforeCommit,
+    /// Events are published when they are decided.
+    PublishBeforeCommit,
     /// The log takes commits of any epoch.
     NoEpochCheck,
     /// A timer that was replaced strikes all the same.
@@ -25,36 +40,30 @@ pub enum Mutant {
     LostTimers,
     /// A timed-out attempt counts as ended though its worker has not said so.
     DoublePlacement,
+    /// An attempt that was given up counts as ended because an inventory, sent before the worker had it, lacks it.
+    EarlyInventory,
     /// Credits of assignments that were thrown away are not given back.
     LostCredits,
+    /// A credit is used more than once.
+    Overbooking,
     /// Neither load nor inventory sends a lost assignment again.
     NoResend,
     /// A load does not repeat the cancellations that are under way.
     LostCancellation,
-    /// A worker takes assignments of earlier owners of a shard. Not among [`Mutant::ALL`] yet: the storms are too mild
-    /// to find it within a few hundred seeds.
+    /// A worker takes assignments of earlier owners of a shard.
     StaleAssignment,
+    /// A worker takes a message that it has had before.
+    SecondDelivery,
+    /// A worker that is cut off runs on.
+    OutlivesItsTime,
+    /// Silence of a worker counts though its heartbeats could not be heard.
+    DeafSilence,
     /// After an unknown outcome the shard goes on with what it has in memory.
     TrustUnknownCommit,
-}
-
-impl Mutant {
-    pub const ALL: [Self; 14] = [
-        Self::CursorAhead,
-        Self::AnswerBeforeCommit,
-        Self::AckBeforeCommit,
-        Self::AssignBeforeCommit,
-        Self::NoEpochCheck,
-        Self::StaleTimer,
-        Self::AttemptReuse,
-        Self::LostFanOut,
-        Self::LostTimers,
-        Self::DoublePlacement,
-        Self::LostCredits,
-        Self::NoResend,
-        Self::LostCancellation,
-        Self::TrustUnknownCommit,
-    ];
+    /// After a failed delivery the publisher goes on behind it.
+    PublisherGap,
+    /// The cursor of the publisher passes messages that are not acknowledged.
+    PublisherAhead,
 }
 
 thread_local! {
@@ -64,11 +73,6 @@ thread_local! {
 /// Whether this bug is in.
 pub fn is(mutant: Mutant) -> bool {
     PRESENT.get() == Some(mutant)
-}
-
-/// Whether any bug is in.
-pub fn is_any() -> bool {
-    PRESENT.get().is_some()
 }
 
 /// Runs `run` on this thread with the bug put in.

@@ -6,8 +6,8 @@ use super::world::World;
 use crate::domain::Job;
 use crate::event::Command;
 
-/// How long, after the last fault, everything may take to come to its end.
-const PATIENCE_MS: i64 = 2 * 3_600_000;
+/// How long, after the last fault, everything may take to come to its end. Sound worlds take half of it.
+const PATIENCE_MS: i64 = 30 * 60_000;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Figures {
@@ -16,17 +16,24 @@ struct Figures {
     jobs: u64,
     completed: u64,
     claims: u64,
+    /// The longest time from the last fault to rest.
+    slowest_ms: i64,
+}
+
+impl Figures {
+    fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.events += other.events;
+        self.jobs += other.jobs;
+        self.completed += other.completed;
+        self.claims += other.claims;
+        self.slowest_ms = self.slowest_ms.max(other.slowest_ms);
+    }
 }
 
 fn run(seed: u64) -> Result<Figures, String> {
     let mut world = World::new(seed);
-    // A bug that was put in shows early, or what it has lost never comes.
-    let patience = if mutant::is_any() {
-        PATIENCE_MS / 12
-    } else {
-        PATIENCE_MS
-    };
-    let limit = world.calm_after_ms + patience;
+    let limit = world.calm_after_ms + PATIENCE_MS;
     loop {
         if !world.step() {
             return Err("nothing can happen any more".into());
@@ -35,15 +42,24 @@ fn run(seed: u64) -> Result<Figures, String> {
             return Err(format!("at {} ms, step {}: {wrong}", world.time_ms, world.steps));
         }
         if world.steps.is_multiple_of(256) {
-            memory_is_the_log(&world)?;
-            if !world.is_stormy() && world.time_ms > world.calm_after_ms + 60_000 && world.check.is_quiet() {
+            if world.steps.is_multiple_of(1_024) {
+                memory_is_the_log(&world)?;
+            }
+            let calm = world.time_ms > world.calm_after_ms + 60_000;
+            if calm && world.check.is_quiet() && world.is_published() && world.busy_workers().is_empty() {
                 break;
             }
         }
         if world.time_ms > limit {
-            return Err(format!("not at rest: {:#?}", world.check.unfinished_jobs()));
+            return Err(format!(
+                "not at rest; published: {}, workers: {:?}, jobs: {:?}",
+                world.is_published(),
+                world.busy_workers(),
+                world.check.unfinished_jobs()
+            ));
         }
     }
+    memory_is_the_log(&world)?;
     nothing_is_lost(&world)?;
     Ok(Figures {
         steps: world.steps,
@@ -51,6 +67,7 @@ fn run(seed: u64) -> Result<Figures, String> {
         jobs: world.client.submitted.len() as u64,
         completed: world.check.completed_tasks,
         claims: world.log.values().map(|log| log.epoch.0).sum(),
+        slowest_ms: world.time_ms - world.calm_after_ms,
     })
 }
 
@@ -63,9 +80,10 @@ fn memory_is_the_log(world: &World) -> Result<(), String> {
             if owned.machine.epoch() != log.epoch || !owned.machine.is_settled() {
                 continue;
             }
+            let folded = log.jobs(&owned.machine.jobs().map(Job::id).collect())?;
             for job in owned.machine.jobs() {
-                let folded = log.job(job.id())?;
-                if folded.as_ref().map(Job::to_snapshot) != Some(job.to_snapshot()) {
+                let folded = folded.get(&job.id());
+                if folded.map(Job::to_snapshot) != Some(job.to_snapshot()) {
                     return Err(format!(
                         "{} in memory is not what the log says: {job:?} {folded:?}",
                         job.id()
@@ -102,7 +120,11 @@ fn seeds() -> std::ops::Range<u64> {
     if let Some(seed) = number("GRID_SIM_SEED") {
         return seed..seed + 1;
     }
-    0..number("GRID_SIM_SEEDS").unwrap_or(1_000)
+    let span = std::env::var("GRID_SIM_SEEDS").unwrap_or_default();
+    if let Some((from, to)) = span.split_once("..") {
+        return from.parse().expect("a number")..to.parse().expect("a number");
+    }
+    0..number("GRID_SIM_SEEDS").unwrap_or(2_000)
 }
 
 /// Runs all seeds on all cores; the failures, lowest seed first.
@@ -114,13 +136,7 @@ fn run_all(seeds: std::ops::Range<u64>) -> (Figures, Vec<(u64, String)>) {
             let (mut sum, mut failures) = (Figures::default(), Vec::new());
             for seed in seeds.skip(first as usize).step_by(threads as usize) {
                 match run(seed) {
-                    Ok(figures) => {
-                        sum.steps += figures.steps;
-                        sum.events += figures.events;
-                        sum.jobs += figures.jobs;
-                        sum.completed += figures.completed;
-                        sum.claims += figures.claims;
-                    }
+                    Ok(figures) => sum.add(&figures),
                     Err(why) => failures.push((seed, why)),
                 }
             }
@@ -136,11 +152,7 @@ fn run_all(seeds: std::ops::Range<u64>) -> (Figures, Vec<(u64, String)>) {
     });
     let (mut sum, mut failures) = (Figures::default(), Vec::new());
     for (figures, failed) in parts {
-        sum.steps += figures.steps;
-        sum.events += figures.events;
-        sum.jobs += figures.jobs;
-        sum.completed += figures.completed;
-        sum.claims += figures.claims;
+        sum.add(&figures);
         failures.extend(failed);
     }
     failures.sort();
@@ -153,6 +165,9 @@ fn nothing_is_wrong_whatever_happens() {
     let (figures, failures) = run_all(seeds.clone());
     eprintln!("simulation: {} seeds, {figures:?}", seeds.end - seeds.start);
     let count = failures.len();
+    for (seed, why) in failures.iter().take(20) {
+        eprintln!("seed {seed}: {}", why.chars().take(300).collect::<String>());
+    }
     if let Some((seed, why)) = failures.into_iter().next() {
         panic!(
             "{count} seeds failed; replay the first with GRID_SIM_SEED={seed}: {}",
@@ -167,11 +182,12 @@ fn nothing_is_wrong_whatever_happens() {
     );
 }
 
-/// Known and open: a task that runs twice on one worker process. `cargo test --release --lib sim:: -- --ignored`.
+/// Seeds that once failed. The world has changed since, so what each found is also among the bugs put in on purpose.
 #[test]
-#[ignore = "an open defect; remove the mark when it is mended"]
-fn seeds_that_found_what_is_not_mended_yet() {
-    assert_eq!(run(1_159).err(), None);
+fn seeds_that_once_failed_pass() {
+    for seed in [250, 339, 562, 1_159] {
+        assert_eq!(run(seed).err(), None, "seed {seed}");
+    }
 }
 
 #[test]
@@ -184,9 +200,9 @@ fn a_seed_replays_exactly() {
 #[test]
 fn every_bug_put_in_on_purpose_is_found() {
     let missed: Vec<_> = Mutant::ALL
-        .into_iter()
+        .iter()
         .filter(|bug| {
-            let found = (0..400).find_map(|seed| mutant::with(Some(*bug), || run(seed).err()).map(|why| (seed, why)));
+            let found = (0..400).find_map(|seed| mutant::with(Some(**bug), || run(seed).err()).map(|why| (seed, why)));
             if let Some((seed, why)) = &found {
                 eprintln!("{bug:?}: seed {seed}: {}", why.chars().take(160).collect::<String>());
             }

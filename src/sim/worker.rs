@@ -1,28 +1,43 @@
 //! Workers in the simulated world: the real machine, and attempts that take a random time and end in a random way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
+use super::trace;
 use super::world::{Happening, SHARDS, TIMELINE, World};
 use crate::domain::{Failure, FailureReason, Incarnation, Labels, Timestamp, WorkerName};
 use crate::event::{AssignmentMessage, AttemptRef, Beat, Outcome, Reply};
 use crate::worker::WorkerOptions;
 use crate::worker::machine::{ExitReason, Identity, Input, Output, WorkerMachine};
 
+/// How many attempts a worker runs at a time, and how many more may wait in it.
+const SLOTS: u32 = 3;
+const PREFETCH: u32 = 4;
+
 pub struct SimWorker {
     name: WorkerName,
     labels: Labels,
-    process: Option<Process>,
+    pub process: Option<Process>,
+    /// By how much the clock of its machine is ahead of the clients'.
+    pub ahead: Duration,
+    /// Nothing reaches or leaves its machine before this time.
+    pub cut_until_ms: i64,
 }
 
-struct Process {
-    incarnation: Incarnation,
+pub struct Process {
+    pub incarnation: Incarnation,
     machine: WorkerMachine,
     timer_at: Option<Timestamp>,
-    /// Attempts that were started and have not ended, with what they do when nobody ends them.
-    running: BTreeMap<AttemptRef, bool>,
-    /// Of those, the ones that said that they run.
-    said: BTreeSet<AttemptRef>,
+    /// Attempts that were started and have not ended, with whether they go on for ever when nobody ends them.
+    pub running: BTreeMap<AttemptRef, bool>,
     offset: i64,
+    /// It stands still, and what it is told waits.
+    pub paused: bool,
+    pub held: Vec<Input>,
+    /// What has not reached it yet.
+    pub late: Vec<Input>,
+    /// When it sent the last heartbeat that was acknowledged.
+    pub heard_at: Timestamp,
 }
 
 impl SimWorker {
@@ -32,6 +47,8 @@ impl SimWorker {
             name: format!("w{number}").parse().expect("a name"),
             labels: Labels::from([("zone".into(), zone.into())]),
             process: None,
+            ahead: Duration::ZERO,
+            cut_until_ms: 0,
         }
     }
 
@@ -45,7 +62,9 @@ impl World {
         if self.workers[number].process.is_some() {
             return;
         }
-        let (incarnation, now) = (Incarnation(self.fresh_uuid()), self.now());
+        let now = self.worker_now(number);
+        let incarnation = Incarnation(self.fresh_uuid(now));
+        self.trace(|| format!("worker {number} {incarnation}: starts"));
         let worker = &mut self.workers[number];
         let identity = Identity {
             worker: worker.name.clone(),
@@ -56,8 +75,8 @@ impl World {
             reply_partition: 0,
         };
         let options = WorkerOptions {
-            slots: 3,
-            prefetch_max: 4,
+            slots: SLOTS,
+            prefetch_max: PREFETCH,
             labels: worker.labels.clone(),
             ..WorkerOptions::default()
         };
@@ -66,42 +85,81 @@ impl World {
             machine: WorkerMachine::new(identity, options, now).expect("good options"),
             timer_at: None,
             running: BTreeMap::new(),
-            said: BTreeSet::new(),
             offset: 0,
+            paused: false,
+            held: Vec::new(),
+            late: Vec::new(),
+            heard_at: now,
         });
         self.worker_turn(number, Input::Tick);
     }
 
     pub fn worker_turn(&mut self, number: usize, input: Input) {
-        let now = self.now();
+        let now = self.worker_now(number);
+        let cut_off = self.time_ms < self.workers[number].cut_until_ms;
         let Some(process) = &mut self.workers[number].process else {
             return;
         };
+        if cut_off && is_from_outside(&input) {
+            return process.late.push(input);
+        }
+        if process.paused {
+            return process.held.push(input);
+        }
+        if let Input::BeatAcknowledged { sent_at } = &input {
+            process.heard_at = process.heard_at.max(*sent_at);
+        }
         let incarnation = process.incarnation;
+        let heard = self.trace.is_on().then(|| trace::worker_input(&input)).flatten();
         let outputs = process.machine.step(input, now);
+        if let Some(heard) = heard {
+            self.trace(|| format!("worker {number} {incarnation}: {heard}"));
+        }
         for output in outputs {
             self.worker_output(number, incarnation, output);
         }
-        let now = self.now();
         let Some(process) = &mut self.workers[number].process else {
             return;
         };
+        if process.running.len() > SLOTS as usize {
+            let what = format!("worker {number} runs {} attempts at a time", process.running.len());
+            self.check.wrong.push(what);
+        }
         if let Some(due) = process.machine.next_wakeup()
             && process.timer_at.is_none_or(|at| due < at || at <= now)
         {
             process.timer_at = Some(due);
             self.at_time(
                 due,
+                now,
                 Happening::WorkerTimer {
                     worker: number,
                     incarnation,
+                    due,
                 },
             );
         }
     }
 
+    pub fn reconnect(&mut self, number: usize) {
+        if self.time_ms < self.workers[number].cut_until_ms {
+            return;
+        }
+        self.trace(|| format!("worker {number} can be reached again"));
+        let late = self.workers[number]
+            .process
+            .as_mut()
+            .map(|process| std::mem::take(&mut process.late));
+        for input in late.unwrap_or_default() {
+            self.worker_turn(number, input);
+        }
+    }
+
     fn worker_output(&mut self, number: usize, incarnation: Incarnation, output: Output) {
-        let sender = incarnation.0.as_u128();
+        let (sender, cut) = (incarnation.0.as_u128(), self.workers[number].cut_until_ms);
+        if let Some(does) = trace::worker_output(&output) {
+            self.trace(|| format!("worker {number} {incarnation}: {does}"));
+        }
         match output {
             Output::Start { assignment, .. } => self.attempt_begins(number, incarnation, assignment.attempt),
             Output::Cancel { attempt } => {
@@ -132,30 +190,29 @@ impl World {
                 );
             }
             Output::Report { shard, message } => {
+                self.check.granted(incarnation, &message.grants);
+                if self.is_stormy() && self.chance(2) {
+                    return self.trace(|| format!("worker {number} {incarnation}: the report is lost"));
+                }
                 if self.is_stormy() && self.chance(4) {
                     let again = Box::new(message.clone());
-                    self.send(5, sender ^ u128::from(shard.0), Happening::Report(shard, again));
+                    self.send_after(cut, 5, sender ^ u128::from(shard.0), Happening::Report(shard, again));
                 }
-                self.send(
-                    5,
-                    sender ^ u128::from(shard.0),
-                    Happening::Report(shard, Box::new(message)),
-                );
+                let report = Happening::Report(shard, Box::new(message));
+                self.send_after(cut, 5, sender ^ u128::from(shard.0), report);
             }
             Output::Beat(beat) => {
+                self.check.granted(incarnation, &beat.grants);
                 let sent_at = beat.sent_at;
-                self.send(6, sender, Happening::Beat(Beat::Worker(beat)));
-                self.send(
-                    6,
-                    sender,
-                    Happening::BeatAcknowledged {
-                        worker: number,
-                        incarnation,
-                        sent_at,
-                    },
-                );
+                self.send_after(cut, 6, sender, Happening::Beat(Beat::Worker(beat)));
+                let acknowledged = Happening::BeatAcknowledged {
+                    worker: number,
+                    incarnation,
+                    sent_at,
+                };
+                self.send_after(cut, 6, sender, acknowledged);
             }
-            Output::Command { message, .. } => self.send_command(message),
+            Output::Command { message, .. } => self.send_command_after(cut, message),
             Output::Exit { reason } => {
                 self.check.died(incarnation);
                 self.workers[number].process = None;
@@ -165,6 +222,18 @@ impl World {
                 self.at(back, Happening::StartWorker { worker: number });
             }
         }
+    }
+
+    /// Workers that hold something, have granted more than they have room for, or stand still.
+    pub fn busy_workers(&self) -> Vec<String> {
+        let busy = |worker: &SimWorker| {
+            let process = worker.process.as_ref()?;
+            let glance = process.machine.glance();
+            let held = glance.running + glance.queued + glance.unacknowledged;
+            let busy = process.paused || held > 0 || glance.outstanding > u64::from(SLOTS + PREFETCH);
+            busy.then(|| format!("{}: {glance:?}", worker.name))
+        };
+        self.workers.iter().filter_map(busy).collect()
     }
 
     fn attempt_begins(&mut self, number: usize, incarnation: Incarnation, attempt: AttemptRef) {
@@ -186,12 +255,9 @@ impl World {
 
     /// Only an attempt that somebody will end may go on for ever.
     fn may_hang(&self, attempt: AttemptRef) -> bool {
-        let commands = self.commands.values().flatten();
-        let spec = commands.into_iter().find_map(|message| match &message.command {
-            crate::event::Command::SubmitJob { job, spec } if *job == attempt.task.job => Some(spec),
-            _ => None,
-        });
-        let Some(spec) = spec else { return false };
+        let Some(spec) = self.client.spec(attempt.task.job) else {
+            return false;
+        };
         let place = crate::domain::GroupIndex::new(spec);
         let policy = place
             .place(spec, attempt.task.number)
@@ -229,7 +295,6 @@ impl World {
         let Some(hangs) = process.running.get(&attempt).copied() else {
             return;
         };
-        process.said.insert(attempt);
         self.worker_turn(number, Input::AttemptStarted(attempt));
         if !hangs {
             let outcome = self.outcome_of_attempt();
@@ -261,16 +326,22 @@ impl World {
         if process.running.remove(&attempt).is_none() {
             return;
         }
-        process.said.remove(&attempt);
         self.check.rests(attempt, incarnation);
         self.worker_turn(number, Input::AttemptEnded(attempt, outcome));
     }
 
-    pub fn deliver_assignment(&mut self, message: AssignmentMessage) {
+    /// A message comes into the partition of the worker that it is meant for; all of them may share one.
+    pub fn deliver_assignment(&mut self, message: &AssignmentMessage) {
         for number in 0..self.workers.len() {
+            let shared = self.shared_partition;
+            let again = self.is_stormy() && self.chance(3);
             let Some(process) = &mut self.workers[number].process else {
                 continue;
             };
+            let incarnation = process.incarnation;
+            if !shared && incarnation != message.incarnation {
+                continue;
+            }
             process.offset += 1;
             let offset = process.offset;
             self.worker_turn(
@@ -280,6 +351,30 @@ impl World {
                     message: message.clone(),
                 },
             );
+            if again {
+                let delay = self.between(0, 4_000);
+                self.at(
+                    delay,
+                    Happening::AssignmentAgain {
+                        worker: number,
+                        incarnation,
+                        offset,
+                        message: message.clone(),
+                    },
+                );
+            }
+        }
+    }
+
+    pub fn assignment_again(
+        &mut self,
+        number: usize,
+        incarnation: Incarnation,
+        offset: i64,
+        message: AssignmentMessage,
+    ) {
+        if self.lives(number, incarnation) {
+            self.worker_turn(number, Input::Assignments { offset, message });
         }
     }
 
@@ -301,27 +396,21 @@ impl World {
         }
     }
 
-    pub fn worker_timer(&mut self, number: usize, incarnation: Incarnation) {
-        if !self.lives(number, incarnation) {
-            return;
-        }
-        if let Some(process) = &mut self.workers[number].process {
-            process.timer_at = None;
-        }
-        self.worker_turn(number, Input::Tick);
-    }
-
-    pub fn crash_worker(&mut self, number: usize) {
-        let Some(incarnation) = self.workers[number].incarnation() else {
+    pub fn worker_timer(&mut self, number: usize, incarnation: Incarnation, due: Timestamp) {
+        let process = self.workers[number].process.as_mut();
+        let Some(process) = process.filter(|process| process.incarnation == incarnation) else {
             return;
         };
-        self.check.died(incarnation);
-        self.workers[number].process = None;
-        let back = self.between(100, 90_000);
-        self.at(back, Happening::StartWorker { worker: number });
+        if process.timer_at == Some(due) {
+            process.timer_at = None;
+            self.worker_turn(number, Input::Tick);
+        }
     }
+}
 
-    pub fn drain_worker(&mut self, number: usize) {
-        self.worker_turn(number, Input::Drain);
+fn is_from_outside(input: &Input) -> bool {
+    match input {
+        Input::Assignments { .. } | Input::Reply(_) | Input::Beat(_) | Input::BeatAcknowledged { .. } => true,
+        Input::AttemptStarted(_) | Input::AttemptEnded(..) | Input::Tick | Input::Drain => false,
     }
 }

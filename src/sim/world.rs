@@ -1,8 +1,8 @@
 //! The simulated world: processes, bus, clock and log, driven from one seed, one happening at a time.
 //!
-//! Jobmasters and workers are the real machines; what is simulated is what lies between them: durable topics of
-//! commands and reports, transient ones of assignments, replies and heartbeats, commits that take time and whose
-//! outcome may stay unknown, a clock that jumps.
+//! Jobmasters, their publishers and workers are the real machines; what is simulated is what lies between them: durable
+//! topics of commands, reports and events, transient ones of assignments, replies and heartbeats, commits that take time
+//! and whose outcome may stay unknown, clocks that jump.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -12,22 +12,42 @@ use rand::{RngExt, SeedableRng};
 use uuid::Uuid;
 
 use super::check::Checker;
-use super::jobmaster::{Jobmaster, Pending};
+use super::client::Client;
+use super::commits::Pending;
+use super::jobmaster::Jobmaster;
 use super::log::ShardLog;
+use super::publisher::{Delivered, Topic};
+use super::trace::Trace;
 use super::worker::SimWorker;
+use crate::bus::Message;
 use crate::domain::{Incarnation, JobId, ShardId, Timestamp};
-use crate::event::{AssignmentMessage, AttemptRef, Beat, CommandMessage, Outcome, Reply, ReportMessage};
+use crate::event::{AssignmentMessage, AttemptRef, Beat, Command, CommandMessage, Outcome, Reply, ReportMessage};
+use crate::publish::Asked;
 
 pub const SHARDS: u16 = 3;
 pub const TIMELINE: Uuid = Uuid::from_u128(7);
 /// Where simulated time begins.
 const EPOCH_MS: i64 = 1_800_000_000_000;
+/// Who does more within one millisecond turns in circles.
+const MOST_AT_ONCE: u64 = 20_000;
 
 /// Something that happens at a point in time.
 #[derive(Debug)]
 pub enum Happening {
     Assignment(AssignmentMessage),
+    /// A message that a worker has had before comes again.
+    AssignmentAgain {
+        worker: usize,
+        incarnation: Incarnation,
+        offset: i64,
+        message: AssignmentMessage,
+    },
     Beat(Beat),
+    /// A beat that a jobmaster could not hear while it stood still.
+    LateBeat {
+        jobmaster: usize,
+        beat: Beat,
+    },
     Reply(Reply),
     Command(ShardId, Box<CommandMessage>),
     Report(ShardId, Box<ReportMessage>),
@@ -55,6 +75,7 @@ pub enum Happening {
         jobmaster: usize,
         shard: ShardId,
         generation: u64,
+        due: Timestamp,
     },
     JobmasterBeat {
         jobmaster: usize,
@@ -63,6 +84,7 @@ pub enum Happening {
     WorkerTimer {
         worker: usize,
         incarnation: Incarnation,
+        due: Timestamp,
     },
     BeatAcknowledged {
         worker: usize,
@@ -80,10 +102,44 @@ pub enum Happening {
         attempt: AttemptRef,
         outcome: Outcome,
     },
+    /// Messages come into the topic of events.
+    Published(Vec<(u16, Message)>),
+    PublishEnds {
+        jobmaster: usize,
+        incarnation: Incarnation,
+        delivered: Delivered,
+    },
+    PublisherReads {
+        jobmaster: usize,
+        incarnation: Incarnation,
+        asked: Asked,
+        limit: usize,
+    },
+    PublisherWakes {
+        jobmaster: usize,
+        incarnation: Incarnation,
+    },
     Client,
+    /// A client wants this now.
+    Wish(Command),
     Fault,
+    /// The jobmaster that owns the shard crashes.
+    CrashOwner(ShardId),
     Resume {
         jobmaster: usize,
+    },
+    ResumeWorker {
+        worker: usize,
+        incarnation: Incarnation,
+    },
+    /// A worker can be reached again.
+    Reconnect {
+        worker: usize,
+    },
+    /// What a worker process that stands still has started is ended by its guardians.
+    GuardiansEnd {
+        worker: usize,
+        incarnation: Incarnation,
     },
     StartWorker {
         worker: usize,
@@ -91,6 +147,25 @@ pub enum Happening {
     StartJobmaster {
         jobmaster: usize,
     },
+}
+
+impl Happening {
+    /// The jobmaster without which it does not happen: while that stands still, it waits.
+    fn of_jobmaster(&self) -> Option<usize> {
+        match self {
+            Self::Read { jobmaster, .. }
+            | Self::Claim { jobmaster, .. }
+            | Self::Load { jobmaster, .. }
+            | Self::ShardTimer { jobmaster, .. }
+            | Self::JobmasterBeat { jobmaster, .. }
+            | Self::LateBeat { jobmaster, .. }
+            | Self::PublishEnds { jobmaster, .. }
+            | Self::PublisherReads { jobmaster, .. }
+            | Self::PublisherWakes { jobmaster, .. } => Some(*jobmaster),
+            Self::Outcome { pending, .. } => Some(pending.jobmaster),
+            _ => None,
+        }
+    }
 }
 
 /// What the owner of a commit gets to know.
@@ -101,7 +176,7 @@ pub enum Known {
     Unknown,
 }
 
-struct Entry(Reverse<(i64, u64)>, Happening);
+struct Entry(Reverse<(i64, u64)>, Box<Happening>);
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
@@ -126,17 +201,19 @@ pub struct World {
     order: u64,
     /// Milliseconds since the beginning.
     pub time_ms: i64,
-    /// How far the clocks that the processes read have jumped.
+    /// How far the clocks of all machines have jumped.
     pub skew_ms: i64,
     pub log: BTreeMap<ShardId, ShardLog>,
     pub commands: BTreeMap<ShardId, Vec<CommandMessage>>,
     pub reports: BTreeMap<ShardId, Vec<ReportMessage>>,
+    /// The topics of events.
+    pub topics: BTreeMap<ShardId, Topic>,
     /// Who owns which shard, as the group has it.
     pub owners: BTreeMap<ShardId, usize>,
     pub jobmasters: Vec<Jobmaster>,
     pub workers: Vec<SimWorker>,
     pub check: Checker,
-    pub client: super::client::Client,
+    pub client: Client,
     /// Nothing passes the bus before this time.
     pub outage_until_ms: i64,
     /// Faults happen until then; afterwards everything must come to its end.
@@ -144,6 +221,10 @@ pub struct World {
     /// Last arrival of messages by sender and kind, so that each sender's order is kept.
     fifo: BTreeMap<(u8, u128), i64>,
     pub steps: u64,
+    steps_before_now: u64,
+    pub trace: Trace,
+    /// All workers read one partition of the assignments.
+    pub shared_partition: bool,
 }
 
 impl World {
@@ -157,17 +238,22 @@ impl World {
             log: (0..SHARDS).map(|shard| (ShardId(shard), ShardLog::new())).collect(),
             commands: (0..SHARDS).map(|shard| (ShardId(shard), Vec::new())).collect(),
             reports: (0..SHARDS).map(|shard| (ShardId(shard), Vec::new())).collect(),
+            topics: BTreeMap::new(),
             owners: BTreeMap::new(),
             jobmasters: Vec::new(),
             workers: Vec::new(),
             check: Checker::default(),
-            client: super::client::Client::default(),
+            client: Client::default(),
             outage_until_ms: 0,
             calm_after_ms: 0,
             fifo: BTreeMap::new(),
             steps: 0,
+            steps_before_now: 0,
+            trace: Trace::from_env(),
+            shared_partition: false,
         };
         world.calm_after_ms = world.between(20_000, 120_000);
+        world.shared_partition = world.chance(30);
         for number in 0..2 {
             world.jobmasters.push(Jobmaster::default());
             world.start_jobmaster(number);
@@ -181,9 +267,19 @@ impl World {
         world
     }
 
-    /// What the clocks of all processes say.
+    /// What the clocks of clients say.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_ms(EPOCH_MS + self.time_ms + self.skew_ms)
+    }
+
+    /// What the clock of a jobmaster's machine says.
+    pub fn jobmaster_now(&self, number: usize) -> Timestamp {
+        self.now() + self.jobmasters[number].ahead
+    }
+
+    /// What the clock of a worker's machine says.
+    pub fn worker_now(&self, number: usize) -> Timestamp {
+        self.now() + self.workers[number].ahead
     }
 
     pub fn between(&mut self, from: i64, to: i64) -> i64 {
@@ -194,9 +290,10 @@ impl World {
         self.rng.random_range(0..100_u32) < percent
     }
 
-    pub fn fresh_uuid(&mut self) -> Uuid {
+    /// A v7 id made on a machine whose clock says `now`.
+    pub fn fresh_uuid(&mut self, now: Timestamp) -> Uuid {
         let random: u128 = self.rng.random();
-        let ms = u128::from(self.now().as_ms() as u64) << 80;
+        let ms = u128::from(now.as_ms() as u64) << 80;
         // The order of v7 ids made in one millisecond is that of their making.
         self.order += 1;
         Uuid::from_u128(
@@ -207,28 +304,36 @@ impl World {
     /// Lets something happen `delay_ms` from now.
     pub fn at(&mut self, delay_ms: i64, happening: Happening) {
         self.order += 1;
-        self.queue
-            .push(Entry(Reverse((self.time_ms + delay_ms.max(0), self.order)), happening));
+        let key = Reverse((self.time_ms + delay_ms.max(0), self.order));
+        self.queue.push(Entry(key, Box::new(happening)));
     }
 
-    /// Lets something happen when the processes' clocks say `due`.
-    pub fn at_time(&mut self, due: Timestamp, happening: Happening) {
-        let delay = due.as_ms() - self.now().as_ms();
-        self.at(delay, happening);
+    /// Lets something happen when a clock that says `now` says `due`.
+    pub fn at_time(&mut self, due: Timestamp, now: Timestamp, happening: Happening) {
+        self.at(due.as_ms() - now.as_ms(), happening);
     }
 
     /// Sends over the bus: late, in the order of the sender, after an outage, sometimes twice.
     pub fn send(&mut self, kind: u8, sender: u128, happening: Happening) {
+        self.send_after(0, kind, sender, happening);
+    }
+
+    /// Likewise, but nothing arrives before `earliest_ms`.
+    pub fn send_after(&mut self, earliest_ms: i64, kind: u8, sender: u128, happening: Happening) {
         let delay = if self.chance(5) && self.is_stormy() {
             self.between(50, 3_000)
         } else {
             self.between(0, 6)
         };
-        let earliest = (self.time_ms + delay).max(self.outage_until_ms);
+        let earliest = (self.time_ms + delay).max(self.outage_until_ms).max(earliest_ms);
         let arrival = self.fifo.entry((kind, sender)).or_default();
         *arrival = earliest.max(*arrival);
         let delay = *arrival - self.time_ms;
         self.at(delay, happening);
+    }
+
+    pub fn rng_per_mille(&mut self) -> u32 {
+        self.rng.random_range(0..1_000)
     }
 
     pub fn is_stormy(&self) -> bool {
@@ -240,16 +345,34 @@ impl World {
         let Some(Entry(Reverse((time_ms, _)), happening)) = self.queue.pop() else {
             return false;
         };
-        self.time_ms = time_ms.max(self.time_ms);
+        if time_ms > self.time_ms {
+            (self.time_ms, self.steps_before_now) = (time_ms, self.steps);
+        }
         self.steps += 1;
-        self.happen(happening);
+        if self.steps - self.steps_before_now > MOST_AT_ONCE {
+            self.check.wrong.push(format!("time stands still: {happening:?}"));
+        }
+        self.happen(*happening);
         true
     }
 
     fn happen(&mut self, happening: Happening) {
+        if let Some(number) = happening.of_jobmaster() {
+            let jobmaster = &mut self.jobmasters[number];
+            if jobmaster.process.is_some() && jobmaster.paused {
+                return jobmaster.held.push(happening);
+            }
+        }
         match happening {
-            Happening::Assignment(message) => self.deliver_assignment(message),
+            Happening::Assignment(message) => self.deliver_assignment(&message),
+            Happening::AssignmentAgain {
+                worker,
+                incarnation,
+                offset,
+                message,
+            } => self.assignment_again(worker, incarnation, offset, message),
             Happening::Beat(beat) => self.deliver_beat(&beat),
+            Happening::LateBeat { jobmaster, beat } => self.hear_beat(jobmaster, &beat),
             Happening::Reply(reply) => {
                 self.worker_replies(&reply);
                 self.client.on_reply(reply);
@@ -262,6 +385,23 @@ impl World {
                 self.reports.entry(shard).or_default().push(*message);
                 self.wake_reader(shard);
             }
+            Happening::Client => self.client_acts(),
+            Happening::Wish(command) => self.wish(command),
+            Happening::Fault => self.fault(),
+            Happening::CrashOwner(shard) => self.crash_owner(shard),
+            Happening::Resume { jobmaster } => self.resume(jobmaster),
+            Happening::ResumeWorker { worker, incarnation } => self.resume_worker(worker, incarnation),
+            Happening::Reconnect { worker } => self.reconnect(worker),
+            Happening::GuardiansEnd { worker, incarnation } => self.guardians_end(worker, incarnation),
+            Happening::StartWorker { worker } => self.start_worker(worker),
+            Happening::StartJobmaster { jobmaster } => self.start_jobmaster(jobmaster),
+            Happening::Published(messages) => self.published(&messages),
+            other => self.happen_to_process(other),
+        }
+    }
+
+    fn happen_to_process(&mut self, happening: Happening) {
+        match happening {
             Happening::Read { jobmaster, shard } => self.read(jobmaster, shard),
             Happening::Claim {
                 jobmaster,
@@ -280,80 +420,43 @@ impl World {
                 jobmaster,
                 shard,
                 generation,
-            } => self.shard_timer(jobmaster, shard, generation),
+                due,
+            } => self.shard_timer(jobmaster, shard, generation, due),
             Happening::JobmasterBeat { jobmaster, incarnation } => self.jobmaster_beat(jobmaster, incarnation),
-            Happening::WorkerTimer { worker, incarnation } => self.worker_timer(worker, incarnation),
+            Happening::PublishEnds {
+                jobmaster,
+                incarnation,
+                delivered,
+            } => self.publish_ends(jobmaster, incarnation, &delivered),
+            Happening::PublisherReads {
+                jobmaster,
+                incarnation,
+                asked,
+                limit,
+            } => self.publisher_reads(jobmaster, incarnation, asked, limit),
+            Happening::PublisherWakes { jobmaster, incarnation } => self.publisher_wakes(jobmaster, incarnation),
+            Happening::WorkerTimer {
+                worker,
+                incarnation,
+                due,
+            } => self.worker_timer(worker, incarnation, due),
             Happening::BeatAcknowledged {
                 worker,
                 incarnation,
                 sent_at,
-            } => {
-                self.beat_acknowledged(worker, incarnation, sent_at);
-            }
+            } => self.beat_acknowledged(worker, incarnation, sent_at),
             Happening::AttemptStarts {
                 worker,
                 incarnation,
                 attempt,
-            } => {
-                self.attempt_starts(worker, incarnation, attempt);
-            }
+            } => self.attempt_starts(worker, incarnation, attempt),
             Happening::AttemptEnds {
                 worker,
                 incarnation,
                 attempt,
                 outcome,
-            } => {
-                self.attempt_ends(worker, incarnation, attempt, outcome);
-            }
-            Happening::Client => self.client_acts(),
-            Happening::Fault => self.fault(),
-            Happening::Resume { jobmaster } => self.resume(jobmaster),
-            Happening::StartWorker { worker } => self.start_worker(worker),
-            Happening::StartJobmaster { jobmaster } => self.start_jobmaster(jobmaster),
-        }
-    }
-
-    /// One of the bad days of a cluster.
-    fn fault(&mut self) {
-        if !self.is_stormy() {
-            return;
-        }
-        let jobmaster = self.between(0, self.jobmasters.len() as i64) as usize;
-        let worker = self.between(0, self.workers.len() as i64) as usize;
-        match self.between(0, 100) {
-            0..25 => self.crash_jobmaster(jobmaster),
-            25..45 => self.pause(jobmaster),
-            45..60 => self.crash_worker(worker),
-            60..68 => self.drain_worker(worker),
-            68..80 => {
-                let shard = ShardId(self.between(0, i64::from(SHARDS)) as u16);
-                self.assign(shard, jobmaster);
-            }
-            80..90 => {
-                let length = self.between(500, 20_000);
-                self.outage_until_ms = self.time_ms + length;
-            }
-            _ => {
-                let forward = self.between(-2_000, 60_000);
-                self.skew_ms += forward;
-                // Timers were set by the clock as it was.
-                self.wake_all();
-            }
-        }
-        let next = self.between(200, 9_000);
-        self.at(next, Happening::Fault);
-    }
-
-    fn wake_all(&mut self) {
-        for worker in 0..self.workers.len() {
-            if let Some(incarnation) = self.workers[worker].incarnation() {
-                self.at(0, Happening::WorkerTimer { worker, incarnation });
-            }
-        }
-        for jobmaster in 0..self.jobmasters.len() {
-            for shard in (0..SHARDS).map(ShardId) {
-                self.after_turn(jobmaster, shard);
-            }
+            } => self.attempt_ends(worker, incarnation, attempt, outcome),
+            other => self.check.wrong.push(format!("nobody knows what to do with {other:?}")),
         }
     }
 }

@@ -43,6 +43,9 @@ impl Liveness {
 
     pub(super) fn contact(&self, now: Timestamp) -> Contact {
         let silence = now.since(self.heard_at);
+        if mutant!(OutlivesItsTime) {
+            return Contact::Heard;
+        }
         if silence >= self.dead_after {
             Contact::CutOff
         } else if silence >= self.fades_after {
@@ -54,6 +57,9 @@ impl Liveness {
 
     /// When the contact gets worse if nothing is acknowledged.
     pub(super) fn next_change(&self, fading: bool) -> Timestamp {
+        if mutant!(OutlivesItsTime) {
+            return self.next_beat();
+        }
         self.heard_at + if fading { self.dead_after } else { self.fades_after }
     }
 
