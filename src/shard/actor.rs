@@ -169,7 +169,7 @@ impl ShardActor {
 
     fn throw_away(&mut self) {
         self.machine = None;
-        self.host.leave(self.shard);
+        self.host.leave(self.shard, self.generation);
         self.host.wake_next(None);
     }
 
@@ -445,6 +445,7 @@ impl Actor for ShardActor {
         self.host.enter(
             self.shard,
             Address {
+                generation: self.generation,
                 wake: address.clone().recipient(),
                 gone: address.recipient(),
             },

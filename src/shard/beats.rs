@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::host::Host;
-use crate::bus::{BusError, Message as BusMessage, Record, Start, Topic};
+use crate::bus::{BusError, Message as BusMessage, Record, Start, Subscription, Topic};
 use crate::clock;
 use crate::event::{Beat, Wire};
 
@@ -57,11 +57,8 @@ impl WorkerDirectory {
                     Ok(_) => return,
                     Err(error) => {
                         tracing::error!(%error, "directory.reader.ended");
-                        // Beats are worth only what is new.
-                        match host.bus.subscribe(Topic::Heartbeats, 0, Start::End).await {
-                            Ok(again) => subscription = again,
-                            Err(_) => return,
-                        }
+                        let Some(again) = heard_anew(&host).await else { return };
+                        subscription = again;
                     }
                 }
             }
@@ -88,6 +85,18 @@ impl WorkerDirectory {
             gone
         };
         self.host.tell_gone(&gone);
+    }
+}
+
+/// Beats are worth only what is new: from the end on, as soon as the bus can be read again. `None`: it is closed.
+async fn heard_anew(host: &Host) -> Option<Subscription> {
+    loop {
+        match host.bus.subscribe(Topic::Heartbeats, 0, Start::End).await {
+            Ok(subscription) => return Some(subscription),
+            Err(BusError::Closed) => return None,
+            Err(error) => tracing::warn!(%error, "directory.reader.not_begun"),
+        }
+        tokio::time::sleep(TICK).await;
     }
 }
 

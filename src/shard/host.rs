@@ -66,6 +66,8 @@ type Condition = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 #[derive(Clone)]
 pub(super) struct Address {
+    /// Of the assignment for which the shard was opened.
+    pub generation: u64,
     pub wake: Recipient<Wake>,
     pub gone: Recipient<Gone>,
 }
@@ -121,12 +123,18 @@ impl Host {
             .insert(shard, address);
     }
 
-    pub(super) fn leave(&self, shard: ShardId) {
-        self.addresses
+    /// The actor of that generation is over. One that is late must not take its successor's place with it.
+    pub(super) fn leave(&self, shard: ShardId, generation: u64) {
+        let left = self
+            .addresses
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&shard);
-        self.credits().end_turn(shard, super::Hunger::None);
+            .extract_if(|it, address| *it == shard && address.generation == generation)
+            .next()
+            .is_some();
+        if left {
+            self.credits().end_turn(shard, super::Hunger::None);
+        }
     }
 
     /// Wakes the shard whose turn at the credits it is. `me` needs no waking.

@@ -135,7 +135,6 @@ pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), NotOpene
     };
     // On another bus nothing has been published yet.
     let published = if same_bus { claimed.published } else { Seq(0) };
-    host.followers.owned(shard, claimed.epoch, claimed.next_seq, published);
     let machine = Shard::load(
         options,
         Loaded {
@@ -169,14 +168,23 @@ pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), NotOpene
 /// How many records a shard is given at a time.
 const MOST_RECORDS: usize = 256;
 
+/// A task that reads one of a shard's partitions; it ends with this.
+pub(super) struct Reading(JoinHandle<()>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 pub(super) fn reader(
     name: &'static str,
     source: QuarantineSource,
     mut subscription: Subscription,
     to: Addr<ShardActor>,
     mut gate: watch::Receiver<bool>,
-) -> JoinHandle<()> {
-    crate::task::spawn(name, async move {
+) -> Reading {
+    Reading(crate::task::spawn(name, async move {
         loop {
             if gate.wait_for(|open| *open).await.is_err() {
                 return;
@@ -191,5 +199,5 @@ pub(super) fn reader(
                 return;
             }
         }
-    })
+    }))
 }

@@ -11,15 +11,14 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures::FutureExt;
-use tokio::task::JoinHandle;
 
 use super::actor::{Close, Opened, ShardActor};
 use super::host::Host;
 use super::machine::Taken;
-use super::opening::{NotOpened, Opening, Readers, is_there_again, open, reader};
+use super::opening::{NotOpened, Opening, Readers, Reading, is_there_again, open, reader};
 use super::poison::{Careful, panic_text};
 use crate::bus::{Member, Membership, Ownership};
-use crate::domain::ShardId;
+use crate::domain::{Seq, ShardId};
 use crate::log::QuarantineSource;
 
 /// Why a shard's actor is over.
@@ -70,7 +69,7 @@ impl Message for Leave {
 struct Slot {
     generation: u64,
     address: Option<Addr<ShardActor>>,
-    readers: Vec<JoinHandle<()>>,
+    readers: Vec<Reading>,
     failures: u32,
     opened_at: Option<Instant>,
     careful: Careful,
@@ -173,24 +172,25 @@ impl Supervisor {
     }
 
     fn opened(&mut self, partition: u16, opened: Opened, readers: Readers, ctx: &mut Context<Self>) {
-        let Some(slot) = self.slots.get_mut(&partition) else {
+        let slot = self.slots.get_mut(&partition);
+        let Some(slot) = slot.filter(|slot| slot.generation == opened.generation) else {
             return;
         };
-        if slot.generation != opened.generation || slot.releasing {
-            // Revoked meanwhile: nothing works on it yet.
-            let released = slot.releasing.then(|| self.slots.remove(&partition)).flatten();
-            if released.is_some() {
-                self.member.release(partition);
-            }
-            return;
+        if slot.releasing {
+            // Nothing works on it yet.
+            return self.give_back(partition);
         }
+        let (epoch, head) = (opened.machine.epoch(), opened.machine.position().seq);
+        self.host
+            .followers
+            .owned(opened.shard, epoch, Seq(head.0 + 1), opened.published);
         let (host, supervisor, gate) = (
             Arc::clone(&self.host),
             ctx.address().recipient(),
             opened.gate.subscribe(),
         );
         let arbiter = &self.arbiters[usize::from(partition) % self.arbiters.len()];
-        tracing::info!(shard = partition, epoch = opened.machine.epoch().0, "shard.opened");
+        tracing::info!(shard = partition, epoch = epoch.0, "shard.opened");
         let address =
             ShardActor::start_in_arbiter(&arbiter.handle(), move |_| ShardActor::new(host, supervisor, opened));
         slot.opened_at = Some(Instant::now());
@@ -214,15 +214,12 @@ impl Supervisor {
     }
 
     fn failed(&mut self, partition: u16, generation: u64, why: &str, ctx: &mut Context<Self>) {
-        let Some(slot) = self.slots.get_mut(&partition) else {
+        let slot = self.slots.get_mut(&partition);
+        let Some(slot) = slot.filter(|slot| slot.generation == generation) else {
             return;
         };
         if slot.releasing {
-            self.slots.remove(&partition);
-            return self.member.release(partition);
-        }
-        if slot.generation != generation {
-            return;
+            return self.give_back(partition);
         }
         slot.failures += 1;
         let wait = Duration::from_millis((50 << slot.failures.min(8)).min(5_000));
@@ -262,6 +259,13 @@ impl Supervisor {
                 }
             }));
         });
+    }
+
+    /// Nothing works on the partition any more: whoever comes next may have it.
+    fn give_back(&mut self, partition: u16) {
+        self.slots.remove(&partition);
+        self.member.release(partition);
+        self.check_left();
     }
 
     fn check_left(&mut self) {
@@ -318,10 +322,7 @@ impl Handler<News> for Supervisor {
                     // Released when that has come to its end.
                     None if slot.opening => {}
                     // It waits for its next try, or is stopped.
-                    None => {
-                        self.slots.remove(&partition);
-                        self.member.release(partition);
-                    }
+                    None => self.give_back(partition),
                 }
             }
             Ownership::Lost { partition } => {
@@ -329,6 +330,7 @@ impl Handler<News> for Supervisor {
                 if let Some(address) = self.slots.remove(&partition).and_then(|slot| slot.address) {
                     crate::task::spawn("close_shard", async move { _ = address.send(Close).await });
                 }
+                self.check_left();
             }
         }
     }
@@ -338,13 +340,13 @@ impl Handler<Ended> for Supervisor {
     type Result = ();
     fn handle(&mut self, ended: Ended, ctx: &mut Context<Self>) {
         let partition = ended.shard.0;
-        self.host.followers.disowned(ended.shard);
-        let Some(slot) = self.slots.get_mut(&partition) else {
-            return;
-        };
-        if slot.generation != ended.generation {
+        let slot = self.slots.get_mut(&partition);
+        if slot.as_ref().is_some_and(|slot| slot.generation != ended.generation) {
+            // It was lost and has been assigned again; those who follow know the later one, or will.
             return;
         }
+        self.host.followers.disowned(ended.shard);
+        let Some(slot) = slot else { return };
         // Otherwise what ended it was there from the beginning: each new try comes later than the last.
         if slot.opened_at.take().is_some_and(|opened| opened.elapsed() >= STEADY) {
             slot.failures = 0;
@@ -356,13 +358,9 @@ impl Handler<Ended> for Supervisor {
             slot.careful = slot.careful.and(*taken);
         }
         slot.address = None;
-        slot.readers.drain(..).for_each(|reader| reader.abort());
+        slot.readers.clear();
         match ended.ending {
-            Ending::Closed if slot.releasing => {
-                self.slots.remove(&partition);
-                self.member.release(partition);
-                self.check_left();
-            }
+            Ending::Closed if slot.releasing => self.give_back(partition),
             Ending::Closed => {
                 self.slots.remove(&partition);
                 self.check_left();

@@ -210,7 +210,8 @@ pub fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
-async fn shards(
+/// Serves what the bus assigns, as a jobmaster does.
+pub async fn shards(
     log: &Log,
     bus: &Arc<dyn Bus>,
     projector: &ProjectorHandle,

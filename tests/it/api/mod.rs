@@ -1,7 +1,7 @@
 //! The REST API over real shards and a real Postgres; the bus is the one inside the process.
 
 mod errors;
-mod fixture;
+pub mod fixture;
 mod jobs;
 mod lists;
 mod speed;

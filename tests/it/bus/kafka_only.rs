@@ -9,13 +9,13 @@ use super::ownership::Holder;
 use super::{PATIENCE, SHARDS, kafka_options, number, numbered, numbers, receive};
 use crate::support::{Kafka, eventually};
 
-pub(super) async fn made(kafka: &KafkaOptions) -> KafkaBus {
+pub async fn made(kafka: &KafkaOptions) -> KafkaBus {
     let options = BusOptions::default();
     migrate(&options, kafka, SHARDS).await.unwrap();
     KafkaBus::connect(&options, kafka, SHARDS).await.unwrap()
 }
 
-pub(super) async fn another(kafka: &KafkaOptions) -> KafkaBus {
+pub async fn another(kafka: &KafkaOptions) -> KafkaBus {
     KafkaBus::connect(&BusOptions::default(), kafka, SHARDS).await.unwrap()
 }
 

@@ -4,9 +4,9 @@
 //! `kafka_only`, `ownership`. Not in it, because Kafka's brokers take what nobody reads: `local_only`.
 
 mod conformance;
-mod kafka_only;
+pub mod kafka_only;
 mod local_only;
-mod ownership;
+pub mod ownership;
 mod secured;
 mod speed;
 

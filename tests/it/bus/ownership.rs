@@ -15,16 +15,16 @@ use super::{PATIENCE, SHARDS, kafka_options};
 use crate::support::Kafka;
 
 /// A member that closes its shards at once when told to.
-pub(super) struct Holder {
-    pub(super) membership: Membership,
+pub struct Holder {
+    pub membership: Membership,
     /// Partition to generation.
-    pub(super) held: BTreeMap<u16, u64>,
+    pub held: BTreeMap<u16, u64>,
     revoked: usize,
     lost: usize,
 }
 
 impl Holder {
-    pub(super) fn new(membership: Membership) -> Self {
+    pub fn new(membership: Membership) -> Self {
         Self {
             membership,
             held: BTreeMap::new(),
@@ -33,7 +33,7 @@ impl Holder {
         }
     }
 
-    pub(super) async fn step(&mut self) {
+    pub async fn step(&mut self) {
         match self.membership.next().await.expect("a member") {
             Ownership::Assigned { partition, generation } => {
                 assert_eq!(self.held.insert(partition, generation), None, "assigned twice");
@@ -50,7 +50,7 @@ impl Holder {
         }
     }
 
-    pub(super) async fn until_holding(&mut self, count: usize) {
+    pub async fn until_holding(&mut self, count: usize) {
         let held = async {
             while self.held.len() != count {
                 self.step().await;

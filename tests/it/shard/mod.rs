@@ -2,6 +2,7 @@
 
 mod lost_topic;
 mod poison;
+mod takeover;
 mod unreadable;
 
 use grid::domain::{JobId, ShardId};
