@@ -65,6 +65,7 @@ impl World {
         let now = self.worker_now(number);
         let incarnation = Incarnation(self.fresh_uuid(now));
         self.trace(|| format!("worker {number} {incarnation}: starts"));
+        let inventory_interval = self.inventory_interval;
         let worker = &mut self.workers[number];
         let identity = Identity {
             worker: worker.name.clone(),
@@ -78,6 +79,7 @@ impl World {
             slots: SLOTS,
             prefetch_max: PREFETCH,
             labels: worker.labels.clone(),
+            inventory_interval,
             ..WorkerOptions::default()
         };
         worker.process = Some(Process {

@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -23,6 +24,7 @@ use crate::bus::Message;
 use crate::domain::{Incarnation, JobId, ShardId, Timestamp};
 use crate::event::{AssignmentMessage, AttemptRef, Beat, Command, CommandMessage, Outcome, Reply, ReportMessage};
 use crate::publish::Asked;
+use crate::worker::WorkerOptions;
 
 pub const SHARDS: u16 = 3;
 pub const TIMELINE: Uuid = Uuid::from_u128(7);
@@ -225,10 +227,17 @@ pub struct World {
     pub trace: Trace,
     /// All workers read one partition of the assignments.
     pub shared_partition: bool,
+    /// How often workers say what they hold.
+    pub inventory_interval: Duration,
 }
 
 impl World {
     pub fn new(seed: u64) -> Self {
+        Self::with_inventories(seed, WorkerOptions::default().inventory_interval)
+    }
+
+    /// A world whose workers say what they hold as often as that.
+    pub fn with_inventories(seed: u64, inventory_interval: Duration) -> Self {
         let mut world = Self {
             rng: StdRng::seed_from_u64(seed),
             queue: BinaryHeap::new(),
@@ -251,6 +260,7 @@ impl World {
             steps_before_now: 0,
             trace: Trace::from_env(),
             shared_partition: false,
+            inventory_interval,
         };
         world.calm_after_ms = world.between(20_000, 120_000);
         world.shared_partition = world.chance(30);
