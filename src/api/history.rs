@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::value::RawValue;
 
 use super::Api;
-use super::page::{List, ListKind, PAGE_PARAMS, PageQuery};
+use super::page::{List, ListId, ListKind, PAGE_PARAMS, PageQuery};
 use super::params::Params;
 use super::problem::Problem;
 use super::view::{EventView, QuarantinedView};
@@ -68,7 +68,7 @@ impl Asked {
             Some("asc") => true,
             Some(_) => return Err(Problem::bad_parameter("order", "expected asc or desc")),
         };
-        let query = PageQuery::read(&params, ListKind::Events, 50)?;
+        let query = PageQuery::read(&params, &events_list(oldest_first), 50)?;
         // The log is read itself, so there is nothing to wait for; a token that is none is told all the same.
         params.parsed::<crate::projection::PositionToken>("minPosition")?;
         let skipped = match query.after.as_deref() {
@@ -81,6 +81,10 @@ impl Asked {
             skipped,
         })
     }
+}
+
+fn events_list(oldest_first: bool) -> ListId {
+    ListId::new(ListKind::Events, &oldest_first)
 }
 
 impl Api {
@@ -126,7 +130,7 @@ impl Api {
         let next = (left > count && count > 0).then(|| {
             asked
                 .query
-                .next(ListKind::Events, &(asked.skipped + count).to_be_bytes())
+                .next(&events_list(asked.oldest_first), &(asked.skipped + count).to_be_bytes())
         });
         let items = events.iter().map(|event| self.event_view(event)).collect();
         Ok(List::new(&asked.query, items, total, next))
@@ -161,7 +165,8 @@ impl Api {
 
 pub async fn quarantine(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let params = Params::read(&request, &PAGE_PARAMS)?;
-    let query = PageQuery::read(&params, ListKind::Quarantine, 50)?;
+    let quarantined = ListId::new(ListKind::Quarantine, &());
+    let query = PageQuery::read(&params, &quarantined, 50)?;
     let skipped = match query.after.as_deref() {
         Some(key) => u64::from_be_bytes(key.try_into().map_err(|_| PageQuery::bad_cursor())?),
         None => query.offset(),
@@ -175,7 +180,7 @@ pub async fn quarantine(api: web::Data<Api>, request: HttpRequest) -> Result<Htt
         .await
         .map_err(database)?;
     let end = skipped + list.len() as u64;
-    let next = (end < total && !list.is_empty()).then(|| query.next(ListKind::Quarantine, &end.to_be_bytes()));
+    let next = (end < total && !list.is_empty()).then(|| query.next(&quarantined, &end.to_be_bytes()));
     let items: Vec<QuarantinedView> = list
         .into_iter()
         .map(|item| QuarantinedView {

@@ -5,13 +5,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use sqlx::Row;
 
 use super::Api;
-use super::page::{List, ListKind, PAGE_PARAMS, PageQuery};
+use super::page::{List, ListId, ListKind, PageQuery};
 use super::params::Params;
 use super::problem::Problem;
 use super::view::{At, JobView};
-use crate::domain::JobId;
+use crate::domain::{JobId, JobStatus};
 use crate::event::Command;
-use crate::projection::{JobKey, JobRow};
+use crate::projection::{JobFilter, JobKey, JobOrder, JobRow, LabelPair, Slice, Span, Start};
 
 impl From<JobRow> for JobView {
     fn from(row: JobRow) -> Self {
@@ -50,29 +50,114 @@ impl Api {
     }
 }
 
-pub async fn list(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let params = Params::read(&request, &PAGE_PARAMS)?;
-    let query = PageQuery::read(&params, ListKind::Jobs, 20)?;
-    let after = query
-        .after
-        .as_deref()
-        .map(|key| JobKey::from_bytes(key).ok_or_else(PageQuery::bad_cursor))
-        .transpose()?;
-    api.wait_for_position(&params).await?;
-    let database = |error: sqlx::Error| Problem::database(&error);
-    let total = api.reading.job_count().await.map_err(database)?;
-    let rows = match after {
-        Some(key) => api.reading.jobs_after(key, query.size).await,
-        None => api.reading.jobs(query.offset(), query.size, total).await,
+/// What a list of jobs can be asked for, besides its page.
+const LIST_PARAMS: [&str; 10] = [
+    "page",
+    "size",
+    "cursor",
+    "minPosition",
+    "sort",
+    "status",
+    "externalId",
+    "label",
+    "createdFrom",
+    "createdTo",
+];
+/// Of those, what may be given several times.
+const REPEATABLE: [&str; 3] = ["status", "externalId", "label"];
+
+pub(super) fn read_filter(params: &Params) -> Result<JobFilter, Problem> {
+    Ok(JobFilter {
+        statuses: params
+            .all_of("status", &JobStatus::ALL, JobStatus::name)?
+            .into_iter()
+            .collect(),
+        external_ids: params.all("externalId")?.into_iter().collect(),
+        labels: params.all::<LabelPair>("label")?.into_iter().collect(),
+        created: read_created(params)?,
+    })
+}
+
+/// `createdFrom` and `createdTo`.
+pub(super) fn read_created(params: &Params) -> Result<Span, Problem> {
+    let span = Span {
+        from: params.time("createdFrom")?,
+        to: params.time("createdTo")?,
     };
-    let rows = rows.map_err(database)?;
-    let more = query.offset() + (rows.len() as u64) < total && rows.len() == query.size as usize;
-    let next = rows
-        .last()
-        .filter(|_| more)
-        .map(|row| query.next(ListKind::Jobs, &row.key().to_bytes()));
-    let items = rows.into_iter().map(JobView::from).collect();
-    Ok(HttpResponse::Ok().json(List::new(&query, items, total, next)))
+    if span.from.zip(span.to).is_some_and(|(from, to)| from >= to) {
+        return Err(Problem::bad_parameter("createdTo", "expected a time after createdFrom"));
+    }
+    Ok(span)
+}
+
+/// How a list of jobs is named in its cursors.
+pub(super) fn list_id(filter: &JobFilter, order: JobOrder) -> ListId {
+    ListId::new(ListKind::Jobs, &(filter, order))
+}
+
+impl Api {
+    /// How many jobs the filter lets through. `fresh`: not even a moment old.
+    pub(super) async fn count_jobs(&self, filter: &JobFilter, fresh: bool) -> Result<u64, Problem> {
+        let count = self.reading.job_count(filter, fresh).await;
+        count.map_err(|error| Problem::database(&error))
+    }
+
+    pub(super) async fn slice_of_jobs(
+        &self,
+        filter: &JobFilter,
+        order: JobOrder,
+        start: &Start<JobKey>,
+        size: u32,
+    ) -> Result<Slice<JobRow>, Problem> {
+        let jobs = self.reading.jobs(filter, order, start, size).await;
+        jobs.map_err(|error| Problem::database(&error))
+    }
+
+    /// A page of jobs. `fresh`: as [`Api::count_jobs`].
+    pub(super) async fn list_jobs(
+        &self,
+        filter: &JobFilter,
+        order: JobOrder,
+        query: &PageQuery,
+        fresh: bool,
+    ) -> Result<List<JobView>, Problem> {
+        let list = list_id(filter, order);
+        let after = query.after.as_deref();
+        let after = after.map(|key| JobKey::from_bytes(key, order.by).ok_or_else(PageQuery::bad_cursor));
+        let offset = query.offset();
+        let (total, slice) = match after.transpose()? {
+            None if offset > NEAR => {
+                let total = self.count_jobs(filter, fresh).await?;
+                let start = Start::Offset {
+                    offset,
+                    total: Some(total),
+                };
+                (total, self.slice_of_jobs(filter, order, &start, query.size).await?)
+            }
+            after => {
+                let start = after.map_or(Start::Offset { offset, total: None }, Start::After);
+                let slice = self.slice_of_jobs(filter, order, &start, query.size);
+                futures::try_join!(self.count_jobs(filter, fresh), slice)?
+            }
+        };
+        let last = slice.rows.last().filter(|_| slice.more);
+        let next = last.map(|row| query.next(&list, &JobKey::of(row, order.by).to_bytes()));
+        let items = slice.rows.into_iter().map(JobView::from).collect();
+        Ok(List::new(query, items, total, next))
+    }
+}
+
+/// Pages that begin no deeper are not looked for from the end.
+const NEAR: u64 = 1_000;
+
+pub async fn list(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let params = Params::read_repeating(&request, &LIST_PARAMS, &REPEATABLE)?;
+    let filter = read_filter(&params)?;
+    let order = params.parsed::<JobOrder>("sort")?.unwrap_or_default();
+    let query = PageQuery::read(&params, &list_id(&filter, order), 20)?;
+    api.wait_for_position(&params).await?;
+    let fresh = params.get("minPosition").is_some();
+    Ok(HttpResponse::Ok().json(api.list_jobs(&filter, order, &query, fresh).await?))
 }
 
 pub async fn get(api: web::Data<Api>, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {

@@ -7,6 +7,10 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
 
 use super::problem::{Mistake, Problem};
+use crate::domain::Timestamp;
+
+/// How often one parameter may be given.
+const MOST_VALUES: usize = 50;
 
 /// The query of a request.
 #[derive(Debug)]
@@ -16,6 +20,14 @@ impl Params {
     /// # Errors
     /// 400 with every parameter that is not in `known` or is given twice.
     pub fn read(request: &HttpRequest, known: &[&str]) -> Result<Self, Problem> {
+        Self::read_repeating(request, known, &[])
+    }
+
+    /// `repeatable`: those of `known` that may be given several times.
+    ///
+    /// # Errors
+    /// 400 with every parameter that is not in `known`, or is given twice and not in `repeatable`.
+    pub fn read_repeating(request: &HttpRequest, known: &[&str], repeatable: &[&str]) -> Result<Self, Problem> {
         let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
             .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "INVALID_PARAMETER", error.to_string()))?;
         let given = query.into_inner();
@@ -23,7 +35,8 @@ impl Params {
         for (index, (name, _)) in given.iter().enumerate() {
             let message = if !known.contains(&name.as_str()) {
                 unknown(name, known)
-            } else if given[..index].iter().any(|(earlier, _)| earlier == name) {
+            } else if !repeatable.contains(&name.as_str()) && given[..index].iter().any(|(earlier, _)| earlier == name)
+            {
                 format!("{name:?} is given twice")
             } else {
                 continue;
@@ -55,6 +68,60 @@ impl Params {
             .iter()
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a parameter, read.
+    ///
+    /// # Errors
+    /// 400 with what the type says of a text; or when there are more than a filter takes.
+    pub fn all<T: FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Result<Vec<T>, Problem> {
+        let values: Vec<&str> = self
+            .0
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+            .collect();
+        if values.len() > MOST_VALUES {
+            let message = format!("at most {MOST_VALUES} values, found {}", values.len());
+            return Err(Problem::bad_parameter(name, message));
+        }
+        let parse = |text: &str| {
+            text.parse()
+                .map_err(|error: T::Err| Problem::bad_parameter(name, format!("{error}; found {}", shown(text))))
+        };
+        values.into_iter().map(parse).collect()
+    }
+
+    /// Every value of a parameter, as one of those that there are.
+    ///
+    /// # Errors
+    /// 400 with those that there are.
+    pub fn all_of<T: Copy>(&self, name: &str, known: &[T], text_of: fn(T) -> &'static str) -> Result<Vec<T>, Problem> {
+        let texts: Vec<String> = self.all(name)?;
+        let find = |text: &String| {
+            let found = known.iter().copied().find(|one| text_of(*one) == *text);
+            found.ok_or_else(|| {
+                let names: Vec<&str> = known.iter().map(|one| text_of(*one)).collect();
+                let message = format!("expected one of {}, found {}", names.join(", "), shown(text));
+                Problem::bad_parameter(name, message)
+            })
+        };
+        texts.iter().map(find).collect()
+    }
+
+    /// A point in time: RFC 3339, or a day, which is its first moment in UTC.
+    ///
+    /// # Errors
+    /// 400 when it is neither.
+    pub fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let time = text
+            .parse()
+            .or_else(|_| format!("{text}T00:00:00Z").parse::<Timestamp>());
+        time.map(Some).map_err(|_| {
+            let expected = "expected a time like 2026-01-31T10:00:00Z, or a day like 2026-01-31";
+            Problem::bad_parameter(name, format!("{expected}, found {}", shown(text)))
+        })
     }
 
     /// # Errors

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::Api;
-use super::page::{List, ListKind, PAGE_PARAMS, PageQuery};
+use super::page::{List, ListId, ListKind, PAGE_PARAMS, PageQuery};
 use super::params::Params;
 use super::problem::Problem;
 use super::view::{At, FailureView, TaskView};
@@ -64,7 +64,8 @@ impl Api {
 pub async fn list(api: web::Data<Api>, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     let params = Params::read(&request, &PAGE_PARAMS)?;
     let job: JobId = id.parse()?;
-    let query = PageQuery::read(&params, ListKind::Tasks, 50)?;
+    let tasks = ListId::new(ListKind::Tasks, &job);
+    let query = PageQuery::read(&params, &tasks, 50)?;
     let after = match query.after.as_deref() {
         Some(key) => u64::from(u32::from_be_bytes(key.try_into().map_err(|_| PageQuery::bad_cursor())?)),
         None => query.offset(),
@@ -81,7 +82,7 @@ pub async fn list(api: web::Data<Api>, request: HttpRequest, id: web::Path<Strin
         Some(after) => api.reading.tasks(job, after + 1, last).await.map_err(database)?,
         None => Vec::new(),
     };
-    let next = (!rows.is_empty() && last < total).then(|| query.next(ListKind::Tasks, &last.to_be_bytes()));
+    let next = (!rows.is_empty() && last < total).then(|| query.next(&tasks, &last.to_be_bytes()));
     let items: Vec<TaskView> = rows.into_iter().filter_map(|row| view(row, &plan)).collect();
     Ok(HttpResponse::Ok().json(List::new(&query, items, u64::from(total), next)))
 }

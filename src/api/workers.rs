@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::Api;
-use super::page::{List, ListKind, PAGE_PARAMS, PageQuery};
+use super::page::{List, ListId, ListKind, PAGE_PARAMS, PageQuery};
 use super::params::Params;
 use super::problem::Problem;
 use super::view::WorkerView;
@@ -54,7 +54,8 @@ impl Api {
 
 pub async fn list(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let params = Params::read(&request, &PAGE_PARAMS)?;
-    let query = PageQuery::read(&params, ListKind::Workers, 50)?;
+    let workers = ListId::new(ListKind::Workers, &());
+    let query = PageQuery::read(&params, &workers, 50)?;
     let after = query.after.as_deref();
     let after = after
         .map(|key| WorkerKey::from_bytes(key).ok_or_else(PageQuery::bad_cursor))
@@ -71,7 +72,7 @@ pub async fn list(api: web::Data<Api>, request: HttpRequest) -> Result<HttpRespo
     let next = rows
         .last()
         .filter(|_| more)
-        .map(|row| query.next(ListKind::Workers, &row.key().to_bytes()));
+        .map(|row| query.next(&workers, &row.key().to_bytes()));
     let items = rows.into_iter().map(|row| api.worker_view(row)).collect();
     Ok(HttpResponse::Ok().json(List::new(&query, items, total, next)))
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::FailureReason;
 
 /// The status of a job, as people see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum JobStatus {
     Empty,

@@ -3,32 +3,19 @@
 //! Must stay true: what an event moves is read from the event alone, never from what the row held before, so a change
 //! can be made without reading the database; what a change does not know, the row keeps.
 
-use std::collections::HashMap;
+mod counted;
+
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+pub use self::counted::{BLOCK_TASKS, CounterDeltas, add, block_of};
 
 use crate::domain::event::{
     Budget, Event, Failure, FailureReason, JobSubmitted, ReadyCause, StreamId, TaskFailed, TaskState, WorkerEnd,
     WorkerLeft, WorkerRegistered,
 };
-use crate::domain::{Incarnation, JobId, Labels, Seq, ShardId, TaskId, Timestamp, WorkerName};
+use crate::domain::{Incarnation, JobId, JobSpec, Labels, Seq, ShardId, TaskId, Timestamp, WorkerName};
 use crate::event::{EventRecord, Meta};
-
-/// How the counters of a job move; the order is that of the columns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CounterDeltas {
-    /// By state, in the order of [`TaskState::ALL`].
-    pub states: [i32; 5],
-    pub retries_pending: i32,
-    /// By reason, in the order of [`FailureReason::ALL`].
-    pub finally_failed: [i32; 8],
-}
-
-impl CounterDeltas {
-    fn shift(&mut self, from: TaskState, to: TaskState) {
-        self.states[from as usize] -= 1;
-        self.states[to as usize] += 1;
-    }
-}
 
 /// A job's row as its first event makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +30,17 @@ pub struct NewJob {
     pub created_at: Timestamp,
     /// The whole [`crate::domain::JobSpec`] as JSON.
     pub spec: String,
+    /// The labels again, one by one.
+    pub label_pairs: Vec<(String, String)>,
+    pub task_names: Vec<TaskName>,
+}
+
+/// The tasks of one name, which have neighbouring numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskName {
+    pub name: String,
+    pub first_number: u32,
+    pub replicas: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +49,8 @@ pub struct JobChange {
     /// The row is new.
     pub new: Option<Box<NewJob>>,
     pub counters: CounterDeltas,
+    /// How the states of its blocks of tasks move. They have rows only when the job has more than [`BLOCK_TASKS`].
+    pub blocks: BTreeMap<u32, [i32; 5]>,
     /// `Some`: set to this; `None`: kept.
     pub finished_at: Option<Option<Timestamp>>,
     pub deadline: Option<Option<Timestamp>>,
@@ -166,6 +166,7 @@ impl Changes {
             shard,
             new: None,
             counters: CounterDeltas::default(),
+            blocks: BTreeMap::new(),
             finished_at: None,
             deadline: None,
             seq,
@@ -179,7 +180,14 @@ impl Changes {
         match event {
             Event::JobSubmitted(submitted) => {
                 change.new = Some(Box::new(new_job(submitted, meta)));
-                change.counters.states[TaskState::Ready as usize] += submitted.spec.task_count as i32;
+                let tasks = submitted.spec.task_count;
+                change.counters.states[TaskState::Ready as usize] += tasks as i32;
+                if tasks > BLOCK_TASKS {
+                    for block in 0..=block_of(tasks) {
+                        let ready = BLOCK_TASKS.min(tasks - block * BLOCK_TASKS);
+                        add(change.blocks.entry(block).or_default(), &[ready as i32, 0, 0, 0, 0]);
+                    }
+                }
                 change.deadline = Some(submitted.deadline_at);
             }
             Event::JobRetryRequested(retry) => {
@@ -205,7 +213,10 @@ impl Changes {
     }
 
     fn apply_to_task(&mut self, shard: ShardId, seq: Seq, task: TaskId, record: &EventRecord) {
-        count(&mut self.job(shard, seq, task.job).counters, &record.event);
+        let deltas = counted::count(&record.event);
+        let job = self.job(shard, seq, task.job);
+        job.counters.add(&deltas);
+        add(job.blocks.entry(block_of(task.number)).or_default(), &deltas.states);
         let at = record.meta.at;
         let change = match self.tasks.entry(task) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -319,6 +330,12 @@ impl Changes {
     }
 }
 
+impl JobChange {
+    pub fn new_row(&self) -> Option<&NewJob> {
+        self.new.as_deref()
+    }
+}
+
 impl TaskChange {
     /// A change that knows nothing yet; `None` when the event changes no row.
     fn first(shard: ShardId, record: &EventRecord) -> Option<Self> {
@@ -389,54 +406,6 @@ impl TaskChange {
     }
 }
 
-/// How one event of a task moves the counters of its job.
-fn count(deltas: &mut CounterDeltas, event: &Event) {
-    use TaskState::{Completed, Failed, Ready, Running, Scheduled};
-    match event {
-        Event::TaskReady(ready) => match ready.cause {
-            // It has counted as READY since its job's submission.
-            ReadyCause::Submission => {}
-            ReadyCause::Retry { .. } => {
-                deltas.shift(Failed, Ready);
-                deltas.retries_pending -= 1;
-            }
-            ReadyCause::HandedBack => deltas.shift(Failed, Ready),
-            ReadyCause::JobRetry { was } => {
-                deltas.shift(Failed, Ready);
-                deltas.finally_failed[was as usize] -= 1;
-            }
-        },
-        Event::TaskScheduled(_) => deltas.shift(Ready, Scheduled),
-        Event::TaskStarted(_) => deltas.shift(Scheduled, Running),
-        Event::TaskCompleted(_) => deltas.shift(Running, Completed),
-        Event::TaskFailed(failed) => {
-            deltas.shift(failed.from, Failed);
-            if failed.r#final {
-                deltas.finally_failed[failed.failure.reason as usize] += 1;
-            }
-        }
-        Event::RetryScheduled(retry) => match retry.budget {
-            Budget::Retries | Budget::Losses | Budget::Restarts => deltas.retries_pending += 1,
-            // It takes the place of one that is pending.
-            Budget::Paid => {}
-        },
-        Event::RetryCancelled(cancelled) => {
-            deltas.retries_pending -= 1;
-            deltas.finally_failed[cancelled.reason as usize] += 1;
-        }
-        Event::AttemptEnded(_)
-        | Event::JobSubmitted(_)
-        | Event::JobKillRequested(_)
-        | Event::JobStopRequested(_)
-        | Event::JobRetryRequested(_)
-        | Event::JobDeadlineReached(_)
-        | Event::FanOutAdvanced(_)
-        | Event::JobFinished(_)
-        | Event::WorkerRegistered(_)
-        | Event::WorkerLeft(_) => {}
-    }
-}
-
 fn new_job(submitted: &JobSubmitted, meta: &Meta) -> NewJob {
     let spec = &submitted.spec;
     NewJob {
@@ -448,7 +417,29 @@ fn new_job(submitted: &JobSubmitted, meta: &Meta) -> NewJob {
         max_parallel: spec.max_parallel,
         created_at: meta.at,
         spec: to_json(spec),
+        label_pairs: spec
+            .labels
+            .iter()
+            .map(|(name, value)| (storable(name), storable(value)))
+            .collect(),
+        task_names: task_names(spec),
     }
+}
+
+fn task_names(spec: &JobSpec) -> Vec<TaskName> {
+    let mut next = 1;
+    spec.groups
+        .iter()
+        .map(|group| {
+            let first_number = next;
+            next += group.replicas;
+            TaskName {
+                name: storable(&group.external_id),
+                first_number,
+                replicas: group.replicas,
+            }
+        })
+        .collect()
 }
 
 fn registered_worker(registered: &WorkerRegistered, at: Timestamp, first_registered_at: Timestamp) -> RegisteredWorker {

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::change::{
-    AttemptRow, Changes, CounterDeltas, JobChange, SupersededAttempt, TaskChange, WorkerChange, storable, to_json,
+    AttemptRow, BLOCK_TASKS, Changes, CounterDeltas, JobChange, NewJob, SupersededAttempt, TaskChange, WorkerChange,
+    storable, to_json,
 };
 use crate::domain::event::WorkerEnd;
 use crate::domain::{JobId, ShardId, TaskId, Timestamp};
@@ -114,6 +115,86 @@ impl MovedJobColumns {
         self.deadline.push(time(change.deadline.flatten()));
         self.seq.push(change.seq.0 as i64);
         push_counters(&mut self.counters, &change.counters);
+    }
+}
+
+/// What finds new jobs and their tasks by name.
+#[derive(Debug, Default)]
+pub struct NameColumns {
+    pub label_shard: Vec<i32>,
+    pub label_job: Vec<Uuid>,
+    pub label_name: Vec<String>,
+    pub label_value: Vec<String>,
+    pub label_created_at: Vec<Time>,
+    pub task_shard: Vec<i32>,
+    pub task_job: Vec<Uuid>,
+    pub task_first_number: Vec<i32>,
+    pub task_replicas: Vec<i32>,
+    pub task_name: Vec<String>,
+    pub task_created_at: Vec<Time>,
+}
+
+impl NameColumns {
+    pub fn of(changes: &Changes) -> Self {
+        let mut columns = Self::default();
+        let new = |(id, change)| Some((id, change, JobChange::new_row(change)?));
+        let mut jobs: Vec<(&JobId, &JobChange, &NewJob)> = changes.jobs.iter().filter_map(new).collect();
+        jobs.sort_unstable_by_key(|(id, ..)| **id);
+        for (id, change, new) in jobs {
+            for (name, value) in &new.label_pairs {
+                columns.label_shard.push(shard(change.shard));
+                columns.label_job.push(id.0);
+                columns.label_name.push(name.clone());
+                columns.label_value.push(value.clone());
+                columns.label_created_at.push(time(Some(new.created_at)));
+            }
+            for task in &new.task_names {
+                columns.task_shard.push(shard(change.shard));
+                columns.task_job.push(id.0);
+                columns.task_first_number.push(int(task.first_number));
+                columns.task_replicas.push(int(task.replicas));
+                columns.task_name.push(task.name.clone());
+                columns.task_created_at.push(time(Some(new.created_at)));
+            }
+        }
+        columns
+    }
+}
+
+/// Rows of blocks of tasks.
+#[derive(Debug, Default)]
+pub struct BlockColumns {
+    pub shard: Vec<i32>,
+    pub job: Vec<Uuid>,
+    pub block: Vec<i32>,
+    pub states: [Vec<i32>; 5],
+}
+
+impl BlockColumns {
+    /// New ones, and those that may be there.
+    pub fn split(changes: &Changes) -> (Self, Self) {
+        let (mut new, mut moved) = (Self::default(), Self::default());
+        let mut jobs: Vec<(&JobId, &JobChange)> = changes.jobs.iter().collect();
+        jobs.sort_unstable_by_key(|(id, _)| **id);
+        for (id, change) in jobs {
+            match &change.new {
+                Some(row) if row.task_count > BLOCK_TASKS => new.push(*id, change, |_| true),
+                Some(_) => {}
+                None => moved.push(*id, change, |states| *states != [0; 5]),
+            }
+        }
+        (new, moved)
+    }
+
+    fn push(&mut self, id: JobId, change: &JobChange, counts: impl Fn(&[i32; 5]) -> bool) {
+        for (block, states) in change.blocks.iter().filter(|(_, states)| counts(states)) {
+            self.shard.push(shard(change.shard));
+            self.job.push(id.0);
+            self.block.push(int(*block));
+            for (column, value) in self.states.iter_mut().zip(states) {
+                column.push(*value);
+            }
+        }
     }
 }
 

@@ -24,7 +24,10 @@ pub use actor::{LogError, LogPages, Progress, ProjectorHandle, ProjectorParts};
 pub use machine::{Feed, LogPage, Machine, Move, Want, WriteSet, Written};
 pub use options::ProjectionOptions;
 pub use position::{PositionError, PositionToken, from_base64url, to_base64url};
-pub use read::{JobKey, JobRow, Plan, Reading, TaskRow, WorkerKey, WorkerRow};
+pub use read::{
+    Direction, JobFilter, JobKey, JobOrder, JobRow, JobSort, LabelError, LabelFilter, LabelPair, Order, OrderError,
+    Plan, Reading, Slice, SortField, Span, Start, TaskFilter, TaskRow, WorkerFilter, WorkerKey, WorkerRow,
+};
 pub use rebuild::{RebuildError, Rebuilt, rebuild};
 pub use verify::ReadModelCheck;
 pub use watermark::{Lagging, Watermarks};

@@ -93,6 +93,27 @@ proptest! {
 }
 
 #[test]
+fn blocks_of_a_large_job_are_the_fold() {
+    for seed in 0..20 {
+        let life = Life::random(seed, 1_300, 400);
+        let (mut machine, mut store) = (live(), Store::default());
+        for (index, record) in life.records.iter().enumerate() {
+            machine.feed(&feed(index as u64 + 1, std::slice::from_ref(record)));
+            if index % 7 == 0 {
+                flush(&mut machine, &mut store);
+            }
+        }
+        flush(&mut machine, &mut store);
+        let mut expected = std::collections::BTreeMap::<u32, [u32; 5]>::new();
+        for number in 1..=1_300 {
+            let state = life.job.task(number).map_or(TaskState::Ready, |task| task.state());
+            expected.entry((number - 1) / 512).or_default()[state as usize] += 1;
+        }
+        assert_eq!(store.jobs[&life.job.id()].blocks, expected, "seed {seed}");
+    }
+}
+
+#[test]
 fn the_lives_hold_every_event_of_jobs_and_tasks() {
     let lives = (0..300).map(|seed| Life::random(seed, 4, 400)).collect::<Vec<_>>();
     let kinds = lives

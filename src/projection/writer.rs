@@ -3,6 +3,8 @@
 //! Must stay true: the rows of a shard are written if and only if its cursor moved from where it was expected; one
 //! statement is one transaction, so nothing is ever half written and no transaction waits open between round trips.
 
+mod listed;
+
 use std::collections::{BTreeMap, HashSet};
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions};
@@ -179,33 +181,13 @@ impl Writer {
         let mut statement = Statement::new();
         self.add_cursors(&mut statement, moves, changes);
         self.add_jobs(&mut statement, changes);
+        self.add_names(&mut statement, changes);
+        self.add_blocks(&mut statement, changes);
         self.add_attempts(&mut statement, changes);
         self.add_tasks(&mut statement, changes);
         self.add_workers(&mut statement, changes);
         statement.sql(self.schema, " SELECT shard FROM ok");
         statement
-    }
-
-    fn add_cursors(&self, statement: &mut Statement, moves: &[Move], changes: &Changes) {
-        let mut new_jobs = vec![0_i64; moves.len()];
-        for change in changes.jobs.values().filter(|change| change.new.is_some()) {
-            if let Some(index) = moves.iter().position(|step| step.shard == change.shard) {
-                new_jobs[index] += 1;
-            }
-        }
-        statement
-            .sql(
-                self.schema,
-                "WITH ok AS (
-                    UPDATE {schema}.projection_cursors c SET seq = u.seq_to, jobs = c.jobs + u.jobs
-                    FROM unnest(?::int[], ?::bigint[], ?::bigint[], ?::bigint[]) u(shard, seq_from, seq_to, jobs)
-                    WHERE c.shard = u.shard AND c.seq = u.seq_from
-                    RETURNING c.shard)",
-            )
-            .bind(moves.iter().map(|step| i32::from(step.shard.0)).collect::<Vec<_>>())
-            .bind(moves.iter().map(|step| step.from.0 as i64).collect::<Vec<_>>())
-            .bind(moves.iter().map(|step| step.to.0 as i64).collect::<Vec<_>>())
-            .bind(new_jobs);
     }
 
     fn add_jobs(&self, statement: &mut Statement, changes: &Changes) {

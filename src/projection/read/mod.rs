@@ -1,14 +1,21 @@
 //! Reading the read models.
 //!
 //! Must stay true: a question is one or two statements found by key; none looks at rows that it does not give, but for a
-//! page deep inside a list, which passes over the keys before it.
+//! page deep inside a list, which passes over the keys before it, and a total, which counts keys.
 
+mod filter;
+mod job_list;
 mod jobs;
+mod order;
 mod plan;
 mod tasks;
+mod totals;
 mod workers;
 
-pub use jobs::{JobKey, JobRow};
+pub use filter::{JobFilter, LabelError, LabelFilter, LabelPair, Span, TaskFilter, WorkerFilter};
+pub use job_list::{JobKey, JobOrder, JobSort};
+pub use jobs::JobRow;
+pub use order::{Direction, Order, OrderError, Slice, SortField, Start};
 pub use plan::Plan;
 pub use tasks::TaskRow;
 pub use workers::{WorkerKey, WorkerRow};
@@ -23,6 +30,7 @@ use crate::domain::Timestamp;
 pub struct Reading {
     pool: PgPool,
     plans: plan::Plans,
+    totals: totals::Totals<JobFilter>,
 }
 
 impl Reading {
@@ -30,6 +38,7 @@ impl Reading {
         Self {
             pool,
             plans: plan::Plans::default(),
+            totals: totals::Totals::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::change::{AttemptRow, TaskChange};
+use super::super::change::{AttemptRow, BLOCK_TASKS, TaskChange};
 use super::super::machine::WriteSet;
 use crate::domain::event::TaskState;
 use crate::domain::{Counters, Incarnation, JobId, TaskId, Timestamp};
@@ -10,6 +10,9 @@ use crate::domain::{Counters, Incarnation, JobId, TaskId, Timestamp};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobRow {
     pub counters: Counters,
+    pub task_count: u32,
+    /// By state, of each block of tasks.
+    pub blocks: BTreeMap<u32, [u32; 5]>,
     pub finished_at: Option<Timestamp>,
     pub deadline: Option<Timestamp>,
 }
@@ -46,8 +49,12 @@ fn add(counter: &mut u32, delta: i32) {
 impl Store {
     pub fn write(&mut self, set: WriteSet) {
         for (id, change) in set.changes.jobs {
-            if change.new.is_some() {
-                assert!(self.jobs.insert(id, JobRow::default()).is_none(), "a job is made once");
+            if let Some(new) = &change.new {
+                let row = JobRow {
+                    task_count: new.task_count,
+                    ..JobRow::default()
+                };
+                assert!(self.jobs.insert(id, row).is_none(), "a job is made once");
             }
             let row = self.jobs.get_mut(&id).expect("a job begins with its submission");
             let (counters, deltas) = (&mut row.counters, &change.counters);
@@ -68,6 +75,15 @@ impl Store {
                 .iter_mut()
                 .zip(deltas.finally_failed)
                 .for_each(|(counter, delta)| add(counter, delta));
+            if row.task_count > BLOCK_TASKS {
+                for (block, deltas) in change.blocks {
+                    let states = row.blocks.entry(block).or_default();
+                    states
+                        .iter_mut()
+                        .zip(deltas)
+                        .for_each(|(counter, delta)| add(counter, delta));
+                }
+            }
             row.finished_at = change.finished_at.unwrap_or(row.finished_at);
             row.deadline = change.deadline.unwrap_or(row.deadline);
         }

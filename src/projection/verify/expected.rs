@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::listed::{Blocks, Labels, TaskNames};
 use super::rows::{AttemptRow, Attempts, JobRow, TaskRow, WorkerRow};
-use crate::domain::event::{Event, Failure, JobSubmitted, ReadyCause, WorkerEnd};
+use crate::domain::event::{Event, Failure, JobSubmitted, ReadyCause, TaskState, WorkerEnd};
 use crate::domain::{Fact, Job, JobId, JobStatus, Seq, ShardId, Timestamp};
 use crate::event::{EventRecord, Meta};
+
+/// Jobs with more tasks have their states counted in blocks of so many.
+const TASKS_IN_A_BLOCK: u32 = 512;
 
 /// (column, expected, found)
 pub type Differing = Vec<(&'static str, String, String)>;
@@ -57,6 +61,38 @@ impl ExpectedJob {
 
     pub fn spec_json(&self) -> String {
         serde_json::to_string(self.job.spec().as_ref()).unwrap_or_default()
+    }
+
+    pub fn labels(&self) -> Labels {
+        let at = self.job.submitted_at();
+        let labels = self.job.spec().labels.iter();
+        labels
+            .map(|(name, value)| (stored(name), (stored(value), at)))
+            .collect()
+    }
+
+    pub fn task_names(&self) -> TaskNames {
+        let mut next = 1;
+        let mut names = TaskNames::new();
+        for group in &self.job.spec().groups {
+            let name = (group.replicas, stored(&group.external_id), self.job.submitted_at());
+            names.insert(next, name);
+            next += group.replicas;
+        }
+        names
+    }
+
+    pub fn blocks(&self) -> Blocks {
+        let mut blocks = Blocks::new();
+        let tasks = self.job.spec().task_count;
+        if tasks <= TASKS_IN_A_BLOCK {
+            return blocks;
+        }
+        for number in 1..=tasks {
+            let state = self.job.task(number).map_or(TaskState::Ready, |task| task.state());
+            blocks.entry((number - 1) / TASKS_IN_A_BLOCK).or_insert([0; 5])[state as usize] += 1;
+        }
+        blocks
     }
 
     pub fn take(&mut self, seq: Seq, task: u32, record: &EventRecord) {

@@ -5,6 +5,7 @@
 //! is not); memory holds jobs under way.
 
 mod expected;
+mod listed;
 mod rows;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -116,6 +117,7 @@ impl Witness for ReadModelWitness {
         let mut found = self.compare_jobs(expected).await?;
         self.find_strays(&mut found).await?;
         self.compare_workers(&mut found).await?;
+        self.compare_totals(&mut found).await?;
         Ok(found)
     }
 }
@@ -178,6 +180,7 @@ impl ReadModelWitness {
             }
             self.compare_attempts(job, attempts.get(&job.id()), found);
         }
+        self.compare_listed(&mut view, &still, found).await?;
         self.compare_tasks(&mut view, &still, found).await?;
         view.end().await
     }
@@ -258,7 +261,14 @@ impl ReadModelWitness {
             return Ok(());
         }
         // These rows name no shard: one witness looks for all.
-        for (table, key) in [("tasks", "job"), ("attempts", "job"), ("job_specs", "id")] {
+        for (table, key) in [
+            ("tasks", "job"),
+            ("attempts", "job"),
+            ("job_specs", "id"),
+            ("job_labels", "job"),
+            ("task_names", "job"),
+            ("task_blocks", "job"),
+        ] {
             let sql = format!(
                 "SELECT DISTINCT t.{key} FROM grid_read.{table} t
                  WHERE NOT EXISTS (SELECT FROM grid_read.jobs j WHERE j.id = t.{key}) LIMIT {MOST_STRAYS}"

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{PgPool, Postgres, Row, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Row, Transaction};
 use uuid::Uuid;
 
 use super::expected::Differing;
@@ -198,6 +198,10 @@ impl View {
             pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 .await?,
         ))
+    }
+
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.0
     }
 
     pub async fn end(self) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! A server with everything behind it but workers.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use actix::{Addr, Arbiter};
 use grid::api::{ApiOptions, ApiParts, Server, serve};
 use grid::bus::{Bus, BusOptions, LocalBus};
 use grid::config::Secret;
-use grid::domain::{Epoch, Incarnation, Seq, ShardId};
+use grid::domain::{Epoch, Incarnation, JobId, Seq, ShardId};
 use grid::log::{Journal, JournalHandle, JournalOptions, Log, migrate};
 use grid::projection::{Feed, ProjectionOptions, ProjectorHandle, ProjectorParts, Watermarks, Writer};
 use grid::shard::{
@@ -199,6 +200,15 @@ impl Fixture {
         assert_eq!(status, StatusCode::CREATED, "{body:#}");
         assert_eq!(location, Some(format!("/api/v1/jobs/{}", text(&body["jobId"]))));
         body
+    }
+
+    /// Empty jobs, until every shard has some.
+    pub async fn submit_to_each_shard(&self) {
+        let mut missing: BTreeSet<ShardId> = (0..SHARDS).map(ShardId).collect();
+        while !missing.is_empty() {
+            let job = self.submit("tasks: []").await;
+            missing.remove(&text(&job["jobId"]).parse::<JobId>().unwrap().shard(SHARDS));
+        }
     }
 
     pub fn psql(&self, sql: &str) -> String {
