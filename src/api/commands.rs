@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::auth::Caller;
 use super::options::ApiOptions;
 use super::problem::Problem;
 use super::replies::Replies;
@@ -20,14 +21,6 @@ use crate::domain::{JobId, JobSpec, Position, Refusal, RefusalCode, ShardId, Str
 use crate::event::{Command, CommandMessage, Version, Wire};
 use crate::log::Log;
 use crate::projection::Watermarks;
-
-/// Who asks, and as part of what.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    pub principal: Arc<str>,
-    /// W3C trace context, when the request has one.
-    pub traceparent: Option<Arc<str>>,
-}
 
 /// The way of commands to the shards; shared by REST and whatever else asks.
 pub struct Commands {

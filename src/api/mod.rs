@@ -3,6 +3,7 @@
 //! Must stay true: reads go to the read models and the log, never to actors; what is wrong is a problem document that
 //! names it; nothing waits without a bound; an answer to a command comes after its commit.
 
+mod auth;
 mod body;
 mod commands;
 mod history;
@@ -23,15 +24,17 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-pub use commands::{Caller, Commands, Submission};
+pub use auth::{Access, Caller, Role};
+pub use commands::{Commands, Submission};
 pub use options::ApiOptions;
 pub use problem::{Mistake, Problem};
 pub use replies::Replies;
+pub use routes::{Rule, rules};
 pub use server::{Error, Server, serve};
 
 use std::sync::Arc;
 
-use actix_web::HttpRequest;
+use actix_web::{HttpMessage, HttpRequest};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -68,8 +71,10 @@ pub struct ApiParts {
     pub live_workers: LiveWorkers,
     pub waiting_for: WaitingFor,
     pub metrics: RenderMetrics,
-    /// What workers show to fetch documents; without it nobody can.
+    /// What workers show to fetch documents, when they have no tokens of their own.
     pub worker_token: Option<Secret>,
+    /// What a caller may do who shows no token; `None`: only what is open.
+    pub anonymous_role: Option<Role>,
 }
 
 /// What every handler sees.
@@ -81,15 +86,15 @@ struct Api {
 }
 
 impl Api {
+    /// Who asks: found out before any handler runs.
     fn caller(request: &HttpRequest) -> Caller {
-        let traceparent = request
-            .headers()
-            .get("traceparent")
-            .and_then(|value| value.to_str().ok());
-        Caller {
-            principal: Arc::from("anonymous"),
-            traceparent: traceparent.filter(|text| is_traceparent(text)).map(Arc::from),
-        }
+        let found = request.extensions().get::<Caller>().cloned();
+        found.unwrap_or_else(|| Caller {
+            principal: Arc::from(Caller::ANONYMOUS),
+            role: None,
+            anonymous: true,
+            traceparent: None,
+        })
     }
 
     fn token(&self, position: crate::domain::Position) -> PositionToken {
@@ -122,13 +127,4 @@ impl Api {
                 problem
             })
     }
-}
-
-/// The form of https://www.w3.org/TR/trace-context/#traceparent-header: anything else is not passed on.
-fn is_traceparent(text: &str) -> bool {
-    let hex =
-        |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let parts: Vec<&str> = text.split('-').collect();
-    matches!(parts.as_slice(), [version, trace, parent, flags]
-        if hex(version, 2) && hex(trace, 32) && hex(parent, 16) && hex(flags, 2))
 }

@@ -104,6 +104,13 @@ impl Problem {
         problem
     }
 
+    /// A credential is missing or wrong.
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", detail);
+        problem.challenge = true;
+        problem
+    }
+
     pub fn overloaded(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "OVERLOADED", detail).retry_after(1)
     }

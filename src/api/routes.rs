@@ -1,58 +1,74 @@
 //! Which call goes where; what is not there, or cannot be done there, is a problem like any other.
 
-use actix_web::body::MessageBody;
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
-use actix_web::middleware::Next;
+use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpRequest, HttpResponse, Resource, Route, web};
 
+use super::auth::{self, Access, Role};
 use super::problem::Problem;
 use super::{history, jobs, submit, system, tasks, workers};
 
-/// Builds a resource: each method with its handler; any other is answered with those that there are.
+/// Builds a resource: each method with those who may use it and its handler; any other method is answered with those
+/// that there are.
+///
+/// The only way in: a method cannot be added without saying who may use it, and nothing else adds services to the
+/// server.
 struct Place {
+    path: &'static str,
     resource: Resource,
-    allow: Vec<&'static str>,
+    rules: Vec<Rule>,
+}
+
+/// Who may use a method of a path.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub method: &'static str,
+    /// With its parameters in braces.
+    pub path: &'static str,
+    pub access: Access,
 }
 
 impl Place {
-    fn at(path: &str) -> Self {
+    fn at(path: &'static str) -> Self {
         Self {
+            path,
             resource: web::resource(path),
-            allow: Vec::new(),
+            rules: Vec::new(),
         }
     }
 
-    fn get(self, route: fn(Route) -> Route) -> Self {
-        // A HEAD is a GET without its body.
+    /// A GET, and a HEAD, which is a GET without its body.
+    fn get(self, access: impl Into<Access>, route: fn(Route) -> Route) -> Self {
+        let access = access.into();
         let head = Route::new().guard(actix_web::guard::Head());
-        let with_head = Self {
-            resource: self.resource.route(route(head)),
-            allow: self.allow,
-        };
-        with_head.on("GET", web::get(), route).also("HEAD")
+        self.on("GET", access, web::get(), route)
+            .on("HEAD", access, head, route)
     }
 
-    fn post(self, route: fn(Route) -> Route) -> Self {
-        self.on("POST", web::post(), route)
+    fn post(self, access: impl Into<Access>, route: fn(Route) -> Route) -> Self {
+        self.on("POST", access.into(), web::post(), route)
     }
 
-    fn delete(self, route: fn(Route) -> Route) -> Self {
-        self.on("DELETE", web::delete(), route)
+    fn delete(self, access: impl Into<Access>, route: fn(Route) -> Route) -> Self {
+        self.on("DELETE", access.into(), web::delete(), route)
     }
 
-    fn on(mut self, method: &'static str, guarded: Route, route: fn(Route) -> Route) -> Self {
-        self.resource = self.resource.route(route(guarded));
-        self.also(method)
-    }
-
-    fn also(mut self, method: &'static str) -> Self {
-        self.allow.push(method);
+    fn on(mut self, method: &'static str, access: Access, guarded: Route, route: fn(Route) -> Route) -> Self {
+        let admit = from_fn(move |request: ServiceRequest, next: Next<BoxBody>| auth::admit(access, request, next));
+        self.resource = self.resource.route(route(guarded).wrap(admit));
+        let path = self.path;
+        self.rules.push(Rule { method, path, access });
         self
     }
 
     fn put_into(self, config: &mut web::ServiceConfig) {
-        let allow = self.allow.join(", ");
+        let methods: Vec<&str> = self.rules.iter().map(|rule| rule.method).collect();
+        let allow = methods.join(", ");
         config.service(
             self.resource
                 .default_service(web::route().to(move |request: HttpRequest| {
@@ -63,35 +79,52 @@ impl Place {
     }
 }
 
-/// Everything that the API answers.
-pub fn configure(config: &mut web::ServiceConfig) {
-    let places = [
+/// Everything that the API answers, and who may ask.
+fn places() -> Vec<Place> {
+    use Access::Open;
+    use Role::{Operator, Viewer, Worker};
+    vec![
         Place::at("/api/v1/jobs")
-            .get(|it| it.to(jobs::list))
-            .post(|it| it.to(submit::submit)),
-        Place::at("/api/v1/jobs/kill/{id}").delete(|it| it.to(jobs::kill)),
-        Place::at("/api/v1/jobs/{id}").get(|it| it.to(jobs::get)),
-        Place::at("/api/v1/jobs/{id}/tasks").get(|it| it.to(tasks::list)),
-        Place::at("/api/v1/jobs/{id}/document").get(|it| it.to(jobs::document)),
-        Place::at("/api/v1/jobs/{id}/events").get(|it| it.to(history::of_job)),
-        Place::at("/api/v1/jobs/{id}/retry").post(|it| it.to(jobs::retry)),
-        Place::at("/api/v1/jobs/{id}/stop").post(|it| it.to(jobs::stop)),
-        Place::at("/api/v1/tasks/{id}").get(|it| it.to(tasks::get)),
-        Place::at("/api/v1/tasks/{id}/events").get(|it| it.to(history::of_task)),
+            .get(Viewer, |it| it.to(jobs::list))
+            .post(Operator, |it| it.to(submit::submit)),
+        Place::at("/api/v1/jobs/kill/{id}").delete(Operator, |it| it.to(jobs::kill)),
+        Place::at("/api/v1/jobs/{id}").get(Viewer, |it| it.to(jobs::get)),
+        Place::at("/api/v1/jobs/{id}/tasks").get(Viewer, |it| it.to(tasks::list)),
+        Place::at("/api/v1/jobs/{id}/document").get(Viewer, |it| it.to(jobs::document)),
+        Place::at("/api/v1/jobs/{id}/events").get(Viewer, |it| it.to(history::of_job)),
+        Place::at("/api/v1/jobs/{id}/retry").post(Operator, |it| it.to(jobs::retry)),
+        Place::at("/api/v1/jobs/{id}/stop").post(Operator, |it| it.to(jobs::stop)),
+        Place::at("/api/v1/tasks/{id}").get(Viewer, |it| it.to(tasks::get)),
+        Place::at("/api/v1/tasks/{id}/events").get(Viewer, |it| it.to(history::of_task)),
         Place::at("/api/v1/tasks/{id}/retry")
-            .post(|it| it.to(tasks::bring_forward))
-            .delete(|it| it.to(tasks::cancel_retry)),
-        Place::at("/api/v1/workers").get(|it| it.to(workers::list)),
-        Place::at("/api/v1/workers/{id}").get(|it| it.to(workers::get)),
-        Place::at("/api/v1/workers/{id}/events").get(|it| it.to(history::of_worker)),
-        Place::at("/api/v1/quarantine").get(|it| it.to(history::quarantine)),
-        Place::at("/api/v1/info").get(|it| it.to(system::info)),
-        Place::at("/api/v1/internal/documents/{hash}").get(|it| it.to(system::document)),
-        Place::at("/health/live").get(|it| it.to(system::live)),
-        Place::at("/health/ready").get(|it| it.to(system::ready)),
-        Place::at("/metrics").get(|it| it.to(system::metrics)),
-    ];
-    for place in places {
+            .post(Operator, |it| it.to(tasks::bring_forward))
+            .delete(Operator, |it| it.to(tasks::cancel_retry)),
+        Place::at("/api/v1/workers").get(Viewer, |it| it.to(workers::list)),
+        Place::at("/api/v1/workers/{id}").get(Viewer, |it| it.to(workers::get)),
+        Place::at("/api/v1/workers/{id}/events").get(Viewer, |it| it.to(history::of_worker)),
+        Place::at("/api/v1/quarantine").get(Viewer, |it| it.to(history::quarantine)),
+        Place::at("/api/v1/info").get(Viewer, |it| it.to(system::info)),
+        Place::at("/api/v1/internal/setup").get(Worker, |it| it.to(system::setup)),
+        Place::at("/api/v1/internal/documents/{hash}").get(Worker, |it| it.to(system::document)),
+        Place::at("/health/live").get(Open, |it| it.to(system::live)),
+        Place::at("/health/ready").get(Open, |it| it.to(system::ready)),
+        Place::at("/metrics").get(Viewer, |it| it.to(system::metrics)),
+    ]
+}
+
+/// Whether a path that the server knows, by its pattern, has rules. Something that was added beside the table has none.
+pub fn has_rules(pattern: &str) -> bool {
+    static PATTERNS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| places().iter().map(|it| it.path).collect());
+    PATTERNS.contains(pattern)
+}
+
+/// Who may use which route: all of them, as they are served.
+pub fn rules() -> Vec<Rule> {
+    places().into_iter().flat_map(|place| place.rules).collect()
+}
+
+pub fn configure(config: &mut web::ServiceConfig) {
+    for place in places() {
         place.put_into(config);
     }
     config.default_service(web::route().to(|request: HttpRequest| {

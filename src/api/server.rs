@@ -10,7 +10,7 @@ use actix_web::{App, HttpServer, web};
 use tokio::task::JoinHandle;
 
 use super::replies::Replies;
-use super::{Api, ApiParts, Commands, routes};
+use super::{Api, ApiParts, Commands, auth, routes};
 use crate::bus::{BusError, Topic};
 use crate::projection::Reading;
 
@@ -80,6 +80,7 @@ pub async fn serve(listen: SocketAddr, parts: ApiParts) -> Result<Server, Error>
     let server = HttpServer::new(move || {
         App::new()
             .app_data(api.clone())
+            .wrap(from_fn(auth::identify))
             .wrap(from_fn(routes::observe))
             .configure(routes::configure)
     })

@@ -74,6 +74,7 @@ fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, token: Option<S
         waiting_for: Arc::new(move || ready.waiting_for()),
         metrics: Arc::new(move || telemetry.render()),
         worker_token: token,
+        anonymous_role: Some(api::Role::Operator),
     }
 }
 
@@ -255,7 +256,8 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         .api_url
         .clone()
         .context("worker.api_url is not set: give --api URL of a jobmaster")?;
-    let info = info(&api_url).await?;
+    let token = config.worker.api_token.clone().unwrap_or_default();
+    let info = info(&api_url, &token).await?;
     let bus = bus::open(&config.bus, &config.kafka, info.shards).await?;
     let mut options = config.worker.clone();
     options.data_dir = std::path::absolute::<&PathBuf>(&options.data_dir)?;
@@ -270,7 +272,7 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         bus: Arc::clone(&bus),
         timeline: info.timeline,
         api_url,
-        api_token: config.worker.api_token.clone().unwrap_or_else(|| Secret::new("")),
+        api_token: token,
         endpoint_url: public_url(&config, endpoint.address),
         guardian: Guardian::start(GuardianOptions::default())?,
     })?;
@@ -289,15 +291,26 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
 }
 
 /// Asks the API, which may come up later than the worker, at one of its addresses.
-async fn info(api_url: &str) -> anyhow::Result<Info> {
+async fn info(api_url: &str, token: &Secret) -> anyhow::Result<Info> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         for base in api_urls(api_url) {
-            let url = format!("{base}/api/v1/info");
-            let asked = async { client.get(&url).send().await?.error_for_status()?.json::<Info>().await };
+            let url = format!("{base}/api/v1/internal/setup");
+            let request = client.get(&url).bearer_auth(token.reveal());
+            let asked = async { request.send().await?.error_for_status()?.json::<Info>().await };
             match asked.await {
                 Ok(info) => return Ok(info),
+                Err(error)
+                    if error
+                        .status()
+                        .is_some_and(|status| matches!(status.as_u16(), 401 | 403)) =>
+                {
+                    return Err(error).context(
+                        "the API does not take worker.api_token: it must be a token of the role worker, or be the same \
+                         as worker.api_token of the jobmasters",
+                    );
+                }
                 Err(error) if tokio::time::Instant::now() > deadline => {
                     return Err(error).with_context(|| format!("{url} (worker.api_url) does not answer"));
                 }

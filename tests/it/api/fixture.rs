@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::{Addr, Arbiter};
-use grid::api::{ApiOptions, ApiParts, Server, serve};
+use grid::api::{ApiOptions, ApiParts, Role, Server, serve};
 use grid::bus::{Bus, BusOptions, LocalBus};
 use grid::config::Secret;
 use grid::domain::{Epoch, Incarnation, JobId, Seq, ShardId};
@@ -34,6 +34,8 @@ pub struct Options {
     pub bus: Option<Arc<dyn Bus>>,
     /// Without shards no command is ever answered.
     pub shards: bool,
+    /// Of those who show no token.
+    pub anonymous_role: Option<Role>,
 }
 
 impl Default for Options {
@@ -43,6 +45,7 @@ impl Default for Options {
             jobmaster: JobmasterOptions::default(),
             bus: None,
             shards: true,
+            anonymous_role: Some(Role::Operator),
         }
     }
 }
@@ -130,6 +133,7 @@ impl Fixture {
             }),
             metrics: Arc::new(|| "grid_up 1\n".to_owned()),
             worker_token: Some(Secret::new(TOKEN)),
+            anonymous_role: options.anonymous_role,
         };
         let server = serve("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
         let running = if options.shards {

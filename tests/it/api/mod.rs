@@ -1,5 +1,6 @@
 //! The REST API over real shards and a real Postgres; the bus is the one inside the process.
 
+mod access;
 mod errors;
 pub mod fixture;
 mod jobs;
