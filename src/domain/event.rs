@@ -1,16 +1,18 @@
 //! Facts: what has happened to a job, a task or a worker. Once written they never change.
 //!
 //! An event says all that a reader needs to move its counters (from which state a task failed, why it is ready again),
-//! so that a read model can be kept by events alone.
+//! so that a read model can be kept by events alone. Their JSON Schemas in schema/ are made from these types, comments
+//! included.
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Attempt, Incarnation, JobSpec, Labels, Timestamp, WorkerName};
 
 /// The five states of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 #[repr(u8)]
 pub enum TaskState {
@@ -42,7 +44,7 @@ impl TaskState {
 }
 
 /// Why an attempt, or a task, failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[repr(u8)]
 pub enum FailureReason {
@@ -91,7 +93,7 @@ impl FailureReason {
 }
 
 /// What is known of a failure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
     pub reason: FailureReason,
@@ -99,6 +101,7 @@ pub struct Failure {
     /// From the outermost cause to the root.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub causes: Vec<String>,
+    /// Of a process.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exit_code: Option<i32>,
     /// The last lines that the attempt wrote, oldest first.
@@ -138,7 +141,7 @@ impl Failure {
 }
 
 /// Why a task is READY.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ReadyCause {
     /// Its job was submitted.
@@ -152,7 +155,7 @@ pub enum ReadyCause {
 }
 
 /// What a scheduled retry is charged to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Budget {
     /// The task's `maxRetries`.
@@ -165,7 +168,8 @@ pub enum Budget {
     Paid,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A job exists. All its tasks count as READY from here on; their own first events follow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobSubmitted {
     pub spec: JobSpec,
@@ -173,15 +177,18 @@ pub struct JobSubmitted {
     pub deadline_at: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Every unfinished task is going to fail as KILLED.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobKillRequested {}
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Running tasks may end in order; all other unfinished ones are going to fail as KILLED.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobStopRequested {}
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Finally failed tasks are going to be READY again, with new budgets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobRetryRequested {
     /// How many finally failed tasks are tried again.
@@ -191,12 +198,13 @@ pub struct JobRetryRequested {
     pub deadline_at: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Every unfinished task is going to fail as TIMEOUT.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobDeadlineReached {}
 
-/// A chunk of what follows from a request has been written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Bookkeeping: so far has a request been carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FanOutAdvanced {
     /// Version of the request in the job's stream.
@@ -206,19 +214,21 @@ pub struct FanOutAdvanced {
 }
 
 /// No task of the job is unfinished.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobFinished {
     pub status: super::JobStatus,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The task waits for a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskReady {
     pub cause: ReadyCause,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The task was given to a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskScheduled {
     pub attempt: Attempt,
@@ -229,7 +239,8 @@ pub struct TaskScheduled {
     pub start_by: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The attempt runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskStarted {
     pub attempt: Attempt,
@@ -238,7 +249,8 @@ pub struct TaskStarted {
     pub run_by: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The task is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskCompleted {
     pub attempt: Attempt,
@@ -247,31 +259,37 @@ pub struct TaskCompleted {
     pub counters: BTreeMap<String, u64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The attempt, or the task before it was ever scheduled, failed. Not final: a RetryScheduled or a TaskReady follows at
+/// once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskFailed {
     /// 0 when it failed before it was ever scheduled.
     pub attempt: Attempt,
+    /// The state that it leaves.
     pub from: TaskState,
     /// No retry follows.
     pub r#final: bool,
     /// The attempt may still run on its worker: a cancellation is under way, and the task is not placed again before
-    /// its end is known.
+    /// its end is known. Absent: false.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub attempt_open: bool,
     pub failure: Failure,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The failed task is tried again then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetryScheduled {
     /// 1 for the first retry of the budget.
     pub retry: u16,
     pub due_at: Timestamp,
+    /// What it is charged to.
     pub budget: Budget,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The retry that was pending does not happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetryCancelled {
     /// The reason of the failure that is final now.
@@ -279,7 +297,7 @@ pub struct RetryCancelled {
 }
 
 /// How an attempt that was given up ended after all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum LateEnd {
     Completed,
@@ -287,14 +305,16 @@ pub enum LateEnd {
     WorkerLost,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An attempt that was given up has ended after all; the task's state stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptEnded {
     pub attempt: Attempt,
     pub outcome: LateEnd,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A worker process began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerRegistered {
     pub worker: WorkerName,
@@ -306,7 +326,7 @@ pub struct WorkerRegistered {
 }
 
 /// A worker's end, or that of its process: from here on the incarnation gets no more work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerLeft {
     pub worker: WorkerName,
@@ -314,7 +334,7 @@ pub struct WorkerLeft {
     pub cause: WorkerEnd,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum WorkerEnd {
     /// It drained and said goodbye.

@@ -2,10 +2,12 @@
 //!
 //! Text forms are `job-<uuid>`, `task-<job uuid>-<number>`, `worker-<name or uuid>`; the prefix is optional when read.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -168,7 +170,7 @@ macro_rules! serde_as_text {
         }
         impl<'de> Deserialize<'de> for $id {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                let text = Cow::<'de, str>::deserialize(deserializer)?;
                 text.parse().map_err(serde::de::Error::custom)
             }
         }
@@ -177,10 +179,24 @@ macro_rules! serde_as_text {
 
 serde_as_text!(JobId, TaskId, WorkerName);
 
+impl JsonSchema for WorkerName {
+    fn schema_name() -> Cow<'static, str> {
+        "WorkerId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "worker-<name>",
+            "type": "string",
+            "pattern": "^worker-[A-Za-z0-9._-]{1,100}$",
+        })
+    }
+}
+
 macro_rules! number {
     ($($(#[$doc:meta])* $name:ident($inner:ty)),* $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub $inner);
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Labels of a job, or of a worker, or required of a worker.
@@ -14,7 +15,7 @@ pub type Labels = BTreeMap<String, String>;
 pub const MAX_TASKS_PER_JOB: u32 = 1_000_000;
 
 /// How failures are retried. Delay before retry n (from 0): `base * factor^n`, at most `max_delay`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetryPolicy {
     pub max_retries: u16,
@@ -51,8 +52,8 @@ impl RetryPolicy {
     }
 }
 
-/// Time limits of one attempt. `None`: no limit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Time limits of one attempt. Absent: no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timeouts {
     /// From SCHEDULED to RUNNING.
@@ -64,7 +65,7 @@ pub struct Timeouts {
 }
 
 /// What several groups of tasks have in common.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Policy {
     pub retry: RetryPolicy,
@@ -74,7 +75,7 @@ pub struct Policy {
 }
 
 /// How a task is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ExecutorKind {
     Noop,
@@ -83,7 +84,7 @@ pub enum ExecutorKind {
 }
 
 /// One task of the document with its replicas, which have neighbouring numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskGroup {
     /// The document's name; replica i of several is called `<external_id>-<i>`.
@@ -91,12 +92,12 @@ pub struct TaskGroup {
     /// At least 1: a group without replicas is left out.
     pub replicas: u32,
     pub executor: ExecutorKind,
-    /// Index into [`JobSpec::policies`].
+    /// Index into the job's `policies`.
     pub policy: u32,
 }
 
 /// The part of a job's document that decides its life.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobSpec {
     #[serde(skip_serializing_if = "Option::is_none", default)]

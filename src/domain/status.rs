@@ -1,11 +1,12 @@
 //! A job's status, derived from its counters.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::FailureReason;
 
 /// The status of a job, as people see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum JobStatus {
     Empty,

@@ -14,7 +14,7 @@ use crate::domain::Timestamp;
 use crate::domain::event::{Event, StreamId};
 
 /// Version of the events' data written by this program, for every type.
-const EVENT_VERSION: u16 = 1;
+pub const EVENT_VERSION: u16 = 1;
 
 /// Who and what an event is due to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,6 +16,6 @@ mod tests;
 pub use assignment::{Assignment, AssignmentItem, AssignmentMessage, AttemptRef, ReportKind};
 pub use beat::{Beat, Grant, JobmasterBeat, ReturnedCredits, WorkerBeat};
 pub use command::{Accepted, Command, CommandMessage, Reply, ReplyAddress, Rescued};
-pub use envelope::{EventHeader, EventRecord, Meta};
+pub use envelope::{EVENT_VERSION, EventHeader, EventRecord, Meta};
 pub use report::{Outcome, ReportItem, ReportMessage};
 pub use version::{Unreadable, Version, Wire};

@@ -51,6 +51,8 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConsumerRule {
     seen: Option<Seen>,
+    /// Does not begin in the middle.
+    whole: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,10 +63,20 @@ struct Seen {
 }
 
 impl ConsumerRule {
+    /// Wants everything: it begins with an event that nothing comes before, and passes over what stands in front of it in
+    /// a topic that is being filled anew.
+    pub const fn whole() -> Self {
+        Self {
+            seen: None,
+            whole: true,
+        }
+    }
+
     /// Goes on where an earlier reader stopped.
     pub const fn resume(source: String, epoch: Epoch, have: Seq) -> Self {
         Self {
             seen: Some(Seen { source, epoch, have }),
+            whole: true,
         }
     }
 
@@ -76,6 +88,9 @@ impl ConsumerRule {
     /// Judges the next message of the partition, and remembers it when it is to be applied.
     pub fn see(&mut self, incoming: &Incoming) -> Verdict {
         let Some(seen) = &mut self.seen else {
+            if self.whole && incoming.previous != Seq(0) {
+                return Verdict::Wait;
+            }
             self.seen = Some(Seen::base(incoming));
             return Verdict::Apply;
         };

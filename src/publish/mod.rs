@@ -7,6 +7,7 @@
 //! [`Machine`] decides, synchronously; [`Publisher`] is the actor around it that talks to the bus and the log.
 
 mod consumer;
+pub mod contract;
 mod encode;
 mod machine;
 mod service;

@@ -1,5 +1,6 @@
 //! The publisher's tests: the messages, the machine, and random worlds of owners, crashes and readers.
 
+mod contract;
 mod machine;
 mod messages;
 mod world;

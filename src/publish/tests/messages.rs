@@ -109,6 +109,41 @@ fn an_event_of_a_worker_is_keyed_by_its_name() {
 }
 
 #[test]
+fn who_wants_everything_begins_where_nothing_comes_before() {
+    let message = |epoch, position, previous| Incoming {
+        source: SOURCE.into(),
+        epoch: Epoch(epoch),
+        position: Seq(position),
+        previous: Seq(previous),
+    };
+    // A topic that was emptied, got its next events, and was then filled from the log.
+    let topic = [
+        message(4, 11, 10),
+        message(4, 12, 11),
+        message(5, 1, 0),
+        message(5, 11, 1),
+        message(4, 13, 12),
+        message(5, 12, 11),
+        message(6, 12, 11),
+        message(6, 13, 12),
+    ];
+    let applied = |mut rule: ConsumerRule| -> Vec<u64> {
+        let applies = |incoming: &&Incoming| rule.see(incoming) == Verdict::Apply;
+        topic
+            .iter()
+            .filter(applies)
+            .map(|incoming| incoming.position.0)
+            .collect()
+    };
+    assert_eq!(applied(ConsumerRule::whole()), [1, 11, 12, 13]);
+    assert_eq!(applied(ConsumerRule::default()), [11, 12, 13]);
+    assert_eq!(
+        applied(ConsumerRule::resume(SOURCE.into(), Epoch(4), Seq(11))),
+        [12, 13]
+    );
+}
+
+#[test]
 fn what_cannot_be_published_is_passed_over_and_the_chain_closes_over_it() {
     let mut items = items(1..=4);
     items[1].payload = Bytes::from_static(b"{\"type\":");
