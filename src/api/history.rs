@@ -136,7 +136,7 @@ impl Api {
         Ok(List::new(&asked.query, items, total, next))
     }
 
-    fn event_view(&self, event: &StoredEvent) -> EventView {
+    pub(super) fn event_view(&self, event: &StoredEvent) -> EventView {
         let position = self.token(event.position);
         match event.header() {
             Ok(header) => EventView {

@@ -6,6 +6,7 @@
 mod auth;
 mod body;
 mod commands;
+mod feed;
 mod history;
 mod jobs;
 mod options;
@@ -101,21 +102,25 @@ impl Api {
         PositionToken::new(self.parts.timeline, position)
     }
 
+    /// A token of this log, naming shards that there are.
+    fn check_token(&self, parameter: &str, token: &PositionToken) -> Result<(), Problem> {
+        if token.timeline != self.parts.timeline {
+            let message = "it is of another timeline of the log, which was restored since: start over without it";
+            return Err(Problem::bad_parameter(parameter, message));
+        }
+        let unknown = token.positions().find(|position| position.shard.0 >= self.shards);
+        unknown.map_or(Ok(()), |position| {
+            let message = format!("there is no shard {}", position.shard);
+            Err(Problem::bad_parameter(parameter, message))
+        })
+    }
+
     /// Waits until the read models are at least as new as `minPosition` asks.
     async fn wait_for_position(&self, params: &Params) -> Result<(), Problem> {
         let Some(token) = params.parsed::<PositionToken>("minPosition")? else {
             return Ok(());
         };
-        if token.timeline != self.parts.timeline {
-            let message = "it is of another timeline of the log, which was restored since: start over without it";
-            return Err(Problem::bad_parameter("minPosition", message));
-        }
-        if let Some(position) = token.positions().find(|position| position.shard.0 >= self.shards) {
-            return Err(Problem::bad_parameter(
-                "minPosition",
-                format!("there is no shard {}", position.shard),
-            ));
-        }
+        self.check_token("minPosition", &token)?;
         let deadline = Instant::now() + self.parts.options.position_wait;
         self.parts
             .watermarks

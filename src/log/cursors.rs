@@ -10,7 +10,10 @@ use sqlx::{ConnectOptions, Connection, Row};
 
 use super::{Cursor, Error, Log};
 use crate::config::Secret;
-use crate::domain::{Seq, ShardId};
+use crate::domain::{Epoch, Seq, ShardId};
+
+/// Stands as the owner of a shard whose events are published anew.
+pub const REPUBLISHER: &str = "republish";
 
 /// What a shard's row says of the bus.
 #[derive(Clone, Debug)]
@@ -55,6 +58,60 @@ impl Log {
             Ok(read(&row.ok_or(Error::UnknownShard(shard))?)?)
         };
         self.run("log.stored_cursor", unit).await
+    }
+}
+
+/// A shard whose events somebody publishes anew, beside its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Fences the owner: its next commit is refused, and it goes on from the cursor that it finds then.
+    pub epoch: Epoch,
+    pub next_seq: Seq,
+}
+
+impl Log {
+    /// Takes a shard from its owner to publish its events after `from`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn claim_publication(&self, shard: ShardId, from: Seq) -> Result<Publication, Error> {
+        let pool = self.inner.pool.clone();
+        let unit = async move {
+            let claim =
+                "UPDATE shards SET epoch = epoch + 1, owner = $2, claimed_at = clock_timestamp(), published_seq = $3
+                         WHERE shard = $1 RETURNING epoch, next_seq";
+            let row = sqlx::query(claim)
+                .bind(shard.0 as i16)
+                .bind(REPUBLISHER)
+                .bind(from.0 as i64)
+                .fetch_optional(&pool)
+                .await?;
+            let row = row.ok_or(Error::UnknownShard(shard))?;
+            Ok(Publication {
+                epoch: Epoch(row.try_get::<i64, _>(0)? as u64),
+                next_seq: Seq(row.try_get::<i64, _>(1)? as u64),
+            })
+        };
+        self.run("log.claim_publication", unit).await
+    }
+
+    /// Remembers up to where the shard's events are published. False: the shard has an owner again, who goes on from what
+    /// was remembered last.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn published(&self, shard: ShardId, epoch: Epoch, upto: Seq) -> Result<bool, Error> {
+        let pool = self.inner.pool.clone();
+        let unit = async move {
+            let moved = sqlx::query("UPDATE shards SET published_seq = $3 WHERE shard = $1 AND epoch = $2")
+                .bind(shard.0 as i16)
+                .bind(epoch.0 as i64)
+                .bind(upto.0 as i64)
+                .execute(&pool)
+                .await?;
+            Ok(moved.rows_affected() == 1)
+        };
+        self.run("log.published", unit).await
     }
 }
 

@@ -140,6 +140,21 @@ impl Watermarks {
         Ok(())
     }
 
+    /// Returns true when the read models hold something after any of these places; false at the deadline. May be
+    /// cancelled.
+    pub async fn wait_for_any(&self, places: impl IntoIterator<Item = Position>, deadline: Instant) -> bool {
+        let later = places.into_iter().map(|Position { shard, seq }| {
+            let next = Position {
+                shard,
+                seq: Seq(seq.0.saturating_add(1)),
+            };
+            Box::pin(self.wait_for(next, deadline))
+        });
+        let waits: Vec<_> = later.collect();
+        // All of them have the same deadline.
+        !waits.is_empty() && futures::future::select_all(waits).await.0.is_ok()
+    }
+
     /// Shards of other processes that somebody waits for.
     fn awaited_elsewhere(&self) -> Vec<i32> {
         let marks = self.0.marks.iter().enumerate();

@@ -2,6 +2,7 @@
 
 mod access;
 mod errors;
+mod feed;
 pub mod fixture;
 mod jobs;
 mod lists;
