@@ -125,8 +125,21 @@ pub trait Bus: Send + Sync + 'static {
 /// # Errors
 /// When the brokers cannot be reached, or their topics are not as `grid migrate` makes them.
 pub async fn open(bus: &BusOptions, kafka: &KafkaOptions, shards: u16) -> Result<Arc<dyn Bus>, BusError> {
+    open_to(&Topic::ALL, bus, kafka, shards).await
+}
+
+/// As [`open`], for who uses these topics only.
+///
+/// # Errors
+/// Likewise.
+pub async fn open_to(
+    topics: &[Topic],
+    bus: &BusOptions,
+    kafka: &KafkaOptions,
+    shards: u16,
+) -> Result<Arc<dyn Bus>, BusError> {
     if kafka.brokers.is_some() {
-        Ok(Arc::new(KafkaBus::connect(bus, kafka, shards).await?))
+        Ok(Arc::new(KafkaBus::connect_to(topics, bus, kafka, shards).await?))
     } else {
         Ok(Arc::new(LocalBus::new(bus, shards)))
     }

@@ -31,6 +31,9 @@ impl Topic {
         Self::Events,
     ];
 
+    /// What a worker sees: it writes reports and heartbeats, and reads assignments and heartbeats.
+    pub const OF_WORKERS: [Self; 3] = [Self::Reports, Self::Assignments, Self::Heartbeats];
+
     /// The name without prefix; also the label in metrics.
     pub const fn name(self) -> &'static str {
         match self {

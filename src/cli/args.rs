@@ -359,6 +359,38 @@ impl RebuildArgs {
     }
 }
 
+const REPUBLISH_HELP: &str =
+    "A topic that was made anew or emptied is filled from its beginning; one that a run left half full, from where that
+run stopped. Jobmasters may run meanwhile. Readers skip what they have; one that wants everything waits for the message
+with ce_prevposition 0.
+
+Example:
+  grid events republish --postgres postgres://grid@db/grid --kafka broker:9092";
+
+/// `grid events republish`
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = REPUBLISH_HELP)]
+pub struct RepublishArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Kafka brokers
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub kafka: Option<String>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl RepublishArgs {
+    /// # Errors
+    /// See [`Config::load`].
+    pub fn load(&self) -> Result<Loaded, config::Error> {
+        let mut flags = Flags::default();
+        self.store.add(&mut flags);
+        flags.text("--kafka", "kafka.brokers", self.kafka.as_deref());
+        self.config.load(flags)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,8 @@ pub mod args;
 mod bench;
 mod client;
 mod configure;
+mod events;
+mod feed;
 #[cfg(test)]
 mod fixture;
 mod init;
@@ -19,7 +21,7 @@ mod view;
 mod watch;
 mod workers;
 
-pub use args::{JobmasterArgs, MigrateArgs, RebuildArgs, StandaloneArgs, VerifyArgs, WorkerArgs};
+pub use args::{JobmasterArgs, MigrateArgs, RebuildArgs, RepublishArgs, StandaloneArgs, VerifyArgs, WorkerArgs};
 pub use output::Output;
 
 use std::process::ExitCode;
@@ -29,6 +31,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::worker::executor::{GUARDIAN_ARGUMENT, guardian_main};
 use crate::{config, domain};
 use client::Client;
+use events::EventsCommand;
 use jobs::Wish;
 
 const EXIT_CODES: &str = "Exit codes: 0 good, 1 failed, 2 wrong usage or configuration.
@@ -112,8 +115,8 @@ pub enum ClientCommand {
     Retry(jobs::RetryArgs),
     /// List workers
     Workers(workers::WorkersArgs),
-    /// Show what happened to a job, task or worker
-    Events(workers::EventsArgs),
+    /// Show what happened to a job, task or worker; follow or export all of it
+    Events(events::EventsArgs),
 }
 
 /// Which server a client command talks to.
@@ -209,6 +212,10 @@ fn is_closed_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
 fn run(cli: Cli) -> anyhow::Result<()> {
     let output = cli.output;
     match cli.command {
+        Command::Client(ClientCommand::Events(events::EventsArgs {
+            command: Some(EventsCommand::Republish(args)),
+            ..
+        })) => process::republish(&args, output),
         Command::Client(command) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(ask_server(command, output))
@@ -236,7 +243,7 @@ async fn ask_server(command: ClientCommand, output: Output) -> anyhow::Result<()
         ClientCommand::Stop(args) => jobs::ask(&args, Wish::Stop, output).await,
         ClientCommand::Retry(args) => jobs::retry(&args, output).await,
         ClientCommand::Workers(args) => workers::list(&args, output).await,
-        ClientCommand::Events(args) => workers::events(&args, output).await,
+        ClientCommand::Events(args) => events::events(&args, output).await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Commands that run processes, and those that work on the database without one.
 
 use super::output::{print, print_json, tell};
-use super::{Failure, Output, ProcessCommand, RebuildArgs, StoreCommand, VerifyArgs};
+use super::{Failure, Output, ProcessCommand, RebuildArgs, RepublishArgs, StoreCommand, VerifyArgs};
 use crate::config::whole::Loaded;
 use crate::{node, telemetry};
 
@@ -44,6 +44,32 @@ fn rebuild(args: &RebuildArgs, output: Output) -> anyhow::Result<()> {
             "{} events made {} changes of rows in {:.1} s; for {:.3} s of it nothing could be written to the read models\n",
             rebuilt.events, rebuilt.rows, rebuilt.seconds, rebuilt.swap_seconds
         )),
+    }
+}
+
+/// Publishes what the topic of events lacks.
+pub fn republish(args: &RepublishArgs, output: Output) -> anyhow::Result<()> {
+    let Loaded { config, .. } = args.load().map_err(Failure::from)?;
+    telemetry::start(&config.log)?;
+    let done = node::run(node::republish(&config))?;
+    match output {
+        Output::Json => print_json(&serde_json::to_value(done)?),
+        Output::Human => {
+            let mut text = format!("{} events of {} shards published", done.events, done.shards);
+            for (count, what) in [
+                (done.complete, "shards had everything"),
+                (done.left_to_owners, "shards are gone on with by a jobmaster"),
+                (
+                    done.passed_over,
+                    "events cannot be published, see the log of this process",
+                ),
+            ] {
+                if count > 0 {
+                    text.push_str(&format!("; {count} {what}"));
+                }
+            }
+            print(&format!("{text}\n"))
+        }
     }
 }
 

@@ -9,11 +9,13 @@ mod database;
 mod endpoint;
 mod follow;
 mod lost_topics;
+mod republish;
 mod roles;
 mod signals;
 mod stores;
 mod verify;
 
+pub use republish::{Republished, republish};
 pub use roles::{jobmaster, run, standalone, worker};
 pub use stores::{migrate, open_log, service_url};
 pub use verify::{rebuild, verify};

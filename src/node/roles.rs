@@ -12,7 +12,7 @@ use super::core::{Core, CoreParts};
 use super::stores::{open_log, prepare, service_url};
 use super::{endpoint, signals};
 use crate::api::{self, ApiParts};
-use crate::bus::{self, Bus};
+use crate::bus::{self, Bus, Topic};
 use crate::config::Secret;
 use crate::config::whole::Config;
 use crate::domain::{Incarnation, WorkerName};
@@ -258,7 +258,7 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         .context("worker.api_url is not set: give --api URL of a jobmaster")?;
     let token = config.worker.api_token.clone().unwrap_or_default();
     let info = info(&api_url, &token).await?;
-    let bus = bus::open(&config.bus, &config.kafka, info.shards).await?;
+    let bus = bus::open_to(&Topic::OF_WORKERS, &config.bus, &config.kafka, info.shards).await?;
     let mut options = config.worker.clone();
     options.data_dir = std::path::absolute::<&PathBuf>(&options.data_dir)?;
     let name: WorkerName = match &options.name {

@@ -243,11 +243,11 @@ impl Admin {
         }
     }
 
-    /// Says what is wrong with the topics.
-    pub(super) async fn check(&self) -> Result<(), BusError> {
+    /// Says what is wrong with these topics.
+    pub(super) async fn check(&self, topics: &[Topic]) -> Result<(), BusError> {
         let mut problems = Vec::new();
         let limit = self.settings.framed_message_bytes();
-        for topic in Topic::ALL {
+        for &topic in topics {
             let name = self.settings.name(topic);
             let want = self.settings.partitions.of(topic);
             match self.partitions(topic).await? {
@@ -275,7 +275,7 @@ impl Admin {
     async fn settle(&self) -> Result<(), BusError> {
         let deadline = Instant::now() + self.settings.kafka.request_timeout;
         loop {
-            match self.check().await {
+            match self.check(&Topic::ALL).await {
                 Err(BusError::Topics(_)) if Instant::now() < deadline => {
                     // Metadata spreads to the brokers without a word.
                     tokio::time::sleep(Duration::from_millis(50)).await;

@@ -61,10 +61,23 @@ impl KafkaBus {
     /// # Errors
     /// When no broker answers within `kafka.connect_timeout`, or the topics are not as `grid migrate` makes them.
     pub async fn connect(bus: &BusOptions, kafka: &KafkaOptions, shards: u16) -> Result<Self, BusError> {
+        Self::connect_to(&Topic::ALL, bus, kafka, shards).await
+    }
+
+    /// As [`KafkaBus::connect`], for who uses these topics only, and may not even have the right to see others.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn connect_to(
+        topics: &[Topic],
+        bus: &BusOptions,
+        kafka: &KafkaOptions,
+        shards: u16,
+    ) -> Result<Self, BusError> {
         let settings = Arc::new(Settings::new(bus, kafka, shards)?);
         let admin = Admin::new(&settings)?;
         let identity = admin.reach().await?;
-        admin.check().await?;
+        admin.check(topics).await?;
         let meters = meters(bus);
         Ok(Self {
             identity,

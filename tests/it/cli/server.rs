@@ -91,6 +91,53 @@ impl Drop for Standalone {
     }
 }
 
+/// Whole, in two parts that fit together, of one job, and as it grows.
+fn the_log_is_exported_in_parts_and_followed(server: &Standalone, job: &str) {
+    let (code, out, err) = server.run(&["events", "--export", "all.ndjson"]);
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    let all = std::fs::read_to_string(server.folder.path().join("all.ndjson")).unwrap();
+    let lines: Vec<Value> = all.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(err.starts_with(&format!("{} events written", lines.len())), "{err}");
+    let (first, rest) = lines.split_at(lines.len() / 2);
+    let after = first.last().unwrap()["after"].as_str().unwrap();
+    let (code, out, _) = server.run(&["events", "--export", "-", "--after", after]);
+    let places = |lines: &[Value]| -> Vec<String> { lines.iter().map(|line| line["position"].to_string()).collect() };
+    let exported: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, places(&exported)), (0, places(rest)));
+    let (_, of_job, _) = server.run(&["events", job, "--export", "-"]);
+    let uuid = job.trim_start_matches("job-");
+    assert_eq!(
+        of_job.lines().count(),
+        all.lines().filter(|line| line.contains(&format!("-{uuid}"))).count()
+    );
+
+    let end = lines.last().unwrap()["after"].as_str().unwrap();
+    let mut following = grid(
+        server.folder.path(),
+        &["events", "--follow", "--output", "json", "--after", end],
+    )
+    .env("GRID_SERVER", &server.url)
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let (_, submitted) = server.json(&["submit", "job.yaml", "--wait"]);
+    let mut followed = Vec::new();
+    for line in BufReader::new(following.stdout.take().unwrap()).lines() {
+        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let is_last = event["type"] == "JobFinished";
+        followed.push(event);
+        if is_last {
+            break;
+        }
+    }
+    following.kill().unwrap();
+    following.wait().unwrap();
+    assert_eq!(followed[0]["type"], "JobSubmitted");
+    assert_eq!(followed.last().unwrap()["subject"], submitted["jobId"]);
+    assert_eq!(server.run(&["events", "worker-local", "--follow"]).0, 2);
+    assert_eq!(server.run(&["events", "--after", end]).0, 2);
+}
+
 const FAILING: &str = r#"
 externalId: failing
 tasks:
@@ -131,6 +178,8 @@ fn jobs_go_from_submission_to_result_and_outlive_a_kill() {
     let (_, out, _) = server.run(&["tasks", id]);
     assert!(out.lines().count() == 6 && out.contains("squares-3"), "{out}");
 
+    the_log_is_exported_in_parts_and_followed(&server, id);
+
     // A failure is exit code 1 and its last words.
     server.write("failing.yaml", FAILING);
     let (code, out, _) = server.run(&["submit", "failing.yaml", "--wait"]);
@@ -151,7 +200,7 @@ fn jobs_go_from_submission_to_result_and_outlive_a_kill() {
     );
     assert_eq!(server.run(&["submit", "failing.yaml", "--dry-run"]).0, 0);
     let (_, jobs) = server.json(&["jobs"]);
-    assert_eq!(jobs["total"], 2, "{jobs}");
+    assert_eq!(jobs["total"], 3, "{jobs}");
 
     // A wait outlives the server.
     server.write("waiting.yaml", WAITING);
