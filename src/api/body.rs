@@ -1,4 +1,6 @@
-//! The body of a submission: of a type that can be a document, and not too long.
+//! Bodies of requests: not too long, and in time; that of a submission is of a type that can be a document.
+
+use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, web};
@@ -18,23 +20,10 @@ const YAML: &str = "application/yaml";
 
 /// # Errors
 /// 415 for another type, charset or encoding; 413 for more than the limit; 408 when it does not come in time.
-pub async fn read(request: &HttpRequest, payload: web::Payload, timeout: std::time::Duration) -> Result<Body, Problem> {
+pub async fn read(request: &HttpRequest, payload: web::Payload, timeout: Duration) -> Result<Body, Problem> {
     let declared = declared_type(request)?;
-    let length = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > MAX_DOCUMENT_BYTES as u64) {
-        return Err(too_large());
-    }
-    let read = tokio::time::timeout(timeout, gather(payload)).await;
-    let bytes = read.map_err(|_| {
-        Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "BODY_TIMEOUT",
-            format!("the body did not arrive within {timeout:?}"),
-        )
-    })??;
+    let bytes = gather(request, payload, MAX_DOCUMENT_BYTES, timeout).await?;
+    let bytes = bytes.ok_or_else(too_large)?;
     let content_type = declared.unwrap_or_else(|| match Format::guess(None, &bytes) {
         Format::Json => JSON,
         Format::Yaml => YAML,
@@ -42,7 +31,33 @@ pub async fn read(request: &HttpRequest, payload: web::Payload, timeout: std::ti
     Ok(Body { bytes, content_type })
 }
 
-async fn gather(mut payload: web::Payload) -> Result<Vec<u8>, Problem> {
+/// The whole body; `None` when it has more than `most` bytes.
+///
+/// # Errors
+/// 408 when it does not come in time; 400 when it breaks off.
+pub async fn gather(
+    request: &HttpRequest,
+    payload: web::Payload,
+    most: usize,
+    timeout: Duration,
+) -> Result<Option<Vec<u8>>, Problem> {
+    let length = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > most as u64) {
+        return Ok(None);
+    }
+    let late = |_| {
+        let detail = format!("the body did not arrive within {timeout:?}");
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail)
+    };
+    tokio::time::timeout(timeout, chunks(payload, most))
+        .await
+        .map_err(late)?
+}
+
+async fn chunks(mut payload: web::Payload, most: usize) -> Result<Option<Vec<u8>>, Problem> {
     let mut bytes = Vec::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| {
@@ -52,12 +67,12 @@ async fn gather(mut payload: web::Payload) -> Result<Vec<u8>, Problem> {
                 format!("the body cannot be read: {error}"),
             )
         })?;
-        if bytes.len() + chunk.len() > MAX_DOCUMENT_BYTES {
-            return Err(too_large());
+        if bytes.len() + chunk.len() > most {
+            return Ok(None);
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 fn too_large() -> Problem {

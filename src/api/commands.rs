@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::auth::Caller;
+use super::idempotency::Reservations;
 use super::options::ApiOptions;
 use super::problem::Problem;
 use super::replies::Replies;
 use crate::bus::{Bus, Message, SendError, Topic};
 use crate::clock;
-use crate::domain::{JobId, JobSpec, Position, Refusal, RefusalCode, ShardId, StreamId, Timestamp};
+use crate::domain::{JobId, JobSpec, Position, Refusal, RefusalCode, StreamId, Timestamp};
 use crate::event::{Command, CommandMessage, Version, Wire};
 use crate::log::Log;
 use crate::projection::Watermarks;
@@ -29,6 +30,7 @@ pub struct Commands {
     bus: Arc<dyn Bus>,
     watermarks: Watermarks,
     replies: Replies,
+    pub(super) reservations: Reservations,
     shards: u16,
     /// Commands that each shard may still be sent.
     room: Vec<Arc<Semaphore>>,
@@ -50,6 +52,7 @@ impl Commands {
             .map(|_| Arc::new(Semaphore::new(options.unanswered_per_shard as usize)))
             .collect();
         Self {
+            reservations: Reservations::new(log.clone(), options.idempotency_keep),
             options,
             log,
             bus,
@@ -77,6 +80,15 @@ impl Commands {
     /// The refusal; 429 when too much is under way; 504 with the job's id when the outcome is unknown.
     pub async fn submit(&self, submission: Submission, caller: &Caller) -> Result<(JobId, Position), Problem> {
         let job = Self::new_job_id(clock::now());
+        // Nothing is kept before a place is sure: a document that nobody asks for again would stay for ever.
+        let room = self.room(job)?;
+        let command = self.keep(job, submission).await?;
+        let position = self.send(command, job, self.ticket(), room, caller).await?;
+        Ok((job, position))
+    }
+
+    /// Keeps the document of a job to be; gives the command that submits it. Repeated for a job, it changes nothing.
+    pub(super) async fn keep(&self, job: JobId, submission: Submission) -> Result<Command, Problem> {
         let Submission {
             spec,
             normalised,
@@ -91,7 +103,8 @@ impl Commands {
                 "WITH quick AS (SELECT set_config('synchronous_commit', 'off', true)), document AS (
                      INSERT INTO documents (hash, normalised) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING
                  )
-                 INSERT INTO submissions (job, hash, content_type, body) SELECT $3, $1, $4, $5 FROM quick",
+                 INSERT INTO submissions (job, hash, content_type, body) SELECT $3, $1, $4, $5 FROM quick
+                 ON CONFLICT (job) DO NOTHING",
             )
             .bind(hash)
             .bind(normalised)
@@ -102,18 +115,12 @@ impl Commands {
             .await?;
             Ok(())
         };
-        // Nothing is sent before a place is sure: a document that nobody asks for again would stay for ever.
-        let room = self.room(job.shard(self.shards))?;
         self.log
             .run("api.keep_document", keep)
             .await
             .map_err(|error| Problem::database(&error))?;
-        let command = Command::SubmitJob {
-            job,
-            spec: Box::new(spec),
-        };
-        let position = self.send(command, job, room, caller).await?;
-        Ok((job, position))
+        let spec = Box::new(spec);
+        Ok(Command::SubmitJob { job, spec })
     }
 
     /// Sends a command about a job that is there, or was.
@@ -121,11 +128,20 @@ impl Commands {
     /// # Errors
     /// As [`Commands::submit`].
     pub async fn command(&self, command: Command, job: JobId, caller: &Caller) -> Result<Position, Problem> {
-        let room = self.room(job.shard(self.shards))?;
-        self.send(command, job, room, caller).await
+        let room = self.room(job)?;
+        Ok(self.send(command, job, self.ticket(), room, caller).await?)
     }
 
-    fn room(&self, shard: ShardId) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+    /// For a command that nobody has sent before.
+    pub(super) fn ticket(&self) -> Ticket {
+        Ticket {
+            id: Uuid::new_v4(),
+            not_after: clock::now() + self.options.command_timeout,
+        }
+    }
+
+    pub(super) fn room(&self, job: JobId) -> Result<OwnedSemaphorePermit, Problem> {
+        let shard = job.shard(self.shards);
         let room = self
             .room
             .get(usize::from(shard.0))
@@ -136,22 +152,24 @@ impl Commands {
         })
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         command: Command,
         job: JobId,
-        _room: tokio::sync::OwnedSemaphorePermit,
+        ticket: Ticket,
+        _room: OwnedSemaphorePermit,
         caller: &Caller,
-    ) -> Result<Position, Problem> {
-        let (begun, timeout) = (Instant::now(), self.options.command_timeout);
-        let (id, stream) = (Uuid::new_v4(), looked_up_in(&command, job));
-        let submits = matches!(command, Command::SubmitJob { .. });
+    ) -> Result<Position, Unanswered> {
+        let begun = Instant::now();
+        let Ticket { id, not_after } = ticket;
+        let timeout = not_after.since(clock::now());
+        let sought = Sought::of(&command, job, id);
         let (address, mut waiting) = self.replies.expect();
         let message = CommandMessage {
             v: Version,
             id,
             principal: Arc::clone(&caller.principal),
-            not_after: clock::now() + timeout,
+            not_after,
             traceparent: caller.traceparent.clone(),
             reply_to: Some(address),
             command,
@@ -159,16 +177,21 @@ impl Commands {
         let message = Message::new(message.encode()).with_key(job.0.to_string());
         let sent = self.bus.send(Topic::Commands, job.shard(self.shards).0, message);
         // Only the answer counts: a message that was not acknowledged may have arrived all the same.
-        drop(sent.map_err(not_sent)?);
+        drop(sent.map_err(|error| Unanswered::never(not_sent(error)))?);
         let answer = tokio::time::timeout_at(begun + timeout, &mut waiting.answer).await;
         let position = match answer {
             Ok(Ok(Ok(accepted))) => accepted.position,
-            Ok(Ok(Err(refusal))) if refusal.code == RefusalCode::Expired => return Err(expired(refusal, job)),
-            Ok(Ok(Err(refusal))) => return Err(refusal.into()),
-            Ok(Err(_)) | Err(_) => self
-                .find(stream, submits, id)
-                .await
-                .map_err(|problem| problem.of_job(job))?,
+            // One that arrived twice may have had its effect the first time.
+            Ok(Ok(Err(refusal))) if refusal.code == RefusalCode::Expired => {
+                return Err(Unanswered::perhaps(expired(refusal, job)));
+            }
+            Ok(Ok(Err(refusal))) => return Err(Unanswered::never(refusal.into())),
+            Ok(Err(_)) | Err(_) => {
+                metrics::counter!("grid_api_unanswered_total").increment(1);
+                let found = self.find(sought).await;
+                let unknown = || Unanswered::perhaps(self.unknown().of_job(job));
+                found.map_err(|_| unknown())?.ok_or_else(unknown)?
+            }
         };
         metrics::histogram!("grid_api_command_seconds").record(begun.elapsed().as_secs_f64());
         self.settle(position).await;
@@ -176,7 +199,7 @@ impl Commands {
     }
 
     /// Waits until a reading call would find it, but not for long.
-    async fn settle(&self, position: Position) {
+    pub(super) async fn settle(&self, position: Position) {
         let deadline = Instant::now() + self.options.read_model_wait;
         if let Err(lagging) = self.watermarks.wait_for(position, deadline).await {
             metrics::counter!("grid_api_late_read_models_total").increment(1);
@@ -184,13 +207,13 @@ impl Commands {
         }
     }
 
-    /// No answer has come: whether the command has had its effect, the log knows.
-    async fn find(&self, stream: StreamId, submits: bool, id: Uuid) -> Result<Position, Problem> {
+    /// Whether a command has had its effect, the log knows: where the first event of it stands.
+    pub(super) async fn find(&self, sought: Sought) -> Result<Option<Position>, crate::log::Error> {
         const PAGE: usize = 500;
-        metrics::counter!("grid_api_unanswered_total").increment(1);
+        let Sought { stream, submits, id } = sought;
         let mut after = 0;
         loop {
-            let page = self.log.stream(stream, after, PAGE).await.map_err(|_| self.unknown())?;
+            let page = self.log.stream(stream, after, PAGE).await?;
             let made = page.events.iter().find(|event| {
                 // The id of a job is made for one submission.
                 submits
@@ -199,9 +222,9 @@ impl Commands {
                         .is_ok_and(|header| header.command == Some(id) || header.causation == Some(id))
             });
             match (made, page.events.last()) {
-                (Some(event), _) => return Ok(event.position),
+                (Some(event), _) => return Ok(Some(event.position)),
                 (None, Some(last)) if page.more => after = last.version,
-                (None, _) => return Err(self.unknown()),
+                (None, _) => return Ok(None),
             }
         }
     }
@@ -220,16 +243,68 @@ fn expired(refusal: Refusal, job: JobId) -> Problem {
     Problem::from(refusal).of_job(job).retry_after(1)
 }
 
-/// The stream that the command's first event goes to.
-fn looked_up_in(command: &Command, job: JobId) -> StreamId {
-    match command {
-        Command::CancelRetry { task } | Command::BringForwardRetry { task } => StreamId::Task(*task),
-        Command::SubmitJob { .. }
-        | Command::KillJob { .. }
-        | Command::StopJob { .. }
-        | Command::RetryJob { .. }
-        | Command::RegisterWorker { .. }
-        | Command::RemoveWorker { .. } => StreamId::Job(job),
+/// What makes a command known when it arrives again, and how long it is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    pub id: Uuid,
+    pub not_after: Timestamp,
+}
+
+/// A command that brought no answer to give.
+pub(super) struct Unanswered {
+    pub problem: Problem,
+    /// It has had no effect, and will have none.
+    pub is_void: bool,
+}
+
+impl Unanswered {
+    fn never(problem: Problem) -> Self {
+        Self { problem, is_void: true }
+    }
+
+    fn perhaps(problem: Problem) -> Self {
+        Self {
+            problem,
+            is_void: false,
+        }
+    }
+}
+
+impl From<Unanswered> for Problem {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.problem
+    }
+}
+
+/// Where a command's first event would be, and how it is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sought {
+    stream: StreamId,
+    submits: bool,
+    id: Uuid,
+}
+
+impl Sought {
+    pub fn of(command: &Command, job: JobId, id: Uuid) -> Self {
+        let stream = match command {
+            Command::CancelRetry { task } | Command::BringForwardRetry { task } => StreamId::Task(*task),
+            Command::SubmitJob { .. }
+            | Command::KillJob { .. }
+            | Command::StopJob { .. }
+            | Command::RetryJob { .. }
+            | Command::RegisterWorker { .. }
+            | Command::RemoveWorker { .. } => StreamId::Job(job),
+        };
+        let submits = matches!(command, Command::SubmitJob { .. });
+        Self { stream, submits, id }
+    }
+
+    pub fn submission(job: JobId) -> Self {
+        Self {
+            stream: StreamId::Job(job),
+            submits: true,
+            id: Uuid::nil(),
+        }
     }
 }
 

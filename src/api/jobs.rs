@@ -4,11 +4,13 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use sqlx::Row;
 
-use super::Api;
+use super::auth::Caller;
+use super::idempotency::{CarriedOut, IdempotencyKey};
 use super::page::{List, ListId, ListKind, PageQuery};
 use super::params::Params;
 use super::problem::Problem;
-use super::view::{At, JobView};
+use super::view::JobView;
+use super::{Api, etag};
 use crate::domain::{JobId, JobStatus};
 use crate::event::Command;
 use crate::projection::{JobFilter, JobKey, JobOrder, JobRow, LabelPair, Slice, Span, Start};
@@ -31,12 +33,24 @@ impl From<JobRow> for JobView {
 }
 
 impl Api {
-    async fn job(&self, id: JobId) -> Result<JobView, Problem> {
+    pub(super) async fn job(&self, id: JobId) -> Result<JobView, Problem> {
         let row = self.reading.job(id).await.map_err(|error| Problem::database(&error))?;
         match row {
             Some(row) => Ok(row.into()),
             None => Err(self.missing_job(id).await),
         }
+    }
+
+    /// Carries out a command on a job; gives the job as it is then.
+    pub(super) async fn job_command(
+        &self,
+        command: Command,
+        id: JobId,
+        key: Option<IdempotencyKey>,
+        caller: &Caller,
+    ) -> Result<CarriedOut<JobView>, Problem> {
+        let done = self.commands.command_once(command, id, key, caller).await?;
+        Ok(self.carried_out(done, self.job(id).await?))
     }
 
     /// Why a job has no row: its day was archived, or it never was.
@@ -164,7 +178,7 @@ pub async fn get(api: web::Data<Api>, request: HttpRequest, id: web::Path<String
     let params = Params::read(&request, &["minPosition"])?;
     let id: JobId = id.parse()?;
     api.wait_for_position(&params).await?;
-    Ok(HttpResponse::Ok().json(api.job(id).await?))
+    etag::answer(&request, &api.job(id).await?)
 }
 
 pub async fn kill(api: web::Data<Api>, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {
@@ -187,11 +201,9 @@ async fn command(
 ) -> Result<HttpResponse, Problem> {
     Params::read(request, &[])?;
     let id: JobId = id.parse()?;
-    let position = api.commands.command(make(id), id, &Api::caller(request)).await?;
-    Ok(HttpResponse::Ok().json(At {
-        object: api.job(id).await?,
-        position: api.token(position),
-    }))
+    let key = IdempotencyKey::of(request)?;
+    let carried_out = api.job_command(make(id), id, key, &Api::caller(request)).await?;
+    Ok(carried_out.answer(HttpResponse::Ok()))
 }
 
 /// The bytes as they were sent, with their type.

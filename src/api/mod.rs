@@ -6,8 +6,10 @@
 mod auth;
 mod body;
 mod commands;
+mod etag;
 mod feed;
 mod history;
+mod idempotency;
 mod jobs;
 mod options;
 mod page;
@@ -15,6 +17,7 @@ mod params;
 mod problem;
 mod replies;
 mod routes;
+mod schema;
 mod server;
 mod submit;
 mod system;
@@ -27,6 +30,7 @@ mod tests;
 
 pub use auth::{Access, Caller, Role};
 pub use commands::{Commands, Submission};
+pub use idempotency::{Done, IdempotencyKey};
 pub use options::ApiOptions;
 pub use problem::{Mistake, Problem};
 pub use replies::Replies;

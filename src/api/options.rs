@@ -18,6 +18,10 @@ options! {
         position_wait: Duration = Duration::from_secs(5),
         /// Commands to one shard that may be unanswered; beyond it clients are told to come again.
         unanswered_per_shard: u32 = 1_000,
+        /// How long an `Idempotency-Key` stands for its first request.
+        idempotency_keep: Duration = Duration::from_secs(24 * 60 * 60),
+        /// How often keys that have had their time are swept away.
+        idempotency_sweep_interval: Duration = Duration::from_secs(60),
         /// How long a client may take to send a document.
         body_timeout: Duration = Duration::from_secs(30),
         /// How long requests under way may take when the server is told to stop.

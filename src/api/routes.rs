@@ -11,7 +11,7 @@ use actix_web::{Error, HttpRequest, HttpResponse, Resource, Route, web};
 
 use super::auth::{self, Access, Role};
 use super::problem::Problem;
-use super::{feed, history, jobs, submit, system, tasks, workers};
+use super::{feed, history, jobs, schema, submit, system, tasks, workers};
 
 /// Builds a resource: each method with those who may use it and its handler; any other method is answered with those
 /// that there are.
@@ -104,6 +104,8 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/workers/{id}/events").get(Viewer, |it| it.to(history::of_worker)),
         Place::at("/api/v1/events").get(Viewer, |it| it.to(feed::events)),
         Place::at("/api/v1/quarantine").get(Viewer, |it| it.to(history::quarantine)),
+        Place::at("/api/v1/schema").get(Viewer, |it| it.to(schema::list)),
+        Place::at("/api/v1/schema/{name:.+}").get(Viewer, |it| it.to(schema::get)),
         Place::at("/api/v1/info").get(Viewer, |it| it.to(system::info)),
         Place::at("/api/v1/internal/setup").get(Worker, |it| it.to(system::setup)),
         Place::at("/api/v1/internal/documents/{hash}").get(Worker, |it| it.to(system::document)),

@@ -31,11 +31,14 @@ pub struct Server {
     pub address: SocketAddr,
     handle: ServerHandle,
     task: JoinHandle<io::Result<()>>,
+    /// Ends with the server.
+    sweeper: JoinHandle<()>,
 }
 
 impl Server {
     /// Takes no more requests, lets those under way end, and returns when all is closed.
     pub async fn stop(self) {
+        self.sweeper.abort();
         self.handle.stop(true).await;
         // What it said at its end has been logged by itself.
         let _ = self.task.await;
@@ -65,14 +68,16 @@ pub async fn serve(listen: SocketAddr, parts: ApiParts) -> Result<Server, Error>
     let address = listener.local_addr().map_err(failed)?;
     let replies = Replies::start(parts.bus.clone(), parts.node).await?;
     let options = parts.options.clone();
+    let commands = Commands::new(
+        options.clone(),
+        parts.log.clone(),
+        parts.bus.clone(),
+        parts.watermarks.clone(),
+        replies,
+    );
+    let reservations = commands.reservations.clone();
     let api = web::Data::new(Api {
-        commands: Commands::new(
-            options.clone(),
-            parts.log.clone(),
-            parts.bus.clone(),
-            parts.watermarks.clone(),
-            replies,
-        ),
+        commands,
         reading: Reading::new(parts.log.pool().clone()),
         shards: parts.bus.partitions().of(Topic::Commands),
         parts,
@@ -92,5 +97,12 @@ pub async fn serve(listen: SocketAddr, parts: ApiParts) -> Result<Server, Error>
     .run();
     let handle = server.handle();
     let task = crate::task::spawn("api.server", server);
-    Ok(Server { address, handle, task })
+    let sweeping = reservations.keep_swept(options.idempotency_sweep_interval);
+    let sweeper = crate::task::spawn("api.sweeper", sweeping);
+    Ok(Server {
+        address,
+        handle,
+        task,
+        sweeper,
+    })
 }

@@ -5,11 +5,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use super::Api;
+use super::auth::Caller;
 use super::body::{self, Body};
 use super::commands::Submission;
+use super::idempotency::{CarriedOut, IdempotencyKey};
 use super::params::Params;
 use super::problem::Problem;
-use super::view::{At, JobView};
+use super::view::JobView;
 use crate::document;
 use crate::domain::JobSpec;
 
@@ -30,33 +32,50 @@ fn check(body: Body) -> Result<Checked, Problem> {
     })
 }
 
+impl Api {
+    /// Submits a document, once under its key; gives the job as it is then.
+    pub(super) async fn submit(
+        &self,
+        body: Body,
+        key: Option<IdempotencyKey>,
+        caller: &Caller,
+    ) -> Result<CarriedOut<JobView>, Problem> {
+        let Checked { spec, normalised, body } = self.check_document(body).await?;
+        let accepted = spec.clone();
+        let submission = Submission {
+            spec,
+            normalised,
+            content_type: body.content_type,
+            body: body.bytes,
+        };
+        let done = self.commands.submit_once(submission, key, caller).await?;
+        let job = done.job;
+        let row = self.reading.job(job).await.unwrap_or_default();
+        // Committed is committed, also when the read models are late or do not answer.
+        let object = row.map_or_else(|| JobView::accepted(job, &accepted, job.created_at()), JobView::from);
+        Ok(self.carried_out(done, object))
+    }
+
+    /// Programs are compiled: not on a thread that serves others.
+    async fn check_document(&self, body: Body) -> Result<Checked, Problem> {
+        web::block(move || check(body))
+            .await
+            .map_err(|error| Problem::internal("check a document", &error))?
+    }
+}
+
 pub async fn submit(api: web::Data<Api>, request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
     let params = Params::read(&request, &["dryRun"])?;
     let dry_run = params.flag("dryRun")?;
+    let key = IdempotencyKey::of(&request)?;
     let body = body::read(&request, payload, api.parts.options.body_timeout).await?;
-    // Programs are compiled: not on a thread that serves others.
-    let checked = web::block(move || check(body))
-        .await
-        .map_err(|error| Problem::internal("check a document", &error))??;
-    let Checked { spec, normalised, body } = checked;
     if dry_run {
+        let spec = api.check_document(body).await?.spec;
         let hash = spec.document_hash;
         return Ok(HttpResponse::Ok().json(json!({"valid": true, "taskCount": spec.task_count, "documentHash": hash})));
     }
-    let accepted = spec.clone();
-    let submission = Submission {
-        spec,
-        normalised,
-        content_type: body.content_type,
-        body: body.bytes,
-    };
-    let (job, position) = api.commands.submit(submission, &Api::caller(&request)).await?;
-    let row = api.reading.job(job).await.unwrap_or_default();
-    // Committed is committed, also when the read models are late or do not answer.
-    let object = row.map_or_else(|| JobView::accepted(job, &accepted, job.created_at()), JobView::from);
-    let location = (header::LOCATION, format!("/api/v1/jobs/{job}"));
-    Ok(HttpResponse::Created().insert_header(location).json(At {
-        object,
-        position: api.token(position),
-    }))
+    let submitted = api.submit(body, key, &Api::caller(&request)).await?;
+    let mut response = HttpResponse::Created();
+    response.insert_header((header::LOCATION, format!("/api/v1/jobs/{}", submitted.done.job)));
+    Ok(submitted.answer(response))
 }

@@ -2,11 +2,13 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::Api;
+use super::auth::Caller;
+use super::idempotency::{CarriedOut, IdempotencyKey};
 use super::page::{List, ListId, ListKind, PAGE_PARAMS, PageQuery};
 use super::params::Params;
 use super::problem::Problem;
-use super::view::{At, FailureView, TaskView};
+use super::view::{FailureView, TaskView};
+use super::{Api, etag};
 use crate::domain::event::Failure;
 use crate::domain::{JobId, TaskId};
 use crate::event::Command;
@@ -48,7 +50,7 @@ fn view(row: TaskRow, plan: &Plan) -> Option<TaskView> {
 }
 
 impl Api {
-    async fn task(&self, id: TaskId) -> Result<TaskView, Problem> {
+    pub(super) async fn task(&self, id: TaskId) -> Result<TaskView, Problem> {
         let database = |error: sqlx::Error| Problem::database(&error);
         let Some(plan) = self.reading.plan(id.job).await.map_err(database)? else {
             return Err(match self.missing_job(id.job).await {
@@ -58,6 +60,20 @@ impl Api {
         };
         let row = self.reading.task(id).await.map_err(database)?;
         view(row.unwrap_or(TaskRow::unwritten(id)), &plan).ok_or_else(|| Problem::not_found(id))
+    }
+
+    /// Carries out a command on a task; gives the task as it is then.
+    pub(super) async fn task_command(
+        &self,
+        command: Command,
+        id: TaskId,
+        key: Option<IdempotencyKey>,
+        caller: &Caller,
+    ) -> Result<CarriedOut<TaskView>, Problem> {
+        // A job does not know of numbers that it never had: what is there is known here.
+        self.task(id).await?;
+        let done = self.commands.command_once(command, id.job, key, caller).await?;
+        Ok(self.carried_out(done, self.task(id).await?))
     }
 }
 
@@ -91,7 +107,7 @@ pub async fn get(api: web::Data<Api>, request: HttpRequest, id: web::Path<String
     let params = Params::read(&request, &["minPosition"])?;
     let id: TaskId = id.parse()?;
     api.wait_for_position(&params).await?;
-    Ok(HttpResponse::Ok().json(api.task(id).await?))
+    etag::answer(&request, &api.task(id).await?)
 }
 
 /// `POST /api/v1/tasks/{taskId}/retry`: makes a scheduled retry due now.
@@ -120,11 +136,7 @@ async fn command(
 ) -> Result<HttpResponse, Problem> {
     Params::read(request, &[])?;
     let id: TaskId = id.parse()?;
-    // A job does not know of numbers that it never had: what is there is known here.
-    api.task(id).await?;
-    let position = api.commands.command(make(id), id.job, &Api::caller(request)).await?;
-    Ok(HttpResponse::Ok().json(At {
-        object: api.task(id).await?,
-        position: api.token(position),
-    }))
+    let key = IdempotencyKey::of(request)?;
+    let carried_out = api.task_command(make(id), id, key, &Api::caller(request)).await?;
+    Ok(carried_out.answer(HttpResponse::Ok()))
 }

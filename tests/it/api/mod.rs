@@ -1,9 +1,11 @@
 //! The REST API over real shards and a real Postgres; the bus is the one inside the process.
 
 mod access;
+mod conditional;
 mod errors;
 mod feed;
 pub mod fixture;
+mod idempotency;
 mod jobs;
 mod lists;
 mod speed;
