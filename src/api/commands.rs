@@ -97,13 +97,13 @@ impl Commands {
         } = submission;
         let (pool, hash) = (self.log.pool().clone(), spec.document_hash.clone());
         let keep = async move {
-            // Not flushed by itself: it stands before the job's first event in the same write-ahead log, so that the
-            // commit that makes the job flushes it too.
+            // Flushed before the command is sent: the command outlives a crash of Postgres, and the job that a shard
+            // makes of it then must have its document.
             sqlx::query(
-                "WITH quick AS (SELECT set_config('synchronous_commit', 'off', true)), document AS (
+                "WITH document AS (
                      INSERT INTO documents (hash, normalised) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING
                  )
-                 INSERT INTO submissions (job, hash, content_type, body) SELECT $3, $1, $4, $5 FROM quick
+                 INSERT INTO submissions (job, hash, content_type, body) VALUES ($3, $1, $4, $5)
                  ON CONFLICT (job) DO NOTHING",
             )
             .bind(hash)

@@ -36,6 +36,8 @@ pub struct Options {
     pub shards: bool,
     /// Of those who show no token.
     pub anonymous_role: Option<Role>,
+    /// Default: a new one of the shared Postgres.
+    pub database: Option<String>,
 }
 
 impl Default for Options {
@@ -46,6 +48,7 @@ impl Default for Options {
             bus: None,
             shards: true,
             anonymous_role: Some(Role::Operator),
+            database: None,
         }
     }
 }
@@ -94,7 +97,7 @@ impl Fixture {
 
     pub async fn with(options: Options) -> Self {
         crate::support::show_log();
-        let url = Postgres::shared().fresh_database();
+        let url = options.database.unwrap_or_else(|| Postgres::shared().fresh_database());
         migrate(&Secret::new(url.clone()), SHARDS).await.unwrap();
         let log = Log::connect(service(&url)).await.unwrap();
         let setup = log.check(Some(SHARDS)).await.unwrap();

@@ -2,6 +2,7 @@
 
 mod access;
 mod conditional;
+mod durability;
 mod errors;
 mod feed;
 pub mod fixture;
