@@ -8,21 +8,15 @@ use super::page::{List, ListId, ListKind, PAGE_PARAMS, PageQuery};
 use super::params::Params;
 use super::problem::Problem;
 use super::view::{EventView, QuarantinedView};
-use crate::domain::{JobId, StreamId, TaskId, Timestamp, WorkerName};
-use crate::log::StoredEvent;
+use crate::domain::{Event, JobId, ShardId, StreamId, TaskId, Timestamp, WorkerName};
+use crate::log::{HistoryFilter, HistoryOf, HistoryQuery, StoredEvent};
 
-const EVENT_PARAMS: [&str; 5] = ["page", "size", "cursor", "minPosition", "order"];
+const EVENT_PARAMS: [&str; 8] = ["page", "size", "cursor", "minPosition", "order", "type", "from", "to"];
 const SHOWN_PAYLOAD_CHARS: usize = 4_096;
 
 pub async fn of_job(api: web::Data<Api>, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     let asked = Asked::read(&request)?;
-    let id: JobId = id.parse()?;
-    let list = api.events(StreamId::Job(id), &asked).await?;
-    // Its first event is its submission: without one it is not there.
-    if list.total == 0 {
-        return Err(api.missing_job(id).await);
-    }
-    Ok(HttpResponse::Ok().json(list))
+    Ok(HttpResponse::Ok().json(api.job_events(id.parse()?, &asked).await?))
 }
 
 pub async fn of_task(
@@ -31,63 +25,96 @@ pub async fn of_task(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let asked = Asked::read(&request)?;
-    let id: TaskId = id.parse()?;
-    let list = api.events(StreamId::Task(id), &asked).await?;
-    if list.total == 0 {
-        // Not written out yet, or not there.
-        api.task_exists(id).await?;
-    }
-    Ok(HttpResponse::Ok().json(list))
+    Ok(HttpResponse::Ok().json(api.task_events(id.parse()?, &asked).await?))
 }
 
-/// Of the process that bears the name now.
 pub async fn of_worker(
     api: web::Data<Api>,
     request: HttpRequest,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let asked = Asked::read(&request)?;
-    let name: WorkerName = id.parse()?;
-    let worker = api.worker(&name).await?;
-    Ok(HttpResponse::Ok().json(api.events(StreamId::Worker(worker.incarnation), &asked).await?))
+    Ok(HttpResponse::Ok().json(api.worker_events(&id.parse()?, &asked).await?))
 }
 
 /// Which part of a history, and in which order.
-struct Asked {
-    query: PageQuery,
-    oldest_first: bool,
-    /// How many events come before the page.
-    skipped: u64,
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub query: PageQuery,
+    /// What its cursors belong to.
+    pub list: ListId,
+    pub filter: HistoryFilter,
+    pub oldest_first: bool,
 }
 
 impl Asked {
     fn read(request: &HttpRequest) -> Result<Self, Problem> {
-        let params = Params::read(request, &EVENT_PARAMS)?;
+        let params = Params::read_repeating(request, &EVENT_PARAMS, &["type"])?;
         let oldest_first = match params.get("order") {
             None | Some("desc") => false,
             Some("asc") => true,
             Some(_) => return Err(Problem::bad_parameter("order", "expected asc or desc")),
         };
-        let query = PageQuery::read(&params, &events_list(oldest_first), 50)?;
         // The log is read itself, so there is nothing to wait for; a token that is none is told all the same.
         params.parsed::<crate::projection::PositionToken>("minPosition")?;
-        let skipped = match query.after.as_deref() {
-            Some(key) => u64::from_be_bytes(key.try_into().map_err(|_| PageQuery::bad_cursor())?),
-            None => query.offset(),
+        let types = params.all_of("type", &Event::TYPE_NAMES, |name| name)?;
+        let filter = HistoryFilter {
+            types: types.into_iter().map(str::to_owned).collect(),
+            from: params.time("from")?,
+            to: params.time("to")?,
         };
+        let view = (request.path(), oldest_first, &filter.types, filter.from, filter.to);
+        let list = ListId::new(ListKind::Events, &view);
         Ok(Self {
-            query,
+            query: PageQuery::read(&params, &list, 50)?,
+            list,
+            filter,
             oldest_first,
-            skipped,
         })
     }
 }
 
-fn events_list(oldest_first: bool) -> ListId {
-    ListId::new(ListKind::Events, &oldest_first)
-}
-
 impl Api {
+    /// # Errors
+    /// 404 when it is not there, 410 when its day was archived.
+    pub(super) async fn job_events(&self, id: JobId, asked: &Asked) -> Result<List<EventView>, Problem> {
+        let list = self.events(HistoryOf::Stream(StreamId::Job(id)), asked).await?;
+        // Its first event is its submission: without one it is not there.
+        if list.total == 0 && !self.has_events(StreamId::Job(id)).await? {
+            return Err(self.missing_job(id).await);
+        }
+        Ok(list)
+    }
+
+    /// # Errors
+    /// 404 when it is not there, 410 when its day was archived.
+    pub(super) async fn task_events(&self, id: TaskId, asked: &Asked) -> Result<List<EventView>, Problem> {
+        let list = self.events(HistoryOf::Stream(StreamId::Task(id)), asked).await?;
+        if list.total == 0 {
+            // None fits, or it is not written out yet, or it is not there.
+            self.task_exists(id).await?;
+        }
+        Ok(list)
+    }
+
+    /// Of all processes that have borne the name, in the order in which things happened.
+    ///
+    /// # Errors
+    /// 404 when it never registered.
+    pub(super) async fn worker_events(&self, name: &WorkerName, asked: &Asked) -> Result<List<EventView>, Problem> {
+        let of = HistoryOf::Worker {
+            name: name.clone(),
+            shard: ShardId(name.slot(self.shards)),
+        };
+        self.worker(name).await?;
+        self.events(of, asked).await
+    }
+
+    async fn has_events(&self, stream: StreamId) -> Result<bool, Problem> {
+        let version = self.parts.log.stream_version(stream).await;
+        Ok(version.map_err(|error| Problem::database(&error))? > 0)
+    }
+
     async fn task_exists(&self, id: TaskId) -> Result<(), Problem> {
         let plan = self
             .reading
@@ -101,39 +128,25 @@ impl Api {
         }
     }
 
-    /// Versions have no gaps, so a page is found by them.
-    async fn events(&self, stream: StreamId, asked: &Asked) -> Result<List<EventView>, Problem> {
-        let database = |error: crate::log::Error| Problem::database(&error);
-        let head = self.parts.log.stream_version(stream).await.map_err(database)?;
-        let total = u64::from(head);
-        let left = total.saturating_sub(asked.skipped);
-        let count = left.min(u64::from(asked.query.size));
-        let after = if asked.oldest_first {
-            asked.skipped
-        } else {
-            left - count
+    async fn events(&self, of: HistoryOf, asked: &Asked) -> Result<List<EventView>, Problem> {
+        let after = match asked.query.after.as_deref() {
+            Some(key) => Some(u64::from_be_bytes(key.try_into().map_err(|_| PageQuery::bad_cursor())?)),
+            None => None,
         };
-        let mut events = Vec::new();
-        if count > 0 {
-            let after = u32::try_from(after).unwrap_or(u32::MAX);
-            events = self
-                .parts
-                .log
-                .stream(stream, after, count as usize)
-                .await
-                .map_err(database)?
-                .events;
-        }
-        if !asked.oldest_first {
-            events.reverse();
-        }
-        let next = (left > count && count > 0).then(|| {
-            asked
-                .query
-                .next(&events_list(asked.oldest_first), &(asked.skipped + count).to_be_bytes())
-        });
-        let items = events.iter().map(|event| self.event_view(event)).collect();
-        Ok(List::new(&asked.query, items, total, next))
+        let query = HistoryQuery {
+            of: of.clone(),
+            filter: asked.filter.clone(),
+            oldest_first: asked.oldest_first,
+            after,
+            skip: if after.is_some() { 0 } else { asked.query.offset() },
+            limit: asked.query.size,
+        };
+        let page = self.parts.log.history(query).await;
+        let page = page.map_err(|error| Problem::database(&error))?;
+        let next = page.events.last().filter(|_| page.more);
+        let next = next.map(|event| asked.query.next(&asked.list, &of.key(event).to_be_bytes()));
+        let items = page.events.iter().map(|event| self.event_view(event)).collect();
+        Ok(List::new(&asked.query, items, page.total, next))
     }
 
     pub(super) fn event_view(&self, event: &StoredEvent) -> EventView {

@@ -175,10 +175,14 @@ pub async fn list(api: web::Data<Api>, request: HttpRequest) -> Result<HttpRespo
 }
 
 pub async fn get(api: web::Data<Api>, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let params = Params::read(&request, &["minPosition"])?;
+    let params = Params::read(&request, &["minPosition", "asOf"])?;
     let id: JobId = id.parse()?;
+    let at = params.time("asOf")?;
     api.wait_for_position(&params).await?;
-    etag::answer(&request, &api.job(id).await?)
+    match at {
+        Some(at) => etag::answer(&request, &api.job_as_of(id, at).await?),
+        None => etag::answer(&request, &api.job(id).await?),
+    }
 }
 
 pub async fn kill(api: web::Data<Api>, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {

@@ -3,6 +3,7 @@
 //! Must stay true: reads go to the read models and the log, never to actors; what is wrong is a problem document that
 //! names it; nothing waits without a bound; an answer to a command comes after its commit.
 
+mod as_of;
 mod auth;
 mod body;
 mod commands;
@@ -88,6 +89,8 @@ struct Api {
     reading: Reading,
     parts: ApiParts,
     shards: u16,
+    /// Of questions about the past.
+    turns: as_of::Turns,
 }
 
 impl Api {

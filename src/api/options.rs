@@ -16,6 +16,8 @@ options! {
         read_model_wait: Duration = Duration::from_secs(1),
         /// The longest wait for `minPosition`.
         position_wait: Duration = Duration::from_secs(5),
+        /// The most events that are read to know a job as it was at a time (`asOf`).
+        as_of_events: u32 = 500_000,
         /// Commands to one shard that may be unanswered; beyond it clients are told to come again.
         unanswered_per_shard: u32 = 1_000,
         /// How long an `Idempotency-Key` stands for its first request.

@@ -80,6 +80,7 @@ pub async fn serve(listen: SocketAddr, parts: ApiParts) -> Result<Server, Error>
         commands,
         reading: Reading::new(parts.log.pool().clone()),
         shards: parts.bus.partitions().of(Topic::Commands),
+        turns: super::as_of::Turns::new(),
         parts,
     });
     let server = HttpServer::new(move || {

@@ -104,10 +104,14 @@ pub async fn list(api: web::Data<Api>, request: HttpRequest, id: web::Path<Strin
 }
 
 pub async fn get(api: web::Data<Api>, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let params = Params::read(&request, &["minPosition"])?;
+    let params = Params::read(&request, &["minPosition", "asOf"])?;
     let id: TaskId = id.parse()?;
+    let at = params.time("asOf")?;
     api.wait_for_position(&params).await?;
-    etag::answer(&request, &api.task(id).await?)
+    match at {
+        Some(at) => etag::answer(&request, &api.task_as_of(id, at).await?),
+        None => etag::answer(&request, &api.task(id).await?),
+    }
 }
 
 /// `POST /api/v1/tasks/{taskId}/retry`: makes a scheduled retry due now.

@@ -368,6 +368,27 @@ pub enum Event {
 }
 
 impl Event {
+    /// All names of types.
+    pub const TYPE_NAMES: [&str; 17] = [
+        "JobSubmitted",
+        "JobKillRequested",
+        "JobStopRequested",
+        "JobRetryRequested",
+        "JobDeadlineReached",
+        "FanOutAdvanced",
+        "JobFinished",
+        "TaskReady",
+        "TaskScheduled",
+        "TaskStarted",
+        "TaskCompleted",
+        "TaskFailed",
+        "RetryScheduled",
+        "RetryCancelled",
+        "AttemptEnded",
+        "WorkerRegistered",
+        "WorkerLeft",
+    ];
+
     /// The type's name, as written in the log and outside.
     pub const fn type_name(&self) -> &'static str {
         match self {

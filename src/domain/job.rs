@@ -445,7 +445,8 @@ fn slot(counters: &mut Counters, state: TaskState) -> &mut u32 {
     }
 }
 
-fn change(record: &mut TaskRecord, fact: Fact<'_>, state: TaskState, worker: u32) {
+/// What an event makes of a task's record, once it is known to be legal.
+pub(super) fn change(record: &mut TaskRecord, fact: Fact<'_>, state: TaskState, worker: u32) {
     record.version = fact.version;
     record.state = state;
     match fact.event {

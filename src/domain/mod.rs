@@ -13,6 +13,7 @@ mod snapshot;
 mod spec;
 mod status;
 mod task;
+mod task_history;
 mod time;
 mod worker;
 
@@ -31,5 +32,6 @@ pub use spec::{
 };
 pub use status::{Counters, JobStatus};
 pub use task::{IllegalTransition, TaskRecord};
+pub use task_history::{AttemptTold, TaskHistory};
 pub use time::Timestamp;
 pub use worker::{Registration, WorkerHistory};

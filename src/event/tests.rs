@@ -154,6 +154,8 @@ fn every_type_of_event_has_a_sample() {
     };
     let seen: std::collections::BTreeSet<_> = samples::events().iter().map(|record| number(&record.event)).collect();
     assert_eq!(seen, (0..=16).collect());
+    let names: std::collections::BTreeSet<_> = samples::events().iter().map(|it| it.event.type_name()).collect();
+    assert_eq!(names, Event::TYPE_NAMES.into_iter().collect());
 }
 
 /// Maps and enums whose keys are data; a field that a newer program added cannot stand in them.

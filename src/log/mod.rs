@@ -6,6 +6,7 @@
 //!
 //! [`Log`] is the way in to everything but appending, which goes through the [`JournalHandle`].
 
+mod as_of;
 mod batch;
 mod chain;
 mod claim;
@@ -16,6 +17,7 @@ mod error;
 mod feed;
 mod fold;
 mod gather;
+mod history;
 mod journal;
 mod load;
 mod migrate;
@@ -25,6 +27,7 @@ mod snapshot;
 mod stored;
 pub mod verify;
 
+pub use as_of::{JobAsOf, JobAt, TaskAsOf};
 pub use batch::{CommitOutcome, Committed, Cursor, ShardBatch};
 pub use chain::{Hash, Part};
 pub use claim::Claimed;
@@ -32,6 +35,7 @@ pub use connect::{Log, Options};
 pub use cursors::{CursorReset, Publication, REPUBLISHER, StoredCursor, reset_cursor, stored_cursors};
 pub use error::Error;
 pub use feed::{FeedPage, Places};
+pub use history::{HistoryFilter, HistoryOf, HistoryPage, HistoryQuery};
 pub use journal::{Journal, JournalHandle, JournalOptions, JournalState};
 pub use load::{LoadedShard, UnreadableJob};
 pub use migrate::{LOG_FORMAT, Migrated, Setup, migrate};

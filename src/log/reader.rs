@@ -143,7 +143,7 @@ impl Log {
 }
 
 /// A job's day is in its id; a worker's events are in the days in which they happened.
-fn days_of(stream: StreamId) -> (i32, i32) {
+pub(super) fn days_of(stream: StreamId) -> (i32, i32) {
     match stream {
         StreamId::Job(job) => (job.day(), job.day()),
         StreamId::Task(task) => (task.job.day(), task.job.day()),

@@ -463,7 +463,7 @@ pub(super) fn storable(text: &str) -> String {
 }
 
 /// What a program wrote may hold anything.
-pub(super) fn storable_failure(failure: &Failure) -> Failure {
+pub fn storable_failure(failure: &Failure) -> Failure {
     let all = |texts: &[String]| texts.iter().map(|text| storable(text)).collect();
     Failure {
         reason: failure.reason,

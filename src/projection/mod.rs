@@ -21,6 +21,7 @@ mod writer;
 mod tests;
 
 pub use actor::{LogError, LogPages, Progress, ProjectorHandle, ProjectorParts};
+pub use change::storable_failure;
 pub use machine::{Feed, LogPage, Machine, Move, Want, WriteSet, Written};
 pub use options::ProjectionOptions;
 pub use position::{PositionError, PositionToken, from_base64url, to_base64url};

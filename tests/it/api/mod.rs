@@ -6,6 +6,7 @@ mod durability;
 mod errors;
 mod feed;
 pub mod fixture;
+mod history;
 mod idempotency;
 mod jobs;
 mod lists;

@@ -4,6 +4,7 @@ mod append;
 mod figures;
 pub mod histories;
 mod loading;
+mod looking_back;
 mod rights;
 mod verifying;
 
