@@ -18,7 +18,9 @@ use super::problem::Problem;
 use super::replies::Replies;
 use crate::bus::{Bus, Message, SendError, Topic};
 use crate::clock;
-use crate::domain::{JobId, JobSpec, Position, Refusal, RefusalCode, StreamId, Timestamp};
+use crate::domain::{
+    Incarnation, JobId, JobSpec, Position, RefusalCode, ShardId, StreamId, Timestamp, WorkerName,
+};
 use crate::event::{Command, CommandMessage, Version, Wire};
 use crate::log::Log;
 use crate::projection::Watermarks;
@@ -132,6 +134,22 @@ impl Commands {
         Ok(self.send(command, job, self.ticket(), room, caller).await?)
     }
 
+    /// Sends a command about a worker, whose present or last process is `incarnation`.
+    ///
+    /// # Errors
+    /// As [`Commands::command`].
+    pub async fn worker_command(
+        &self,
+        command: Command,
+        name: WorkerName,
+        incarnation: Incarnation,
+        caller: &Caller,
+    ) -> Result<Position, Problem> {
+        let about = About::Worker { name, incarnation };
+        let room = self.room_of(about.shard(self.shards))?;
+        Ok(self.send(command, about, self.ticket(), room, caller).await?)
+    }
+
     /// For a command that nobody has sent before.
     pub(super) fn ticket(&self) -> Ticket {
         Ticket {
@@ -141,7 +159,10 @@ impl Commands {
     }
 
     pub(super) fn room(&self, job: JobId) -> Result<OwnedSemaphorePermit, Problem> {
-        let shard = job.shard(self.shards);
+        self.room_of(job.shard(self.shards))
+    }
+
+    fn room_of(&self, shard: ShardId) -> Result<OwnedSemaphorePermit, Problem> {
         let room = self
             .room
             .get(usize::from(shard.0))
@@ -155,7 +176,7 @@ impl Commands {
     pub(super) async fn send(
         &self,
         command: Command,
-        job: JobId,
+        about: impl Into<About>,
         ticket: Ticket,
         _room: OwnedSemaphorePermit,
         caller: &Caller,
@@ -163,7 +184,8 @@ impl Commands {
         let begun = Instant::now();
         let Ticket { id, not_after } = ticket;
         let timeout = not_after.since(clock::now());
-        let sought = Sought::of(&command, job, id);
+        let about = about.into();
+        let sought = Sought::of(&command, &about, id);
         let (address, mut waiting) = self.replies.expect();
         let message = CommandMessage {
             v: Version,
@@ -174,8 +196,8 @@ impl Commands {
             reply_to: Some(address),
             command,
         };
-        let message = Message::new(message.encode()).with_key(job.0.to_string());
-        let sent = self.bus.send(Topic::Commands, job.shard(self.shards).0, message);
+        let message = Message::new(message.encode()).with_key(about.key());
+        let sent = self.bus.send(Topic::Commands, about.shard(self.shards).0, message);
         // Only the answer counts: a message that was not acknowledged may have arrived all the same.
         drop(sent.map_err(|error| Unanswered::never(not_sent(error)))?);
         let answer = tokio::time::timeout_at(begun + timeout, &mut waiting.answer).await;
@@ -183,13 +205,13 @@ impl Commands {
             Ok(Ok(Ok(accepted))) => accepted.position,
             // One that arrived twice may have had its effect the first time.
             Ok(Ok(Err(refusal))) if refusal.code == RefusalCode::Expired => {
-                return Err(Unanswered::perhaps(expired(refusal, job)));
+                return Err(Unanswered::perhaps(about.tell(Problem::from(refusal).retry_after(1))));
             }
             Ok(Ok(Err(refusal))) => return Err(Unanswered::never(refusal.into())),
             Ok(Err(_)) | Err(_) => {
                 metrics::counter!("grid_api_unanswered_total").increment(1);
                 let found = self.find(sought).await;
-                let unknown = || Unanswered::perhaps(self.unknown().of_job(job));
+                let unknown = || Unanswered::perhaps(about.tell(self.unknown()));
                 found.map_err(|_| unknown())?.ok_or_else(unknown)?
             }
         };
@@ -232,15 +254,59 @@ impl Commands {
     fn unknown(&self) -> Problem {
         let waited: Duration = self.options.command_timeout;
         let detail = format!(
-            "no answer within {waited:?}: whether the command was carried out is not known yet; look at the job before \
+            "no answer within {waited:?}: whether the command was carried out is not known yet; look before you send it \
              you send it again"
         );
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "OUTCOME_UNKNOWN", detail)
     }
 }
 
-fn expired(refusal: Refusal, job: JobId) -> Problem {
-    Problem::from(refusal).of_job(job).retry_after(1)
+/// What a command is about: it decides where the command goes.
+#[derive(Clone, Debug)]
+pub(super) enum About {
+    Job(JobId),
+    /// With its present or last process.
+    Worker {
+        name: WorkerName,
+        incarnation: Incarnation,
+    },
+}
+
+impl From<JobId> for About {
+    fn from(job: JobId) -> Self {
+        Self::Job(job)
+    }
+}
+
+impl About {
+    fn shard(&self, shards: u16) -> ShardId {
+        match self {
+            Self::Job(job) => job.shard(shards),
+            Self::Worker { name, .. } => ShardId(name.slot(shards)),
+        }
+    }
+
+    fn key(&self) -> String {
+        match self {
+            Self::Job(job) => job.0.to_string(),
+            Self::Worker { name, .. } => name.to_string(),
+        }
+    }
+
+    const fn stream(&self) -> StreamId {
+        match self {
+            Self::Job(job) => StreamId::Job(*job),
+            Self::Worker { incarnation, .. } => StreamId::Worker(*incarnation),
+        }
+    }
+
+    /// The problem, with the job whose outcome it is about.
+    fn tell(&self, problem: Problem) -> Problem {
+        match self {
+            Self::Job(job) => problem.of_job(*job),
+            Self::Worker { .. } => problem,
+        }
+    }
 }
 
 /// What makes a command known when it arrives again, and how long it is wanted.
@@ -285,7 +351,7 @@ pub(super) struct Sought {
 }
 
 impl Sought {
-    pub fn of(command: &Command, job: JobId, id: Uuid) -> Self {
+    pub fn of(command: &Command, about: &About, id: Uuid) -> Self {
         let stream = match command {
             Command::CancelRetry { task } | Command::BringForwardRetry { task } => StreamId::Task(*task),
             Command::SubmitJob { .. }
@@ -293,7 +359,10 @@ impl Sought {
             | Command::StopJob { .. }
             | Command::RetryJob { .. }
             | Command::RegisterWorker { .. }
-            | Command::RemoveWorker { .. } => StreamId::Job(job),
+            | Command::RemoveWorker { .. }
+            | Command::CordonWorker { .. }
+            | Command::UncordonWorker { .. }
+            | Command::DrainWorker { .. } => about.stream(),
         };
         let submits = matches!(command, Command::SubmitJob { .. });
         Self { stream, submits, id }

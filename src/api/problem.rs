@@ -199,6 +199,7 @@ impl From<Refusal> for Problem {
             RefusalCode::BeingEnded => (StatusCode::CONFLICT, "BEING_ENDED"),
             RefusalCode::NoRetryPending => (StatusCode::CONFLICT, "NO_RETRY_PENDING"),
             RefusalCode::Superseded => (StatusCode::CONFLICT, "SUPERSEDED"),
+            RefusalCode::WorkerLeft => (StatusCode::CONFLICT, "WORKER_LEFT"),
             RefusalCode::Expired => (StatusCode::GATEWAY_TIMEOUT, "EXPIRED"),
             RefusalCode::Quarantined => (StatusCode::INTERNAL_SERVER_ERROR, "QUARANTINED"),
         };

@@ -118,7 +118,10 @@ pub struct WorkerView {
     pub current_tasks: u32,
     pub max_capacity: u32,
     pub state: &'static str,
+    /// Its process was told to finish and leave, or does so.
     pub draining: bool,
+    /// It gets no new work, nor do later processes of its name, until it is uncordoned.
+    pub cordoned: bool,
     pub last_heartbeat_at: Option<Timestamp>,
     pub registered_at: Timestamp,
     pub created_at: Timestamp,

@@ -2,12 +2,13 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::Api;
 use super::page::{List, ListId, ListKind, PAGE_PARAMS, PageQuery};
 use super::params::Params;
 use super::problem::Problem;
-use super::view::WorkerView;
+use super::view::{At, WorkerView};
+use super::{Api, Caller};
 use crate::domain::WorkerName;
+use crate::event::Command;
 use crate::projection::{WorkerKey, WorkerRow};
 use crate::shard::Liveness;
 
@@ -32,7 +33,8 @@ impl Api {
                 Liveness::Inactive => "INACTIVE",
                 Liveness::Pending => "PENDING",
             },
-            draining: beat.is_some_and(|beat| beat.draining),
+            draining: row.left_at.is_none() && (row.draining || beat.is_some_and(|beat| beat.draining)),
+            cordoned: row.cordoned,
             last_heartbeat_at: live.as_ref().map(|live| live.heard_at),
             registered_at: row.registered_at,
             created_at: row.created_at,
@@ -40,6 +42,55 @@ impl Api {
             memory_bytes: beat.map(|beat| beat.memory_bytes),
             labels: row.labels,
         }
+    }
+
+    pub(super) async fn worker_now(&self, name: &WorkerName) -> Result<WorkerView, Problem> {
+        Ok(self.worker_view(self.worker(name).await?))
+    }
+
+    /// No new work for the name; what its process runs goes on.
+    ///
+    /// # Errors
+    /// 404 when no process ever registered under it; else as every command.
+    pub(super) async fn cordon_worker(&self, name: WorkerName, caller: &Caller) -> Result<At<WorkerView>, Problem> {
+        let command = Command::CordonWorker { worker: name.clone() };
+        self.command_worker(command, &name, caller).await
+    }
+
+    /// Work again.
+    ///
+    /// # Errors
+    /// As [`Api::cordon_worker`].
+    pub(super) async fn uncordon_worker(&self, name: WorkerName, caller: &Caller) -> Result<At<WorkerView>, Problem> {
+        let command = Command::UncordonWorker { worker: name.clone() };
+        self.command_worker(command, &name, caller).await
+    }
+
+    /// No new work for the name, and its process finishes what it runs, hands back what it has not begun, and leaves.
+    ///
+    /// # Errors
+    /// As [`Api::cordon_worker`]; 409 when the process has left and its name is not cordoned.
+    pub(super) async fn drain_worker(&self, name: WorkerName, caller: &Caller) -> Result<At<WorkerView>, Problem> {
+        let command = Command::DrainWorker { worker: name.clone() };
+        self.command_worker(command, &name, caller).await
+    }
+
+    async fn command_worker(
+        &self,
+        command: Command,
+        name: &WorkerName,
+        caller: &Caller,
+    ) -> Result<At<WorkerView>, Problem> {
+        // A name that nobody ever bore is known here.
+        let incarnation = self.worker(name).await?.incarnation;
+        let position = self
+            .commands
+            .worker_command(command, name.clone(), incarnation, caller)
+            .await?;
+        Ok(At {
+            object: self.worker_now(name).await?,
+            position: self.token(position),
+        })
     }
 
     pub(super) async fn worker(&self, name: &WorkerName) -> Result<WorkerRow, Problem> {
@@ -81,6 +132,24 @@ pub async fn get(api: web::Data<Api>, request: HttpRequest, id: web::Path<String
     let params = Params::read(&request, &["minPosition"])?;
     let name: WorkerName = id.parse()?;
     api.wait_for_position(&params).await?;
-    let row = api.worker(&name).await?;
-    Ok(HttpResponse::Ok().json(api.worker_view(row)))
+    Ok(HttpResponse::Ok().json(api.worker_now(&name).await?))
+}
+
+pub async fn cordon(api: web::Data<Api>, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    Params::read(&request, &[])?;
+    Ok(HttpResponse::Ok().json(api.cordon_worker(id.parse()?, &Api::caller(&request)).await?))
+}
+
+pub async fn uncordon(
+    api: web::Data<Api>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    Params::read(&request, &[])?;
+    Ok(HttpResponse::Ok().json(api.uncordon_worker(id.parse()?, &Api::caller(&request)).await?))
+}
+
+pub async fn drain(api: web::Data<Api>, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    Params::read(&request, &[])?;
+    Ok(HttpResponse::Ok().json(api.drain_worker(id.parse()?, &Api::caller(&request)).await?))
 }

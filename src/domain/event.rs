@@ -345,6 +345,33 @@ pub enum WorkerEnd {
     Superseded,
 }
 
+/// The worker gets no new work; what it runs goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerCordoned {
+    pub worker: WorkerName,
+    pub incarnation: Incarnation,
+    /// The process before it was cordoned: a cordon is of the name, and lasts until it is lifted.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub inherited: bool,
+}
+
+/// The worker may get new work again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerUncordoned {
+    pub worker: WorkerName,
+    pub incarnation: Incarnation,
+}
+
+/// The process is told to finish what it runs, hand back what it has not begun, and leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerDrainRequested {
+    pub worker: WorkerName,
+    pub incarnation: Incarnation,
+}
+
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -365,11 +392,14 @@ pub enum Event {
     AttemptEnded(AttemptEnded),
     WorkerRegistered(Box<WorkerRegistered>),
     WorkerLeft(WorkerLeft),
+    WorkerCordoned(WorkerCordoned),
+    WorkerUncordoned(WorkerUncordoned),
+    WorkerDrainRequested(WorkerDrainRequested),
 }
 
 impl Event {
     /// All names of types.
-    pub const TYPE_NAMES: [&str; 17] = [
+    pub const TYPE_NAMES: [&str; 20] = [
         "JobSubmitted",
         "JobKillRequested",
         "JobStopRequested",
@@ -387,6 +417,9 @@ impl Event {
         "AttemptEnded",
         "WorkerRegistered",
         "WorkerLeft",
+        "WorkerCordoned",
+        "WorkerUncordoned",
+        "WorkerDrainRequested",
     ];
 
     /// The type's name, as written in the log and outside.
@@ -409,6 +442,9 @@ impl Event {
             Self::AttemptEnded(_) => "AttemptEnded",
             Self::WorkerRegistered(_) => "WorkerRegistered",
             Self::WorkerLeft(_) => "WorkerLeft",
+            Self::WorkerCordoned(_) => "WorkerCordoned",
+            Self::WorkerUncordoned(_) => "WorkerUncordoned",
+            Self::WorkerDrainRequested(_) => "WorkerDrainRequested",
         }
     }
 }

@@ -327,7 +327,10 @@ impl Job {
             | Event::RetryCancelled(_)
             | Event::AttemptEnded(_)
             | Event::WorkerRegistered(_)
-            | Event::WorkerLeft(_) => return Err(illegal("it is not an event of a job")),
+            | Event::WorkerLeft(_)
+            | Event::WorkerCordoned(_)
+            | Event::WorkerUncordoned(_)
+            | Event::WorkerDrainRequested(_) => return Err(illegal("it is not an event of a job")),
         }
         self.version = fact.version;
         Ok(())
@@ -504,6 +507,9 @@ pub(super) fn change(record: &mut TaskRecord, fact: Fact<'_>, state: TaskState, 
         | Event::FanOutAdvanced(_)
         | Event::JobFinished(_)
         | Event::WorkerRegistered(_)
-        | Event::WorkerLeft(_) => {}
+        | Event::WorkerLeft(_)
+        | Event::WorkerCordoned(_)
+        | Event::WorkerUncordoned(_)
+        | Event::WorkerDrainRequested(_) => {}
     }
 }

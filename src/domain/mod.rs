@@ -34,4 +34,4 @@ pub use status::{Counters, JobStatus};
 pub use task::{IllegalTransition, TaskRecord};
 pub use task_history::{AttemptTold, TaskHistory};
 pub use time::Timestamp;
-pub use worker::{Registration, WorkerHistory};
+pub use worker::{Registration, Standing, WorkerHistory};

@@ -30,6 +30,8 @@ pub enum RefusalCode {
     NoRetryPending,
     /// A newer process of this worker has registered.
     Superseded,
+    /// The worker's process has left.
+    WorkerLeft,
     /// It arrived after the time up to which it was wanted.
     Expired,
     /// It could not be decided, several times; see the quarantine.

@@ -266,7 +266,10 @@ pub(super) fn next_state(from: Option<&TaskRecord>, event: &Event) -> Result<Tas
             | Event::FanOutAdvanced(_)
             | Event::JobFinished(_)
             | Event::WorkerRegistered(_)
-            | Event::WorkerLeft(_),
+            | Event::WorkerLeft(_)
+            | Event::WorkerCordoned(_)
+            | Event::WorkerUncordoned(_)
+            | Event::WorkerDrainRequested(_),
         ) => Err("it is not an event of a task"),
     }
 }

@@ -113,7 +113,10 @@ impl TaskHistory {
             | Event::FanOutAdvanced(_)
             | Event::JobFinished(_)
             | Event::WorkerRegistered(_)
-            | Event::WorkerLeft(_) => {}
+            | Event::WorkerLeft(_)
+            | Event::WorkerCordoned(_)
+            | Event::WorkerUncordoned(_)
+            | Event::WorkerDrainRequested(_) => {}
         }
     }
 

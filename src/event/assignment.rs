@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::version::{Version, Wire};
-use crate::domain::{Attempt, Epoch, ExecutorKind, Incarnation, ShardId, TaskId};
+use crate::domain::{Attempt, Epoch, ExecutorKind, Incarnation, ShardId, Standing, TaskId};
 
 /// One message per (shard, worker, commit). The worker drops one whose epoch is lower than the highest it has seen of
 /// that shard, and one of another timeline or for another incarnation.
@@ -39,6 +39,10 @@ pub enum AssignmentItem {
     /// Let the attempt end in order: sources end, a process gets SIGTERM.
     Stop {
         attempt: AttemptRef,
+    },
+    /// How the worker itself stands, from the shard where its history lives; the latest counts.
+    Standing {
+        standing: Standing,
     },
     /// What was reported is in the log; the worker may forget it.
     Ack {

@@ -31,8 +31,11 @@ pub struct WorkerBeat {
     pub queued: u32,
     #[serde(default)]
     pub labels: Labels,
-    /// Takes no new work.
+    /// Takes no new work, and is about to leave, or cannot be heard well.
     pub draining: bool,
+    /// Takes no new work; what runs goes on.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub cordoned: bool,
     /// The last one of this process.
     #[serde(default)]
     pub leaving: bool,

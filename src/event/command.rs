@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::version::{Version, Wire};
 use crate::domain::event::WorkerEnd;
 use crate::domain::{
-    Incarnation, JobId, JobSpec, Position, Refusal, Registration, ShardId, TaskId, Timestamp, WorkerName,
+    Incarnation, JobId, JobSpec, Position, Refusal, Registration, ShardId, Standing, TaskId, Timestamp, WorkerName,
 };
 
 /// A wish with all that a shard needs to decide it once, and only in time.
@@ -86,6 +86,18 @@ pub enum Command {
         incarnation: Incarnation,
         cause: WorkerEnd,
     },
+    /// To the same shard: no new work for the name.
+    CordonWorker {
+        worker: WorkerName,
+    },
+    /// To the same shard: work again.
+    UncordonWorker {
+        worker: WorkerName,
+    },
+    /// To the same shard: no new work for the name, and its process finishes and leaves.
+    DrainWorker {
+        worker: WorkerName,
+    },
 }
 
 impl Command {
@@ -93,7 +105,10 @@ impl Command {
     pub fn shard(&self, shards: u16) -> ShardId {
         match self {
             Self::RegisterWorker { registration } => ShardId(registration.worker.slot(shards)),
-            Self::RemoveWorker { worker, .. } => ShardId(worker.slot(shards)),
+            Self::RemoveWorker { worker, .. }
+            | Self::CordonWorker { worker }
+            | Self::UncordonWorker { worker }
+            | Self::DrainWorker { worker } => ShardId(worker.slot(shards)),
             Self::SubmitJob { job, .. } | Self::KillJob { job } | Self::StopJob { job } | Self::RetryJob { job } => {
                 job.shard(shards)
             }
@@ -108,7 +123,11 @@ impl Command {
                 Some(*job)
             }
             Self::CancelRetry { task } | Self::BringForwardRetry { task } => Some(task.job),
-            Self::RegisterWorker { .. } | Self::RemoveWorker { .. } => None,
+            Self::RegisterWorker { .. }
+            | Self::RemoveWorker { .. }
+            | Self::CordonWorker { .. }
+            | Self::UncordonWorker { .. }
+            | Self::DrainWorker { .. } => None,
         }
     }
 }
@@ -142,4 +161,17 @@ impl Wire for Reply {
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
     pub position: Position,
+    /// Of the worker that has registered, when there is anything to tell: it must know before it grants credits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub standing: Option<Standing>,
+}
+
+impl Accepted {
+    /// What was decided is in the log up to `position`.
+    pub const fn at(position: Position) -> Self {
+        Self {
+            position,
+            standing: None,
+        }
+    }
 }

@@ -77,6 +77,9 @@ impl EventRecord {
             Event::AttemptEnded(data) => self.write(data, bytes),
             Event::WorkerRegistered(data) => self.write(data, bytes),
             Event::WorkerLeft(data) => self.write(data, bytes),
+            Event::WorkerCordoned(data) => self.write(data, bytes),
+            Event::WorkerUncordoned(data) => self.write(data, bytes),
+            Event::WorkerDrainRequested(data) => self.write(data, bytes),
         }
     }
 
@@ -170,6 +173,9 @@ impl<'a> EventHeader<'a> {
             "AttemptEnded" => Event::AttemptEnded(self.data()?),
             "WorkerRegistered" => Event::WorkerRegistered(self.data()?),
             "WorkerLeft" => Event::WorkerLeft(self.data()?),
+            "WorkerCordoned" => Event::WorkerCordoned(self.data()?),
+            "WorkerUncordoned" => Event::WorkerUncordoned(self.data()?),
+            "WorkerDrainRequested" => Event::WorkerDrainRequested(self.data()?),
             other => {
                 return Err(unreadable(format!(
                     "{other:?} is no known type; a newer program wrote it"

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::assignment::AttemptRef;
 use super::beat::Grant;
 use super::version::{Version, Wire};
-use crate::domain::{AttemptOutcome, Failure, Incarnation, Timestamp, WorkerName};
+use crate::domain::{AttemptOutcome, Failure, Incarnation, Standing, Timestamp, WorkerName};
 
 /// One message per (worker, shard): items in the order in which things happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub enum ReportItem {
     /// SCHEDULED and not among them is sent again, what is among them and unknown is cancelled.
     Inventory {
         attempts: Vec<AttemptRef>,
+        /// As the worker believes; when its history says otherwise, it is told again.
+        #[serde(skip_serializing_if = "is_usual", default)]
+        standing: Standing,
     },
 }
 
@@ -65,4 +68,9 @@ impl From<Outcome> for AttemptOutcome {
             Outcome::HandedBack => Self::HandedBack,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_usual(standing: &Standing) -> bool {
+    *standing == Standing::default()
 }

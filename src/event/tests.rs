@@ -151,9 +151,12 @@ fn every_type_of_event_has_a_sample() {
         Event::AttemptEnded(_) => 14,
         Event::WorkerRegistered(_) => 15,
         Event::WorkerLeft(_) => 16,
+        Event::WorkerCordoned(_) => 17,
+        Event::WorkerUncordoned(_) => 18,
+        Event::WorkerDrainRequested(_) => 19,
     };
     let seen: std::collections::BTreeSet<_> = samples::events().iter().map(|record| number(&record.event)).collect();
-    assert_eq!(seen, (0..=16).collect());
+    assert_eq!(seen, (0..=19).collect());
     let names: std::collections::BTreeSet<_> = samples::events().iter().map(|it| it.event.type_name()).collect();
     assert_eq!(names, Event::TYPE_NAMES.into_iter().collect());
 }

@@ -32,7 +32,9 @@ pub enum JobAsOf {
     /// There is no such job, or its day was archived.
     Unknown,
     /// It was submitted later.
-    NotYet { submitted_at: Timestamp },
+    NotYet {
+        submitted_at: Timestamp,
+    },
     At(Box<JobAt>),
     /// More than the bound of events would have to be read.
     TooLong,
@@ -217,8 +219,7 @@ impl LookingBack {
 
     /// All events of the job, found by its key.
     async fn all(&mut self, pool: &PgPool, shard: ShardId) -> Result<(), Error> {
-        let sql =
-            format!("SELECT {COLUMNS} FROM events WHERE day = $1 AND job = $2 AND shard + 0 = $3 ORDER BY seq");
+        let sql = format!("SELECT {COLUMNS} FROM events WHERE day = $1 AND job = $2 AND shard + 0 = $3 ORDER BY seq");
         let query = sqlx::query(AssertSqlSafe(sql))
             .bind(self.id.day())
             .bind(self.id.0)

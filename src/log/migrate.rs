@@ -15,7 +15,9 @@ use super::{Error, Log};
 use crate::config::Secret;
 
 /// The newest format of events, hashes and keys that this program writes and reads.
-pub const LOG_FORMAT: i32 = 1;
+///
+/// 2: workers are cordoned and drained by events.
+pub const LOG_FORMAT: i32 = 2;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 

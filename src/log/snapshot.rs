@@ -28,7 +28,8 @@ pub struct SnapshotRow {
 /// Bytes of snapshots in one statement.
 const STATEMENT_BYTES: usize = 4 << 20;
 const COMPRESSION_LEVEL: i32 = 1;
-/// A worker that has left is forgotten after this: by then nothing of it can still arrive.
+/// A worker that has left is forgotten after this: by then nothing of it can still arrive. Not one that is cordoned:
+/// that lasts until it is lifted.
 const KEEP_LEFT_WORKERS_MS: i64 = 30 * 86_400_000;
 
 impl Log {
@@ -136,7 +137,8 @@ pub(super) struct Workers(pub BTreeMap<WorkerName, WorkerHead>);
 
 impl Workers {
     pub async fn read(pool: &PgPool, shard: ShardId) -> Result<Self, Error> {
-        let heads = "SELECT name, incarnation, has_left, version, seq, at_ms FROM worker_heads WHERE shard = $1";
+        let heads = "SELECT name, incarnation, has_left, version, seq, at_ms, cordoned, draining
+                     FROM worker_heads WHERE shard = $1";
         let mut workers = Self::default();
         for row in sqlx::query(heads).bind(shard.0 as i16).fetch_all(pool).await? {
             let name: &str = row.try_get(0)?;
@@ -144,6 +146,8 @@ impl Workers {
             let history = WorkerHistory {
                 incarnation: Some(Incarnation(row.try_get(1)?)),
                 left: row.try_get(2)?,
+                cordoned: row.try_get(6)?,
+                draining: row.try_get(7)?,
             };
             let head = WorkerHead {
                 history,
@@ -163,6 +167,9 @@ impl Workers {
         let (name, incarnation) = match &event {
             Event::WorkerRegistered(registered) => (&registered.worker, registered.incarnation),
             Event::WorkerLeft(left) => (&left.worker, left.incarnation),
+            Event::WorkerCordoned(event) => (&event.worker, event.incarnation),
+            Event::WorkerUncordoned(event) => (&event.worker, event.incarnation),
+            Event::WorkerDrainRequested(event) => (&event.worker, event.incarnation),
             other => return Err(format!("{} is not an event of a worker", other.type_name())),
         };
         let fresh = || WorkerHead {
@@ -212,11 +219,12 @@ async fn move_workers(pool: &PgPool, shard: ShardId, upto: Seq) -> Result<(), Er
         }
     }
     sqlx::query(
-        "INSERT INTO worker_heads (shard, name, incarnation, has_left, version, seq, at_ms)
-         SELECT $1, * FROM unnest($2::text[], $3::uuid[], $4::bool[], $5::int4[], $6::int8[], $7::int8[])
+        "INSERT INTO worker_heads (shard, name, incarnation, has_left, version, seq, at_ms, cordoned, draining)
+         SELECT $1, * FROM unnest($2::text[], $3::uuid[], $4::bool[], $5::int4[], $6::int8[], $7::int8[], $8::bool[],
+             $9::bool[])
          ON CONFLICT (shard, name) DO UPDATE
          SET incarnation = excluded.incarnation, has_left = excluded.has_left, version = excluded.version,
-             seq = excluded.seq, at_ms = excluded.at_ms
+             seq = excluded.seq, at_ms = excluded.at_ms, cordoned = excluded.cordoned, draining = excluded.draining
          WHERE worker_heads.seq < excluded.seq",
     )
     .bind(shard.0 as i16)
@@ -226,9 +234,11 @@ async fn move_workers(pool: &PgPool, shard: ShardId, upto: Seq) -> Result<(), Er
     .bind(heads.iter().map(|(.., head)| head.version as i32).bind_iter())
     .bind(heads.iter().map(|(.., head)| head.seq.0 as i64).bind_iter())
     .bind(heads.iter().map(|(.., head)| head.at_ms).bind_iter())
+    .bind(heads.iter().map(|(.., head)| head.history.cordoned).bind_iter())
+    .bind(heads.iter().map(|(.., head)| head.history.draining).bind_iter())
     .execute(pool)
     .await?;
-    sqlx::query("DELETE FROM worker_heads WHERE shard = $1 AND has_left AND at_ms < $2")
+    sqlx::query("DELETE FROM worker_heads WHERE shard = $1 AND has_left AND NOT cordoned AND at_ms < $2")
         .bind(shard.0 as i16)
         .bind(newest - KEEP_LEFT_WORKERS_MS)
         .execute(pool)

@@ -12,7 +12,7 @@ pub use self::counted::{BLOCK_TASKS, CounterDeltas, add, block_of};
 
 use crate::domain::event::{
     Budget, Event, Failure, FailureReason, JobSubmitted, ReadyCause, StreamId, TaskFailed, TaskState, WorkerEnd,
-    WorkerLeft, WorkerRegistered,
+    WorkerRegistered,
 };
 use crate::domain::{Incarnation, JobId, JobSpec, Labels, Seq, ShardId, TaskId, Timestamp, WorkerName};
 use crate::event::{EventRecord, Meta};
@@ -102,6 +102,10 @@ pub struct WorkerChange {
     /// A process of this name has registered; the first of them in this change was at `first_registered_at`.
     pub registered: Option<Box<RegisteredWorker>>,
     pub left: Option<(Timestamp, WorkerEnd)>,
+    /// `None`: kept; false when a process registers, until it is said otherwise.
+    pub cordoned: Option<bool>,
+    /// Likewise: the process was told to finish and leave.
+    pub draining: Option<bool>,
     pub seq: Seq,
 }
 
@@ -208,7 +212,10 @@ impl Changes {
             | Event::RetryCancelled(_)
             | Event::AttemptEnded(_)
             | Event::WorkerRegistered(_)
-            | Event::WorkerLeft(_) => {}
+            | Event::WorkerLeft(_)
+            | Event::WorkerCordoned(_)
+            | Event::WorkerUncordoned(_)
+            | Event::WorkerDrainRequested(_) => {}
         }
     }
 
@@ -274,7 +281,10 @@ impl Changes {
             | Event::FanOutAdvanced(_)
             | Event::JobFinished(_)
             | Event::WorkerRegistered(_)
-            | Event::WorkerLeft(_) => {}
+            | Event::WorkerLeft(_)
+            | Event::WorkerCordoned(_)
+            | Event::WorkerUncordoned(_)
+            | Event::WorkerDrainRequested(_) => {}
         }
     }
 
@@ -291,11 +301,32 @@ impl Changes {
                     incarnation: registered.incarnation,
                     registered: Some(Box::new(registered_worker(registered, at, first_registered_at))),
                     left: None,
+                    cordoned: Some(false),
+                    draining: Some(false),
                     seq,
                 };
                 self.workers.insert(registered.worker.clone(), change);
             }
-            Event::WorkerLeft(left) => self.leave(shard, seq, at, left),
+            Event::WorkerLeft(left) => {
+                if let Some(change) = self.worker(shard, seq, &left.worker, left.incarnation) {
+                    change.left = Some((at, left.cause));
+                }
+            }
+            Event::WorkerCordoned(event) => {
+                if let Some(change) = self.worker(shard, seq, &event.worker, event.incarnation) {
+                    change.cordoned = Some(true);
+                }
+            }
+            Event::WorkerUncordoned(event) => {
+                if let Some(change) = self.worker(shard, seq, &event.worker, event.incarnation) {
+                    change.cordoned = Some(false);
+                }
+            }
+            Event::WorkerDrainRequested(event) => {
+                if let Some(change) = self.worker(shard, seq, &event.worker, event.incarnation) {
+                    change.draining = Some(true);
+                }
+            }
             Event::JobSubmitted(_)
             | Event::JobKillRequested(_)
             | Event::JobStopRequested(_)
@@ -314,19 +345,28 @@ impl Changes {
         }
     }
 
-    fn leave(&mut self, shard: ShardId, seq: Seq, at: Timestamp, left: &WorkerLeft) {
-        let change = self.workers.entry(left.worker.clone()).or_insert(WorkerChange {
+    /// The change of a worker's row; `None`: a newer process has replaced this one, of which nothing is said by that.
+    fn worker(
+        &mut self,
+        shard: ShardId,
+        seq: Seq,
+        name: &WorkerName,
+        incarnation: Incarnation,
+    ) -> Option<&mut WorkerChange> {
+        let change = self.workers.entry(name.clone()).or_insert(WorkerChange {
             shard,
-            incarnation: left.incarnation,
+            incarnation,
             registered: None,
             left: None,
+            cordoned: None,
+            draining: None,
             seq,
         });
-        // The end of a process that a newer one has replaced says nothing of the newer one.
-        if change.incarnation == left.incarnation {
-            change.left = Some((at, left.cause));
-            change.seq = seq;
+        if change.incarnation != incarnation {
+            return None;
         }
+        change.seq = seq;
+        Some(change)
     }
 }
 
@@ -354,7 +394,10 @@ impl TaskChange {
             | Event::FanOutAdvanced(_)
             | Event::JobFinished(_)
             | Event::WorkerRegistered(_)
-            | Event::WorkerLeft(_) => TaskState::Ready,
+            | Event::WorkerLeft(_)
+            | Event::WorkerCordoned(_)
+            | Event::WorkerUncordoned(_)
+            | Event::WorkerDrainRequested(_) => TaskState::Ready,
         };
         let new = record.version == 1;
         Some(Self {

@@ -304,31 +304,35 @@ pub struct WorkerColumns {
     pub created_at: Vec<Time>,
     pub left_at: Vec<Time>,
     pub left_cause: Vec<Option<&'static str>>,
+    pub cordoned: Vec<bool>,
+    pub draining: Vec<bool>,
     pub seq: Vec<i64>,
 }
 
-/// Rows of workers that are there and have left.
+/// Rows of workers that are there and have left, or stand otherwise than before.
 #[derive(Debug, Default)]
-pub struct LeftColumns {
+pub struct MovedWorkerColumns {
     pub name: Vec<String>,
     pub shard: Vec<i32>,
     pub incarnation: Vec<Uuid>,
     pub left_at: Vec<Time>,
     pub left_cause: Vec<Option<&'static str>>,
+    pub cordoned: Vec<Option<bool>>,
+    pub draining: Vec<Option<bool>>,
     pub seq: Vec<i64>,
 }
 
 impl WorkerColumns {
-    pub fn split(changes: &Changes) -> (Self, LeftColumns) {
-        let (mut registered, mut departed) = (Self::default(), LeftColumns::default());
+    pub fn split(changes: &Changes) -> (Self, MovedWorkerColumns) {
+        let (mut registered, mut moved) = (Self::default(), MovedWorkerColumns::default());
         for (name, change) in &changes.workers {
             if change.registered.is_some() {
                 registered.push(name.as_str(), change);
-            } else if change.left.is_some() {
-                departed.push(name.as_str(), change);
+            } else {
+                moved.push(name.as_str(), change);
             }
         }
-        (registered, departed)
+        (registered, moved)
     }
 
     fn push(&mut self, name: &str, change: &WorkerChange) {
@@ -343,18 +347,21 @@ impl WorkerColumns {
         self.created_at.push(time(Some(registered.first_registered_at)));
         self.left_at.push(time(change.left.map(|(at, _)| at)));
         self.left_cause.push(change.left.map(|(_, cause)| worker_end(cause)));
+        self.cordoned.push(change.cordoned.unwrap_or(false));
+        self.draining.push(change.draining.unwrap_or(false));
         self.seq.push(change.seq.0 as i64);
     }
 }
 
-impl LeftColumns {
+impl MovedWorkerColumns {
     fn push(&mut self, name: &str, change: &WorkerChange) {
-        let Some((at, cause)) = change.left else { return };
         self.name.push(storable(name));
         self.shard.push(shard(change.shard));
         self.incarnation.push(change.incarnation.0);
-        self.left_at.push(time(Some(at)));
-        self.left_cause.push(Some(worker_end(cause)));
+        self.left_at.push(time(change.left.map(|(at, _)| at)));
+        self.left_cause.push(change.left.map(|(_, cause)| worker_end(cause)));
+        self.cordoned.push(change.cordoned);
+        self.draining.push(change.draining);
         self.seq.push(change.seq.0 as i64);
     }
 }

@@ -11,7 +11,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Encode, PgPool, Postgres, Row, Type};
 
 use super::change::Changes;
-use super::columns::{AttemptColumns, JobColumns, LeftColumns, MovedJobColumns, TaskColumns, WorkerColumns};
+use super::columns::{AttemptColumns, JobColumns, MovedJobColumns, MovedWorkerColumns, TaskColumns, WorkerColumns};
 use super::machine::{Move, WriteSet, Written};
 use crate::domain::{Seq, ShardId};
 
@@ -403,12 +403,12 @@ impl Writer {
     }
 
     fn add_workers(&self, statement: &mut Statement, changes: &Changes) {
-        let (registered, left) = WorkerColumns::split(changes);
+        let (registered, moved) = WorkerColumns::split(changes);
         if !registered.name.is_empty() {
             self.add_registered(statement, registered);
         }
-        if !left.name.is_empty() {
-            self.add_left(statement, left);
+        if !moved.name.is_empty() {
+            self.add_moved_workers(statement, moved);
         }
     }
 
@@ -418,18 +418,19 @@ impl Writer {
                 self.schema,
                 ", registered AS (
                     INSERT INTO {schema}.workers (name, shard, incarnation, endpoint_url, max_capacity, labels,
-                        registered_at, created_at, left_at, left_cause, seq)
+                        registered_at, created_at, left_at, left_cause, cordoned, draining, seq)
                     SELECT name, shard, incarnation, endpoint_url, max_capacity, labels::jsonb, registered_at,
-                        created_at, left_at, left_cause, seq
+                        created_at, left_at, left_cause, cordoned, draining, seq
                     FROM unnest(?::text[], ?::int[], ?::uuid[], ?::text[], ?::bigint[], ?::text[], ?::timestamptz[],
-                        ?::timestamptz[], ?::timestamptz[], ?::text[], ?::bigint[])
+                        ?::timestamptz[], ?::timestamptz[], ?::text[], ?::bool[], ?::bool[], ?::bigint[])
                         u(name, shard, incarnation, endpoint_url, max_capacity, labels, registered_at, created_at,
-                            left_at, left_cause, seq)
+                            left_at, left_cause, cordoned, draining, seq)
                     WHERE u.shard = ANY(ARRAY(SELECT shard FROM ok))
                     ON CONFLICT (name) DO UPDATE SET shard = excluded.shard, incarnation = excluded.incarnation,
                         endpoint_url = excluded.endpoint_url, max_capacity = excluded.max_capacity,
                         labels = excluded.labels, registered_at = excluded.registered_at, left_at = excluded.left_at,
-                        left_cause = excluded.left_cause, seq = excluded.seq)",
+                        left_cause = excluded.left_cause, cordoned = excluded.cordoned,
+                        draining = excluded.draining, seq = excluded.seq)",
             )
             .bind(registered.name)
             .bind(registered.shard)
@@ -441,25 +442,33 @@ impl Writer {
             .bind(registered.created_at)
             .bind(registered.left_at)
             .bind(registered.left_cause)
+            .bind(registered.cordoned)
+            .bind(registered.draining)
             .bind(registered.seq);
     }
 
-    fn add_left(&self, statement: &mut Statement, left: LeftColumns) {
+    fn add_moved_workers(&self, statement: &mut Statement, moved: MovedWorkerColumns) {
         statement
             .sql(
                 self.schema,
-                ", departed AS (
-                    UPDATE {schema}.workers w SET left_at = u.left_at, left_cause = u.left_cause, seq = u.seq
-                    FROM unnest(?::text[], ?::int[], ?::uuid[], ?::timestamptz[], ?::text[], ?::bigint[])
-                        u(name, shard, incarnation, left_at, left_cause, seq)
+                ", moved_workers AS (
+                    UPDATE {schema}.workers w SET left_at = COALESCE(u.left_at, w.left_at),
+                        left_cause = COALESCE(u.left_cause, w.left_cause),
+                        cordoned = COALESCE(u.cordoned, w.cordoned), draining = COALESCE(u.draining, w.draining),
+                        seq = u.seq
+                    FROM unnest(?::text[], ?::int[], ?::uuid[], ?::timestamptz[], ?::text[], ?::bool[], ?::bool[],
+                        ?::bigint[])
+                        u(name, shard, incarnation, left_at, left_cause, cordoned, draining, seq)
                     WHERE u.shard = ANY(ARRAY(SELECT shard FROM ok)) AND w.name = u.name AND w.incarnation = u.incarnation)",
             )
-            .bind(left.name)
-            .bind(left.shard)
-            .bind(left.incarnation)
-            .bind(left.left_at)
-            .bind(left.left_cause)
-            .bind(left.seq);
+            .bind(moved.name)
+            .bind(moved.shard)
+            .bind(moved.incarnation)
+            .bind(moved.left_at)
+            .bind(moved.left_cause)
+            .bind(moved.cordoned)
+            .bind(moved.draining)
+            .bind(moved.seq);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::domain::Timestamp;
 use crate::domain::event::{
     AttemptEnded, FanOutAdvanced, JobDeadlineReached, JobFinished, JobKillRequested, JobRetryRequested,
     JobStopRequested, JobSubmitted, RetryCancelled, RetryScheduled, TaskCompleted, TaskFailed, TaskReady,
-    TaskScheduled, TaskStarted, WorkerLeft, WorkerRegistered,
+    TaskScheduled, TaskStarted, WorkerCordoned, WorkerDrainRequested, WorkerLeft, WorkerRegistered, WorkerUncordoned,
 };
 use crate::event::EVENT_VERSION;
 
@@ -46,7 +46,7 @@ const fn of<T: JsonSchema>(name: &'static str) -> EventType {
 }
 
 /// Every type that is written.
-pub const TYPES: [EventType; 17] = [
+pub const TYPES: [EventType; 20] = [
     of::<JobSubmitted>("JobSubmitted"),
     of::<JobKillRequested>("JobKillRequested"),
     of::<JobStopRequested>("JobStopRequested"),
@@ -64,6 +64,9 @@ pub const TYPES: [EventType; 17] = [
     of::<AttemptEnded>("AttemptEnded"),
     of::<WorkerRegistered>("WorkerRegistered"),
     of::<WorkerLeft>("WorkerLeft"),
+    of::<WorkerCordoned>("WorkerCordoned"),
+    of::<WorkerUncordoned>("WorkerUncordoned"),
+    of::<WorkerDrainRequested>("WorkerDrainRequested"),
 ];
 
 /// A header of every message, or of some.

@@ -20,7 +20,7 @@ struct WorkerCredits {
     /// Cumulative: charged assignments, and credits given back to the worker.
     used: u64,
     returned: u64,
-    /// Alive and not draining.
+    /// Alive, not draining and not cordoned.
     placeable: bool,
 }
 

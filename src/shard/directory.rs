@@ -115,7 +115,12 @@ impl Directory {
             gone.extend(self.end(incarnation, WorkerEnd::Drained, credits));
             return gone;
         }
-        credits.introduce(incarnation, &beat.worker, &beat.labels, !beat.draining);
+        credits.introduce(
+            incarnation,
+            &beat.worker,
+            &beat.labels,
+            !beat.draining && !beat.cordoned,
+        );
         for grant in beat
             .grants
             .iter()
@@ -284,6 +289,7 @@ mod tests {
             queued: 0,
             labels: Labels::new(),
             draining: false,
+            cordoned: false,
             leaving: false,
             cpu_cores: 0.0,
             memory_bytes: 0,

@@ -196,6 +196,7 @@ impl Shard {
         for job in loaded.jobs {
             shard.host(job);
         }
+        shard.tell_standings();
         shard
     }
 

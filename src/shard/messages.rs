@@ -6,10 +6,9 @@ use std::time::Duration;
 use super::machine::{HomeWorker, Poisoned, Shard, WorkerGone};
 use super::staging::Output;
 use super::turn::{assignment, cancellation, stop};
-use crate::domain::event::WorkerEnd;
 use crate::domain::{
-    AttemptOutcome, Decision, Event, Incarnation, Job, JobId, LossCause, Refusal, RefusalCode, Registration, StreamId,
-    TaskState, Timestamp, WorkerHistory, WorkerName,
+    AttemptOutcome, Decision, Event, Incarnation, Job, JobId, LossCause, Refusal, RefusalCode, TaskState, Timestamp,
+    WorkerHistory, WorkerName,
 };
 use crate::event::{Accepted, AttemptRef, Command, CommandMessage, Meta, ReportItem, ReportKind, ReportMessage};
 use crate::failpoint;
@@ -85,6 +84,7 @@ impl Shard {
         if let Some(to) = message.reply_to {
             let result = result.map(|()| Accepted {
                 position: self.position(),
+                standing: self.standing_to_answer(&message.command),
             });
             self.staged.outputs.push(Output::Reply { to, result });
         }
@@ -114,6 +114,15 @@ impl Shard {
             } => {
                 self.worker_left(worker, *incarnation, *cause, &meta);
                 return Ok(Ok(()));
+            }
+            Command::CordonWorker { worker } => {
+                return Ok(self.wish_of_worker(worker, WorkerHistory::decide_cordon, &meta));
+            }
+            Command::UncordonWorker { worker } => {
+                return Ok(self.wish_of_worker(worker, WorkerHistory::decide_uncordon, &meta));
+            }
+            Command::DrainWorker { worker } => {
+                return Ok(self.wish_of_worker(worker, WorkerHistory::decide_drain, &meta));
             }
             Command::KillJob { job } | Command::StopJob { job } | Command::RetryJob { job } => {
                 (*job, self.wish_of_job(*job, message, meta.at))
@@ -145,44 +154,13 @@ impl Shard {
             Command::RetryJob { .. } => job.decide_retry(now),
             Command::CancelRetry { task } => job.decide_cancel_retry(task.number),
             Command::BringForwardRetry { task } => job.decide_bring_forward(task.number, now),
-            Command::SubmitJob { .. } | Command::RegisterWorker { .. } | Command::RemoveWorker { .. } => Ok(Vec::new()),
+            Command::SubmitJob { .. }
+            | Command::RegisterWorker { .. }
+            | Command::RemoveWorker { .. }
+            | Command::CordonWorker { .. }
+            | Command::UncordonWorker { .. }
+            | Command::DrainWorker { .. } => Ok(Vec::new()),
         }
-    }
-
-    fn register(&mut self, registration: &Registration, meta: &Meta) -> Result<(), Refusal> {
-        let name = &registration.worker;
-        let home = self.workers.get(name);
-        let unknown = WorkerHistory::default();
-        let history = home.map_or(&unknown, |home| &home.history);
-        let mut left_version = home.map_or(0, |home| home.version);
-        let mut next = HomeWorker {
-            history: history.clone(),
-            version: left_version,
-        };
-        for (stream, event) in history.decide_register(registration)? {
-            next.history.apply(&event);
-            let version = if stream == StreamId::Worker(registration.incarnation) {
-                1
-            } else {
-                left_version + 1
-            };
-            left_version = version;
-            next.version = version;
-            self.record_of_worker(stream, version, event, meta);
-        }
-        self.workers.insert(name.clone(), next);
-        Ok(())
-    }
-
-    fn worker_left(&mut self, name: &WorkerName, incarnation: Incarnation, end: WorkerEnd, meta: &Meta) {
-        let Some(home) = self.workers.get_mut(name) else { return };
-        let Some((stream, event)) = home.history.decide_left(name, incarnation, end) else {
-            return;
-        };
-        home.history.apply(&event);
-        home.version += 1;
-        let version = home.version;
-        self.record_of_worker(stream, version, event, meta);
     }
 
     pub(super) fn on_report(&mut self, message: ReportMessage, now: Timestamp) -> Result<(), Poisoned> {
@@ -211,7 +189,10 @@ impl Shard {
                     }
                     self.acknowledge(&worker, incarnation, ReportKind::Ended, attempt);
                 }
-                ReportItem::Inventory { attempts } => self.take_inventory(&worker, incarnation, &attempts, &meta)?,
+                ReportItem::Inventory { attempts, standing } => {
+                    self.compare_standing(&worker, incarnation, standing);
+                    self.take_inventory(&worker, incarnation, &attempts, &meta)?;
+                }
             }
         }
         Ok(())

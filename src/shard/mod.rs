@@ -14,6 +14,7 @@ mod outbox;
 mod poison;
 mod ready;
 mod staging;
+mod standings;
 mod supervisor;
 mod timers;
 mod turn;

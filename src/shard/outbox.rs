@@ -59,6 +59,11 @@ pub(super) fn send(host: &Host, shard: ShardId, epoch: Epoch, outputs: Vec<Outpu
                 incarnation,
                 attempt,
             } => (worker, incarnation, AssignmentItem::Stop { attempt }),
+            Output::Standing {
+                worker,
+                incarnation,
+                standing,
+            } => (worker, incarnation, AssignmentItem::Standing { standing }),
             Output::Ack {
                 worker,
                 incarnation,
@@ -98,7 +103,9 @@ impl Parcel {
     fn add(&mut self, item: AssignmentItem) {
         self.bytes += match &item {
             AssignmentItem::Assign { assignment } => ASSIGNMENT_BYTES + assignment.external_id.len(),
-            AssignmentItem::Cancel { .. } | AssignmentItem::Stop { .. } => 2 * ATTEMPT_BYTES,
+            AssignmentItem::Cancel { .. } | AssignmentItem::Stop { .. } | AssignmentItem::Standing { .. } => {
+                2 * ATTEMPT_BYTES
+            }
             AssignmentItem::Ack { attempts, .. } => ATTEMPT_BYTES * attempts.len(),
         };
         if let Some(item) = self.join(item) {

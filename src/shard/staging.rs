@@ -1,6 +1,6 @@
 //! What a turn leaves behind: events to be committed, and outputs that wait for that commit.
 
-use crate::domain::{Epoch, Incarnation, JobId, Refusal, Seq, ShardId, WorkerName};
+use crate::domain::{Epoch, Incarnation, JobId, Refusal, Seq, ShardId, Standing, WorkerName};
 use crate::event::{Accepted, Assignment, AttemptRef, EventRecord, ReplyAddress, ReportKind};
 use crate::log::Cursor;
 
@@ -25,6 +25,12 @@ pub enum Output {
         worker: WorkerName,
         incarnation: Incarnation,
         attempt: AttemptRef,
+    },
+    /// How the worker itself stands.
+    Standing {
+        worker: WorkerName,
+        incarnation: Incarnation,
+        standing: Standing,
     },
     Ack {
         worker: WorkerName,

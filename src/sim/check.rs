@@ -47,6 +47,8 @@ pub struct Checker {
     once_ended: BTreeSet<JobId>,
     once_retried: BTreeSet<JobId>,
     registered: BTreeSet<Incarnation>,
+    /// Processes that began cordoned, and are so since.
+    cordoned_from_birth: BTreeSet<Incarnation>,
     /// By worker and jobmaster: credits granted, and credits used.
     credits: BTreeMap<(Incarnation, Incarnation), (u64, u64)>,
     pub wrong: Vec<String>,
@@ -78,12 +80,23 @@ impl Checker {
             match record.stream {
                 StreamId::Job(job) => self.job_event(job, record),
                 StreamId::Task(task) => self.task_event(task, record),
-                StreamId::Worker(incarnation) => {
-                    if matches!(record.event, Event::WorkerRegistered(_)) {
-                        self.registered.insert(incarnation);
-                    }
-                }
+                StreamId::Worker(incarnation) => self.worker_event(incarnation, &record.event),
             }
+        }
+    }
+
+    fn worker_event(&mut self, incarnation: Incarnation, event: &Event) {
+        match event {
+            Event::WorkerRegistered(_) => {
+                self.registered.insert(incarnation);
+            }
+            Event::WorkerCordoned(cordoned) if cordoned.inherited => {
+                self.cordoned_from_birth.insert(incarnation);
+            }
+            Event::WorkerUncordoned(_) => {
+                self.cordoned_from_birth.remove(&incarnation);
+            }
+            _ => {}
         }
     }
 
@@ -177,6 +190,8 @@ impl Checker {
             Command::RegisterWorker { registration } => self.registered.contains(&registration.incarnation),
             // One that is due anyway need not be brought forward; one that is gone need not be removed.
             Command::BringForwardRetry { .. } | Command::RemoveWorker { .. } => true,
+            // One that stands so already need not be told.
+            Command::CordonWorker { .. } | Command::UncordonWorker { .. } | Command::DrainWorker { .. } => true,
         };
         if !known {
             self.wrong(format!("{id} was answered and is not in the log: {command:?}"));
@@ -199,7 +214,7 @@ impl Checker {
                         self.acknowledged(*kind, *attempt, incarnation);
                     }
                 }
-                AssignmentItem::Cancel { .. } | AssignmentItem::Stop { .. } => {}
+                AssignmentItem::Cancel { .. } | AssignmentItem::Stop { .. } | AssignmentItem::Standing { .. } => {}
             }
         }
     }
@@ -261,6 +276,11 @@ impl Checker {
     pub fn runs(&mut self, attempt: AttemptRef, incarnation: Incarnation) {
         if !self.scheduled.contains(&(attempt, incarnation)) {
             self.wrong(format!("{incarnation} runs {attempt:?}, which is not in the log"));
+        }
+        if self.cordoned_from_birth.contains(&incarnation) {
+            self.wrong(format!(
+                "{incarnation} runs {attempt:?} and has been cordoned since it began"
+            ));
         }
         if !self.begun.insert(attempt) {
             self.wrong(format!("{incarnation} runs {attempt:?} again"));

@@ -131,6 +131,27 @@ impl World {
         self.wish(command);
     }
 
+    /// Workers are cordoned, uncordoned and drained; when the storm is over, all may work.
+    pub fn operator_acts(&mut self) {
+        if !self.is_stormy() {
+            let names: Vec<_> = self.workers.iter().map(|worker| worker.name.clone()).collect();
+            for worker in names {
+                self.wish(Command::UncordonWorker { worker });
+            }
+            return;
+        }
+        let number = self.between(0, self.workers.len() as i64) as usize;
+        let worker = self.workers[number].name.clone();
+        let command = match self.between(0, 100) {
+            0..40 => Command::CordonWorker { worker },
+            40..85 => Command::UncordonWorker { worker },
+            _ => Command::DrainWorker { worker },
+        };
+        self.wish(command);
+        let next = self.between(300, 6_000);
+        self.at(next, Happening::Operator);
+    }
+
     pub fn wish(&mut self, command: Command) {
         let now = self.now();
         let (id, correlation) = (self.fresh_uuid(now), self.fresh_uuid(now));

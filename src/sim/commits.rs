@@ -59,7 +59,7 @@ impl World {
             Output::Reply { .. } => mutant::is(Mutant::AnswerBeforeCommit),
             Output::Ack { .. } => mutant::is(Mutant::AckBeforeCommit),
             Output::Assign { .. } => mutant::is(Mutant::AssignBeforeCommit),
-            Output::Cancel { .. } | Output::Stop { .. } => false,
+            Output::Cancel { .. } | Output::Stop { .. } | Output::Standing { .. } => false,
         };
         let Some(owned) = self.owned(number, shard) else { return };
         let outputs = owned.machine.steal_outputs(early);

@@ -128,7 +128,7 @@ impl ShardLog {
         Ok(jobs.into_iter().map(|(id, (_, job))| (id, job)).collect())
     }
 
-    fn workers(&self) -> Vec<(WorkerName, WorkerHistory, u32)> {
+    pub fn workers(&self) -> Vec<(WorkerName, WorkerHistory, u32)> {
         let mut workers: BTreeMap<WorkerName, (WorkerHistory, u32)> = BTreeMap::new();
         let mut names: BTreeMap<Incarnation, WorkerName> = BTreeMap::new();
         for record in &self.events {

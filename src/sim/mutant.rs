@@ -50,6 +50,10 @@ mutants! {
     NoResend,
     /// A load does not repeat the cancellations that are under way.
     LostCancellation,
+    /// Neither load nor inventory tells a worker again how it stands.
+    ForgottenCordon,
+    /// A cordoned worker takes work.
+    IgnoredCordon,
     /// A worker takes assignments of earlier owners of a shard.
     StaleAssignment,
     /// A worker takes a message that it has had before.

@@ -124,6 +124,9 @@ fn item(output: Output) -> Option<(Incarnation, AssignmentItem)> {
         Output::Stop {
             incarnation, attempt, ..
         } => Some((incarnation, AssignmentItem::Stop { attempt })),
+        Output::Standing {
+            incarnation, standing, ..
+        } => Some((incarnation, AssignmentItem::Standing { standing })),
         Output::Ack {
             incarnation,
             kind,

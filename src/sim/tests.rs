@@ -51,15 +51,17 @@ fn run_in(mut world: World) -> Result<Figures, String> {
                 memory_is_the_log(&world)?;
             }
             let calm = world.time_ms > world.calm_after_ms + 60_000;
-            if calm && world.check.is_quiet() && world.is_published() && world.busy_workers().is_empty() {
+            let at_rest = world.busy_workers().is_empty() && world.mistaken_workers().is_empty();
+            if calm && world.check.is_quiet() && world.is_published() && at_rest {
                 break;
             }
         }
         if world.time_ms > limit {
             return Err(format!(
-                "not at rest; published: {}, workers: {:?}, jobs: {:?}",
+                "not at rest; published: {}, workers: {:?} {:?}, jobs: {:?}",
                 world.is_published(),
                 world.busy_workers(),
+                world.mistaken_workers(),
                 world.check.unfinished_jobs()
             ));
         }

@@ -79,7 +79,7 @@ fn report(message: &ReportMessage) -> String {
     let item = |item: &ReportItem| match item {
         ReportItem::Started { attempt } => format!("started {}", json(attempt)),
         ReportItem::Ended { attempt, outcome } => format!("ended {} {}", json(attempt), json(outcome)),
-        ReportItem::Inventory { attempts } => format!("inventory {}", json(attempts)),
+        ReportItem::Inventory { attempts, standing } => format!("inventory {} {}", json(attempts), json(standing)),
     };
     let items: Vec<_> = message.items.iter().map(item).collect();
     format!("{} {} says {}", message.worker, message.incarnation, items.join(", "))
@@ -141,6 +141,9 @@ pub fn output(output: &Output) -> String {
         Output::Stop {
             incarnation, attempt, ..
         } => format!("stops {} on {incarnation}", json(attempt)),
+        Output::Standing {
+            incarnation, standing, ..
+        } => format!("tells {incarnation} that it stands {}", json(standing)),
         Output::Ack {
             incarnation,
             kind,

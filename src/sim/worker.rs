@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::trace;
 use super::world::{Happening, SHARDS, TIMELINE, World};
-use crate::domain::{Failure, FailureReason, Incarnation, Labels, Timestamp, WorkerName};
+use crate::domain::{Failure, FailureReason, Incarnation, Labels, Timestamp, WorkerHistory, WorkerName};
 use crate::event::{AssignmentMessage, AttemptRef, Beat, Outcome, Reply};
 use crate::worker::WorkerOptions;
 use crate::worker::machine::{ExitReason, Identity, Input, Output, WorkerMachine};
@@ -15,7 +15,7 @@ const SLOTS: u32 = 3;
 const PREFETCH: u32 = 4;
 
 pub struct SimWorker {
-    name: WorkerName,
+    pub name: WorkerName,
     labels: Labels,
     pub process: Option<Process>,
     /// By how much the clock of its machine is ahead of the clients'.
@@ -236,6 +236,19 @@ impl World {
             busy.then(|| format!("{}: {glance:?}", worker.name))
         };
         self.workers.iter().filter_map(busy).collect()
+    }
+
+    /// Workers that believe otherwise of themselves than their history says.
+    pub fn mistaken_workers(&self) -> Vec<String> {
+        let histories = self.log.values().flat_map(|log| log.workers());
+        let mistaken = |(name, history, _): (WorkerName, WorkerHistory, u32)| {
+            let worker = self.workers.iter().find(|worker| worker.name == name)?;
+            let process = worker.process.as_ref()?;
+            let cordoned = process.machine.glance().cordoned;
+            let known = history.incarnation == Some(process.incarnation) && !history.left;
+            (known && cordoned != history.cordoned).then(|| format!("{name}: {history:?}"))
+        };
+        histories.filter_map(mistaken).collect()
     }
 
     fn attempt_begins(&mut self, number: usize, incarnation: Incarnation, attempt: AttemptRef) {

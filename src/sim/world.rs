@@ -124,6 +124,8 @@ pub enum Happening {
     Client,
     /// A client wants this now.
     Wish(Command),
+    /// Somebody looks after the workers.
+    Operator,
     Fault,
     /// The jobmaster that owns the shard crashes.
     CrashOwner(ShardId),
@@ -272,6 +274,10 @@ impl World {
             world.workers.push(SimWorker::new(number));
             world.start_worker(number);
         }
+        // Without a word to chance, so that the other seeds are what they were.
+        if seed % 4 == 1 {
+            world.at(1_500, Happening::Operator);
+        }
         world.at(10, Happening::Client);
         world.at(1_000, Happening::Fault);
         world
@@ -397,6 +403,7 @@ impl World {
             }
             Happening::Client => self.client_acts(),
             Happening::Wish(command) => self.wish(command),
+            Happening::Operator => self.operator_acts(),
             Happening::Fault => self.fault(),
             Happening::CrashOwner(shard) => self.crash_owner(shard),
             Happening::Resume { jobmaster } => self.resume(jobmaster),

@@ -124,6 +124,7 @@ mod tests {
             queued: 0,
             labels: Labels::new(),
             draining: false,
+            cordoned: false,
             leaving: false,
             cpu_cores: 0.0,
             memory_bytes: 0,

@@ -142,7 +142,7 @@ impl Commands {
         };
         let text = serde_json::to_vec(&command).map_err(|error| Problem::internal("write a command", &error))?;
         let call = Call::new(key, caller, b"command", &text);
-        let sought = |job, id| Sought::of(&command, job, id);
+        let sought = |job: JobId, id| Sought::of(&command, &job.into(), id);
         let (job, ticket, room) = match self.admit(&call, job, sought).await? {
             Admission::Answered(done) => return Ok(done),
             Admission::Send { job, ticket, room } => (job, ticket, room),

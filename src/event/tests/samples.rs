@@ -259,6 +259,7 @@ pub fn events() -> Vec<EventRecord> {
         };
         events.push((on_worker, Event::WorkerLeft(left)));
     }
+    events.extend(standings().map(|event| (on_worker, event)));
     let metas = [bare_meta(), full_meta()].into_iter().cycle();
     let record = |((stream, event), meta)| EventRecord {
         stream,
@@ -267,6 +268,28 @@ pub fn events() -> Vec<EventRecord> {
         event,
     };
     events.into_iter().zip(metas).map(record).collect()
+}
+
+fn standings() -> [Event; 4] {
+    let cordoned = |inherited| {
+        Event::WorkerCordoned(WorkerCordoned {
+            worker: worker(),
+            incarnation: incarnation(),
+            inherited,
+        })
+    };
+    [
+        cordoned(false),
+        cordoned(true),
+        Event::WorkerUncordoned(WorkerUncordoned {
+            worker: worker(),
+            incarnation: incarnation(),
+        }),
+        Event::WorkerDrainRequested(WorkerDrainRequested {
+            worker: worker(),
+            incarnation: incarnation(),
+        }),
+    ]
 }
 
 pub fn registration() -> Registration {
@@ -320,6 +343,9 @@ pub fn commands() -> Vec<CommandMessage> {
         bare(removed(WorkerEnd::Drained)),
         bare(removed(WorkerEnd::Lost)),
         bare(removed(WorkerEnd::Superseded)),
+        full(Command::CordonWorker { worker: worker() }),
+        bare(Command::UncordonWorker { worker: worker() }),
+        full(Command::DrainWorker { worker: worker() }),
     ]
 }
 
@@ -335,7 +361,8 @@ pub fn replies() -> Vec<Reply> {
         | RefusalCode::NoRetryPending
         | RefusalCode::Superseded
         | RefusalCode::Expired
-        | RefusalCode::Quarantined => {}
+        | RefusalCode::Quarantined
+        | RefusalCode::WorkerLeft => {}
     };
     let position = Position {
         shard: ShardId(63),
@@ -352,9 +379,14 @@ pub fn replies() -> Vec<Reply> {
         RefusalCode::Superseded,
         RefusalCode::Expired,
         RefusalCode::Quarantined,
+        RefusalCode::WorkerLeft,
     ];
     let refusals = codes.map(|code| Err(Refusal::new(code, "said in words")));
-    let results = std::iter::once(Ok(Accepted { position })).chain(refusals);
+    let standing = Some(standing());
+    let told = Ok(Accepted { position, standing });
+    let results = std::iter::once(Ok(Accepted::at(position)))
+        .chain(refusals)
+        .chain([told]);
     results
         .map(|result| Reply {
             v: Version,
@@ -363,6 +395,13 @@ pub fn replies() -> Vec<Reply> {
             result,
         })
         .collect()
+}
+
+fn standing() -> Standing {
+    Standing {
+        cordoned: true,
+        draining: false,
+    }
 }
 
 fn attempt_ref() -> AttemptRef {
@@ -392,6 +431,7 @@ pub fn reports() -> Vec<ReportMessage> {
         attempt: attempt_ref(),
         outcome,
     };
+    let inventory = |attempts, standing| ReportItem::Inventory { attempts, standing };
     let items = vec![
         ReportItem::Started { attempt: attempt_ref() },
         ended(Outcome::Completed { counters: [].into() }),
@@ -400,13 +440,12 @@ pub fn reports() -> Vec<ReportMessage> {
         }),
         ended(Outcome::Failed { failure: failure() }),
         ended(Outcome::HandedBack),
-        ReportItem::Inventory {
-            attempts: vec![attempt_ref()],
-        },
+        inventory(vec![attempt_ref()], Standing::default()),
     ];
     vec![
-        report(vec![], vec![ReportItem::Inventory { attempts: vec![] }]),
+        report(vec![], vec![inventory(vec![], Standing::default())]),
         report(vec![grant()], items),
+        report(vec![], vec![inventory(vec![], standing())]),
     ]
 }
 
@@ -445,11 +484,12 @@ pub fn assignments() -> Vec<AssignmentMessage> {
         incarnation: incarnation(),
         items,
     };
-    vec![message(vec![]), message(items)]
+    let told = AssignmentItem::Standing { standing: standing() };
+    vec![message(vec![]), message(items), message(vec![told])]
 }
 
 pub fn beats() -> Vec<Beat> {
-    let worker_beat = WorkerBeat {
+    let worker_beat = |cordoned| WorkerBeat {
         v: Version,
         worker: worker(),
         incarnation: incarnation(),
@@ -460,6 +500,7 @@ pub fn beats() -> Vec<Beat> {
         queued: 1,
         labels: labels(),
         draining: false,
+        cordoned,
         leaving: true,
         cpu_cores: 0.1 + 0.2,
         memory_bytes: u64::MAX,
@@ -474,7 +515,7 @@ pub fn beats() -> Vec<Beat> {
         returned,
     };
     vec![
-        Beat::Worker(worker_beat),
+        Beat::Worker(worker_beat(false)),
         Beat::Jobmaster(jobmaster(false, vec![])),
         Beat::Jobmaster(jobmaster(
             true,
@@ -484,5 +525,6 @@ pub fn beats() -> Vec<Beat> {
                 returned: 12,
             }],
         )),
+        Beat::Worker(worker_beat(true)),
     ]
 }

@@ -141,6 +141,9 @@ impl StreamCheck {
         let shard = match &record.event {
             Event::WorkerRegistered(registered) => registered.worker.slot(self.shards),
             Event::WorkerLeft(left) => left.worker.slot(self.shards),
+            Event::WorkerCordoned(event) => event.worker.slot(self.shards),
+            Event::WorkerUncordoned(event) => event.worker.slot(self.shards),
+            Event::WorkerDrainRequested(event) => event.worker.slot(self.shards),
             _ => match stored.job() {
                 Some(job) => job.shard(self.shards).0,
                 None => return,
@@ -164,7 +167,14 @@ impl StreamCheck {
             found.add(Difference::of_event(DifferenceKind::Version, stored, expected, got));
         }
         self.workers.insert(incarnation, stored.version);
-        if !matches!(record.event, Event::WorkerRegistered(_) | Event::WorkerLeft(_)) {
+        if !matches!(
+            record.event,
+            Event::WorkerRegistered(_)
+                | Event::WorkerLeft(_)
+                | Event::WorkerCordoned(_)
+                | Event::WorkerUncordoned(_)
+                | Event::WorkerDrainRequested(_)
+        ) {
             let got = record.event.type_name();
             found.add(Difference::of_event(
                 DifferenceKind::Transition,

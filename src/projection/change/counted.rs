@@ -85,7 +85,10 @@ pub fn count(event: &Event) -> CounterDeltas {
         | Event::FanOutAdvanced(_)
         | Event::JobFinished(_)
         | Event::WorkerRegistered(_)
-        | Event::WorkerLeft(_) => {}
+        | Event::WorkerLeft(_)
+        | Event::WorkerCordoned(_)
+        | Event::WorkerUncordoned(_)
+        | Event::WorkerDrainRequested(_) => {}
     }
     deltas
 }

@@ -19,6 +19,10 @@ pub struct WorkerRow {
     pub registered_at: Timestamp,
     pub created_at: Timestamp,
     pub left_at: Option<Timestamp>,
+    /// It gets no new work.
+    pub cordoned: bool,
+    /// Its process was told to finish and leave.
+    pub draining: bool,
 }
 
 /// Where a worker stands in the list, newest first.
@@ -28,7 +32,8 @@ pub struct WorkerKey {
     pub name: String,
 }
 
-const COLUMNS: &str = "name, incarnation, endpoint_url, max_capacity, labels, registered_at, created_at, left_at";
+const COLUMNS: &str = "name, incarnation, endpoint_url, max_capacity, labels, registered_at, created_at, left_at, \
+    cordoned, draining";
 
 fn read(row: &PgRow) -> Result<WorkerRow, sqlx::Error> {
     let name: &str = row.try_get(0)?;
@@ -41,6 +46,8 @@ fn read(row: &PgRow) -> Result<WorkerRow, sqlx::Error> {
         registered_at: row.try_get::<DateTime<Utc>, _>(5)?.into(),
         created_at: row.try_get::<DateTime<Utc>, _>(6)?.into(),
         left_at: at(row.try_get(7)?),
+        cordoned: row.try_get(8)?,
+        draining: row.try_get(9)?,
     })
 }
 

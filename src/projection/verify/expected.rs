@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::listed::{Blocks, Labels, TaskNames};
 use super::rows::{AttemptRow, Attempts, JobRow, TaskRow, WorkerRow};
 use crate::domain::event::{Event, Failure, JobSubmitted, ReadyCause, TaskState, WorkerEnd};
-use crate::domain::{Fact, Job, JobId, JobStatus, Seq, ShardId, Timestamp};
+use crate::domain::{Fact, Incarnation, Job, JobId, JobStatus, Seq, ShardId, Timestamp, WorkerName};
 use crate::event::{EventRecord, Meta};
 
 /// Jobs with more tasks have their states counted in blocks of so many.
@@ -269,6 +269,8 @@ pub fn take_worker(workers: &mut BTreeMap<String, ExpectedWorker>, seq: Seq, rec
                 created_at,
                 left_at: None,
                 left_cause: None,
+                cordoned: false,
+                draining: false,
                 seq,
             };
             workers.insert(name, ExpectedWorker(row));
@@ -289,6 +291,32 @@ pub fn take_worker(workers: &mut BTreeMap<String, ExpectedWorker>, seq: Seq, rec
                 row.seq = seq;
             }
         }
+        Event::WorkerCordoned(event) => stands(workers, seq, (&event.worker, event.incarnation), |row| {
+            row.cordoned = true
+        }),
+        Event::WorkerUncordoned(event) => {
+            stands(workers, seq, (&event.worker, event.incarnation), |row| {
+                row.cordoned = false
+            });
+        }
+        Event::WorkerDrainRequested(event) => {
+            stands(workers, seq, (&event.worker, event.incarnation), |row| {
+                row.draining = true
+            });
+        }
         _ => {}
+    }
+}
+
+fn stands(
+    workers: &mut BTreeMap<String, ExpectedWorker>,
+    seq: Seq,
+    (name, incarnation): (&WorkerName, Incarnation),
+    change: fn(&mut WorkerRow),
+) {
+    let known = workers.get_mut(name.as_str());
+    if let Some(ExpectedWorker(row)) = known.filter(|known| known.0.incarnation == incarnation.0) {
+        change(row);
+        row.seq = seq;
     }
 }

@@ -81,6 +81,8 @@ pub struct WorkerRow {
     pub created_at: Timestamp,
     pub left_at: Option<Timestamp>,
     pub left_cause: Option<String>,
+    pub cordoned: bool,
+    pub draining: bool,
     pub seq: Seq,
 }
 
@@ -155,6 +157,8 @@ impl WorkerRow {
         note(&mut differing, "created_at", &self.created_at, &found.created_at);
         note(&mut differing, "left_at", &self.left_at, &found.left_at);
         note(&mut differing, "left_cause", &self.left_cause, &found.left_cause);
+        note(&mut differing, "cordoned", &self.cordoned, &found.cordoned);
+        note(&mut differing, "draining", &self.draining, &found.draining);
         note(&mut differing, "seq", &self.seq, &found.seq);
         differing
     }
@@ -308,7 +312,7 @@ impl View {
 /// All workers of a shard, by name.
 pub async fn workers(pool: &PgPool, shard: ShardId) -> Result<BTreeMap<String, WorkerRow>, Error> {
     let sql = "SELECT name, incarnation, endpoint_url, max_capacity, labels, registered_at, created_at, left_at,
-                   left_cause, seq
+                   left_cause, seq, cordoned, draining
                FROM grid_read.workers WHERE shard = $1";
     let mut workers = BTreeMap::new();
     for row in sqlx::query(sql).bind(i32::from(shard.0)).fetch_all(pool).await? {
@@ -322,6 +326,8 @@ pub async fn workers(pool: &PgPool, shard: ShardId) -> Result<BTreeMap<String, W
             left_at: at(row.try_get(7)?),
             left_cause: row.try_get(8)?,
             seq: Seq(row.try_get::<i64, _>(9)? as u64),
+            cordoned: row.try_get(10)?,
+            draining: row.try_get(11)?,
         };
         workers.insert(row.try_get(0)?, worker);
     }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::attempt::Ending;
 use super::liveness::Contact;
 use super::{ExitReason, LEAVE_PATIENCE, Output, Phase, WorkerMachine};
-use crate::domain::{RefusalCode, Timestamp};
+use crate::domain::{RefusalCode, Standing, Timestamp};
 use crate::event::{Beat, Reply};
 
 impl WorkerMachine {
@@ -18,13 +18,19 @@ impl WorkerMachine {
         Uuid::new_v5(&self.identity.incarnation.0, b"goodbye")
     }
 
-    pub(super) fn reply(&mut self, reply: &Reply, outputs: &mut Vec<Output>) {
+    pub(super) fn reply(&mut self, reply: &Reply, now: Timestamp, outputs: &mut Vec<Output>) {
         if reply.node != self.identity.incarnation {
             return;
         }
         if reply.correlation == self.registration_id() {
             match &reply.result {
-                Ok(_) => self.registered = true,
+                Ok(accepted) => {
+                    // Before the first credit. One that comes late may be older than what was told since.
+                    if !self.registered && !self.standing_told {
+                        self.stand(accepted.standing.unwrap_or_default(), now);
+                    }
+                    self.registered = true;
+                }
                 Err(refusal) if refusal.code == RefusalCode::Superseded => self.exit(ExitReason::Superseded, outputs),
                 // Too late, or not decided: it is sent again.
                 Err(_) => {}
@@ -60,6 +66,27 @@ impl WorkerMachine {
                 }
             }
             Contact::CutOff => self.exit(ExitReason::CutOff, outputs),
+        }
+    }
+
+    /// Its shard says how it stands.
+    pub(super) fn told_standing(&mut self, standing: Standing, now: Timestamp) {
+        self.standing_told = true;
+        self.stand(standing, now);
+    }
+
+    fn stand(&mut self, standing: Standing, now: Timestamp) {
+        if standing == self.standing {
+            return;
+        }
+        self.standing = standing;
+        // Jobmasters read it in the heartbeats.
+        self.changed = true;
+        if self.is_closed() {
+            self.hand_back_all();
+        }
+        if standing.draining {
+            self.drain(now);
         }
     }
 

@@ -29,7 +29,7 @@ use self::credits::{Credits, Pace};
 use self::liveness::Liveness;
 use self::shard::{Manner, Shard};
 use super::options::{InvalidWorkerOptions, WorkerOptions};
-use crate::domain::{ShardId, Timestamp};
+use crate::domain::{ShardId, Standing, Timestamp};
 use crate::event::AttemptRef;
 
 pub use message::{ExitReason, Identity, Input, Output};
@@ -80,6 +80,8 @@ pub struct Totals {
 pub struct Glance {
     pub registered: bool,
     pub draining: bool,
+    /// Takes no new work; what runs goes on.
+    pub cordoned: bool,
     /// Its heartbeats have not been acknowledged for long.
     pub fading: bool,
     pub exited: bool,
@@ -102,6 +104,10 @@ pub struct WorkerMachine {
     phase: Phase,
     registered: bool,
     register_at: Timestamp,
+    /// As its shard has said last.
+    standing: Standing,
+    /// That was by a message of its own, which is newer than any answer to a registration.
+    standing_told: bool,
     /// Of the last message of assignments.
     offset: Option<i64>,
     shards: Vec<Shard>,
@@ -148,6 +154,8 @@ impl WorkerMachine {
             phase: Phase::Serving,
             registered: false,
             register_at: now,
+            standing: Standing::default(),
+            standing_told: false,
             offset: None,
             shards,
             dirty: BTreeSet::new(),
@@ -193,7 +201,7 @@ impl WorkerMachine {
         }
         match input {
             Input::Assignments { offset, message } => self.assignments(offset, message, now, outputs),
-            Input::Reply(reply) => self.reply(&reply, outputs),
+            Input::Reply(reply) => self.reply(&reply, now, outputs),
             Input::Beat(beat) => self.beat(&beat, now, outputs),
             Input::AttemptStarted(attempt) => self.started(attempt),
             Input::AttemptEnded(attempt, outcome) => self.ended(attempt, outcome, now),
@@ -265,6 +273,7 @@ impl WorkerMachine {
         Glance {
             registered: self.registered,
             draining: matches!(self.phase, Phase::Draining { .. } | Phase::Leaving { .. }),
+            cordoned: self.standing.cordoned,
             fading: self.fading,
             exited: self.phase == Phase::Gone,
             running: self.running,
@@ -282,9 +291,14 @@ impl WorkerMachine {
         attempts.map(|(attempt, held)| (*attempt, held.is_ended()))
     }
 
-    /// Takes no new work.
+    /// Takes no new work, and cannot be counted on.
     fn refuses(&self) -> bool {
         self.phase != Phase::Serving || self.fading
+    }
+
+    /// Takes no new work.
+    fn is_closed(&self) -> bool {
+        self.refuses() || (self.standing.cordoned && !mutant!(IgnoredCordon))
     }
 
     fn shard(&self, shard: ShardId) -> Option<&Shard> {

@@ -32,7 +32,7 @@ impl WorkerMachine {
     pub(super) fn settle_credits(&mut self, now: Timestamp) {
         self.credits.expire(self.options.inactive_after, now);
         self.prefetch = self.pace.recent(now).min(u64::from(self.options.prefetch_max));
-        if self.registered && !self.refuses() {
+        if self.registered && !self.is_closed() {
             // Ends that nobody acknowledges pile up here: with many of them, fewer new attempts are asked for.
             let piled = self.unacknowledged.saturating_sub(PILE + 2 * self.options.prefetch_max);
             let held = u64::from(self.running + self.queued + piled);
@@ -48,7 +48,7 @@ impl WorkerMachine {
         if self.registered && self.inventory_at <= now {
             self.inventory_at = now + self.options.inventory_interval;
             for (index, shard) in self.shards.iter_mut().enumerate() {
-                shard.inventory_due = true;
+                shard.inventory_due = Some(self.standing);
                 self.dirty.insert(ShardId(index as u16));
             }
         }
@@ -131,6 +131,7 @@ impl WorkerMachine {
             queued: self.queued,
             labels: self.options.labels.clone(),
             draining: self.refuses(),
+            cordoned: self.standing.cordoned,
             leaving: matches!(self.phase, Phase::Leaving { .. }),
             cpu_cores: 0.0,
             memory_bytes: 0,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::attempt::{Held, Stage, size_of};
-use crate::domain::{Epoch, Incarnation, Timestamp};
+use crate::domain::{Epoch, Incarnation, Standing, Timestamp};
 use crate::event::{AttemptRef, ReportItem};
 
 /// A message is closed at this size: reports of the longest failures stay well under the bus's limit.
@@ -22,7 +22,8 @@ pub(super) struct Shard {
     /// Attempts with news, in the order in which they had them.
     pending: Vec<AttemptRef>,
     last_sent: Option<Timestamp>,
-    pub(super) inventory_due: bool,
+    /// An inventory goes with the next message, with how the worker believes to stand.
+    pub(super) inventory_due: Option<Standing>,
 }
 
 /// How reports are sent and repeated.
@@ -63,7 +64,7 @@ impl Shard {
     /// When the next message may go: at once after a pause, else when the delay since the last one is over.
     pub(super) fn due(&self, delay: Duration) -> Option<Timestamp> {
         let earliest = self.last_sent.map_or(Timestamp::ZERO, |sent| sent + delay);
-        if self.inventory_due {
+        if self.inventory_due.is_some() {
             return Some(Timestamp::ZERO);
         }
         self.has_pending().then_some(earliest)
@@ -104,9 +105,10 @@ impl Shard {
                 bytes = 0;
             }
         }
-        if std::mem::take(&mut self.inventory_due) {
+        if let Some(standing) = self.inventory_due.take() {
             items.push(ReportItem::Inventory {
                 attempts: self.attempts.keys().copied().collect(),
+                standing,
             });
         }
         if !items.is_empty() {

@@ -38,6 +38,7 @@ impl WorkerMachine {
                 AssignmentItem::Assign { assignment } => self.assign(message.shard, assignment, now),
                 AssignmentItem::Cancel { attempt } => self.cancel(message.shard, attempt, outputs),
                 AssignmentItem::Stop { attempt } => self.stop(message.shard, attempt, outputs),
+                AssignmentItem::Standing { standing } => self.told_standing(standing, now),
                 AssignmentItem::Ack { kind, attempts } => {
                     attempts
                         .into_iter()
@@ -87,7 +88,7 @@ impl WorkerMachine {
         };
         self.hold(shard, attempt, stage);
         self.queued += 1;
-        if self.refuses() {
+        if self.is_closed() {
             self.end(attempt, Outcome::HandedBack);
         } else {
             self.queue.push_back(attempt);
@@ -210,7 +211,7 @@ impl WorkerMachine {
 
     /// Starts what waits, oldest first, while there are slots.
     pub(super) fn fill_slots(&mut self, outputs: &mut Vec<Output>) {
-        while self.queued > 0 && self.running < self.options.slots && !self.refuses() {
+        while self.queued > 0 && self.running < self.options.slots && !self.is_closed() {
             let Some(attempt) = self.queue.pop_front() else { return };
             let Some(held) = self.find_mut(attempt) else { continue };
             if !matches!(held.stage, Stage::Queued { .. }) {

@@ -85,12 +85,10 @@ impl Jobmaster {
             v: Version,
             node: to.node,
             correlation: to.correlation,
-            result: Ok(Accepted {
-                position: Position {
-                    shard: ShardId(0),
-                    seq: Seq(1),
-                },
-            }),
+            result: Ok(Accepted::at(Position {
+                shard: ShardId(0),
+                seq: Seq(1),
+            })),
         };
         self.send(Topic::Replies, to.partition, &reply);
     }

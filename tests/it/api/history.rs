@@ -175,13 +175,19 @@ async fn histories_are_filtered_by_type_and_time() {
     assert_eq!(kinds(&list), ["JobFinished", "JobSubmitted"]);
     assert_eq!(list["total"], 2);
     // One a page, by cursor and by number, in both orders.
-    for (order, expected) in [("asc", ["JobSubmitted", "JobFinished"]), ("desc", ["JobFinished", "JobSubmitted"])] {
+    for (order, expected) in [
+        ("asc", ["JobSubmitted", "JobFinished"]),
+        ("desc", ["JobFinished", "JobSubmitted"]),
+    ] {
         let first = format!("{path}?type=JobFinished&type=JobSubmitted&size=1&order={order}");
         let page = grid.get(&first).await;
         assert_eq!(kinds(&page), expected[..1]);
         let cursor = text(&page["nextCursor"]);
         let second = grid.get(&format!("{first}&cursor={cursor}")).await;
-        assert_eq!((kinds(&second), &second["page"]), (vec![expected[1].to_owned()], &json!(1)));
+        assert_eq!(
+            (kinds(&second), &second["page"]),
+            (vec![expected[1].to_owned()], &json!(1))
+        );
         assert!(second["nextCursor"].is_null());
         assert_eq!(kinds(&grid.get(&format!("{first}&page=1")).await), expected[1..]);
     }
@@ -194,11 +200,19 @@ async fn histories_are_filtered_by_type_and_time() {
     let early = kinds(&grid.get(&format!("{path}?to={at}")).await);
     assert!(early.contains(&"JobSubmitted".to_owned()) && !early.contains(&"JobKillRequested".to_owned()));
     assert_eq!(early.len() + late.len(), all["items"].as_array().unwrap().len());
-    assert_eq!(grid.get(&format!("{path}?from={end}&to={end}")).await["items"], json!([]));
+    assert_eq!(
+        grid.get(&format!("{path}?from={end}&to={end}")).await["items"],
+        json!([])
+    );
 
     let task = id.replace("job-", "task-");
-    let list = grid.get(&format!("/api/v1/tasks/{task}-1/events?type=TaskFailed")).await;
-    assert_eq!((kinds(&list), &list["total"]), (vec!["TaskFailed".to_owned()], &json!(1)));
+    let list = grid
+        .get(&format!("/api/v1/tasks/{task}-1/events?type=TaskFailed"))
+        .await;
+    assert_eq!(
+        (kinds(&list), &list["total"]),
+        (vec!["TaskFailed".to_owned()], &json!(1))
+    );
     for (query, parameter) in [("type=Nonsense", "type"), ("from=now", "from"), ("to=x", "to")] {
         let path = format!("{path}?{query}");
         let problem = grid.json(Method::GET, &path, StatusCode::BAD_REQUEST).await;

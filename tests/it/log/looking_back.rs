@@ -21,10 +21,7 @@ fn lived(records: &[EventRecord], id: JobId, at: Timestamp) -> Option<(Job, Opti
         };
         match (&mut lived, &record.event) {
             (None, Event::JobSubmitted(submitted)) => {
-                lived = Some((
-                    Job::submitted(id, submitted, record.meta.at, record.meta.command),
-                    None,
-                ));
+                lived = Some((Job::submitted(id, submitted, record.meta.at, record.meta.command), None));
             }
             (None, other) => panic!("{other:?} comes first"),
             (Some((job, finished_at)), event) => {
@@ -160,7 +157,10 @@ fn a_long_job_is_found_near_its_beginning_and_refused_beyond() {
         let before = as_of(submitted - Duration::from_millis(1), 300).await;
         assert!(matches!(before, JobAsOf::NotYet { .. }), "{before:?}");
         let unknown = JobId(uuid::Uuid::now_v7());
-        let nothing = fixture.log.job_as_of(unknown.shard(SHARDS), unknown, finished, 300).await;
+        let nothing = fixture
+            .log
+            .job_as_of(unknown.shard(SHARDS), unknown, finished, 300)
+            .await;
         assert!(matches!(nothing.unwrap(), JobAsOf::Unknown));
     });
 }

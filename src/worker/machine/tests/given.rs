@@ -126,12 +126,10 @@ impl Given {
             v: Version,
             node: ME,
             correlation: self.machine.registration_id(),
-            result: Ok(Accepted {
-                position: Position {
-                    shard: ShardId(0),
-                    seq: Seq(1),
-                },
-            }),
+            result: Ok(Accepted::at(Position {
+                shard: ShardId(0),
+                seq: Seq(1),
+            })),
         };
         self.input(Input::Reply(reply))
     }

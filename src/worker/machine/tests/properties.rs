@@ -359,7 +359,7 @@ impl World {
                     assert_eq!(&before, outcome, "an end is said the same way each time");
                 }
             }
-            ReportItem::Inventory { attempts } => {
+            ReportItem::Inventory { attempts, .. } => {
                 let owed = self
                     .owed
                     .iter()

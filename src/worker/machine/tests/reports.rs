@@ -113,7 +113,13 @@ fn every_shard_gets_the_inventory_with_what_is_held() {
         } else {
             Vec::new()
         };
-        assert_eq!(items.last(), Some(&ReportItem::Inventory { attempts: expected }));
+        assert_eq!(
+            items.last(),
+            Some(&ReportItem::Inventory {
+                attempts: expected,
+                standing: Standing::default()
+            })
+        );
     }
 }
 
