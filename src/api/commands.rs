@@ -18,9 +18,7 @@ use super::problem::Problem;
 use super::replies::Replies;
 use crate::bus::{Bus, Message, SendError, Topic};
 use crate::clock;
-use crate::domain::{
-    Incarnation, JobId, JobSpec, Position, RefusalCode, ShardId, StreamId, Timestamp, WorkerName,
-};
+use crate::domain::{Incarnation, JobId, JobSpec, Position, RefusalCode, ShardId, StreamId, Timestamp, WorkerName};
 use crate::event::{Command, CommandMessage, Version, Wire};
 use crate::log::Log;
 use crate::projection::Watermarks;
@@ -255,7 +253,7 @@ impl Commands {
         let waited: Duration = self.options.command_timeout;
         let detail = format!(
             "no answer within {waited:?}: whether the command was carried out is not known yet; look before you send it \
-             you send it again"
+             again"
         );
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "OUTCOME_UNKNOWN", detail)
     }

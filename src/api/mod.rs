@@ -8,6 +8,7 @@ mod auth;
 mod body;
 mod commands;
 mod etag;
+mod explain;
 mod feed;
 mod history;
 mod idempotency;
@@ -46,14 +47,16 @@ use uuid::Uuid;
 
 use crate::bus::Bus;
 use crate::config::Secret;
-use crate::domain::{Incarnation, WorkerName};
+use crate::domain::{Incarnation, ShardId, WorkerName};
 use crate::log::Log;
 use crate::projection::{PositionToken, Reading, Watermarks};
-use crate::shard::LiveWorker;
+use crate::shard::{LiveWorker, Placing};
 use params::Params;
 
 /// What a worker does at the moment, as this process has heard it.
 pub type LiveWorkers = Arc<dyn Fn(&WorkerName) -> Option<LiveWorker> + Send + Sync>;
+/// What this process knows of placing the tasks of a shard.
+pub type PlacingOf = Arc<dyn Fn(ShardId) -> Placing + Send + Sync>;
 /// What the process still waits for before it can serve; empty: nothing.
 pub type WaitingFor = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 /// The metrics as Prometheus' text.
@@ -75,6 +78,7 @@ pub struct ApiParts {
     /// Where others reach it.
     pub public_url: Option<String>,
     pub live_workers: LiveWorkers,
+    pub placing: PlacingOf,
     pub waiting_for: WaitingFor,
     pub metrics: RenderMetrics,
     /// What workers show to fetch documents, when they have no tokens of their own.

@@ -11,7 +11,7 @@ use actix_web::{Error, HttpRequest, HttpResponse, Resource, Route, web};
 
 use super::auth::{self, Access, Role};
 use super::problem::Problem;
-use super::{feed, history, jobs, schema, submit, system, tasks, workers};
+use super::{explain, feed, history, jobs, schema, submit, system, tasks, workers};
 
 /// Builds a resource: each method with those who may use it and its handler; any other method is answered with those
 /// that there are.
@@ -92,10 +92,12 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/jobs/{id}/tasks").get(Viewer, |it| it.to(tasks::list)),
         Place::at("/api/v1/jobs/{id}/document").get(Viewer, |it| it.to(jobs::document)),
         Place::at("/api/v1/jobs/{id}/events").get(Viewer, |it| it.to(history::of_job)),
+        Place::at("/api/v1/jobs/{id}/explain").get(Viewer, |it| it.to(explain::of_job)),
         Place::at("/api/v1/jobs/{id}/retry").post(Operator, |it| it.to(jobs::retry)),
         Place::at("/api/v1/jobs/{id}/stop").post(Operator, |it| it.to(jobs::stop)),
         Place::at("/api/v1/tasks/{id}").get(Viewer, |it| it.to(tasks::get)),
         Place::at("/api/v1/tasks/{id}/events").get(Viewer, |it| it.to(history::of_task)),
+        Place::at("/api/v1/tasks/{id}/explain").get(Viewer, |it| it.to(explain::of_task)),
         Place::at("/api/v1/tasks/{id}/retry")
             .post(Operator, |it| it.to(tasks::bring_forward))
             .delete(Operator, |it| it.to(tasks::cancel_retry)),

@@ -9,6 +9,7 @@ mod id;
 mod job;
 mod ready;
 mod refusal;
+mod requests;
 mod snapshot;
 mod spec;
 mod status;
@@ -26,6 +27,7 @@ pub use id::{Attempt, Epoch, IdError, Incarnation, JobId, Position, Seq, ShardId
 pub use job::{Fact, FanOut, FanOutKind, Job, REMEMBERED_COMMANDS};
 pub use ready::NextReady;
 pub use refusal::{Refusal, RefusalCode};
+pub use requests::{JobRequests, Request};
 pub use snapshot::{SNAPSHOT_SCHEMA, SnapshotError};
 pub use spec::{
     ExecutorKind, GroupIndex, JobSpec, Labels, MAX_TASKS_PER_JOB, Policy, RetryPolicy, TaskGroup, TaskPlace, Timeouts,

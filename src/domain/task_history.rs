@@ -29,6 +29,7 @@ pub struct TaskHistory {
     last_worker: Option<(WorkerName, Incarnation)>,
     ready: Option<ReadyCause>,
     since: Option<Timestamp>,
+    retry_cancelled: bool,
 }
 
 impl TaskHistory {
@@ -48,6 +49,7 @@ impl TaskHistory {
             last_worker: None,
             ready: None,
             since: None,
+            retry_cancelled: false,
         }
     }
 
@@ -78,6 +80,9 @@ impl TaskHistory {
     }
 
     fn tell(&mut self, fact: Fact<'_>) {
+        if !matches!(fact.event, Event::AttemptEnded(_)) {
+            self.retry_cancelled = matches!(fact.event, Event::RetryCancelled(_));
+        }
         match fact.event {
             Event::TaskReady(ready) => {
                 self.told = AttemptTold::default();
@@ -152,6 +157,11 @@ impl TaskHistory {
     /// When it came into its state; `None`: not written out yet.
     pub const fn since(&self) -> Option<Timestamp> {
         self.since
+    }
+
+    /// Its retry was taken back, so that its failure is final.
+    pub const fn retry_cancelled(&self) -> bool {
+        self.retry_cancelled
     }
 
     /// When its retry is due.

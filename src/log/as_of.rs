@@ -10,8 +10,8 @@ use super::connect::unhurried;
 use super::fold::JobFold;
 use super::stored::{COLUMNS, StoredEvent};
 use super::{Error, Log};
-use crate::domain::event::Event;
-use crate::domain::{Fact, Job, JobId, Seq, ShardId, StreamId, TaskHistory, TaskId, Timestamp};
+use crate::domain::event::{Event, JobSubmitted};
+use crate::domain::{Fact, Job, JobId, JobRequests, Seq, ShardId, StreamId, TaskHistory, TaskId, Timestamp};
 
 /// Events of a stream in one read.
 const PAGE_EVENTS: usize = 1_000;
@@ -51,12 +51,61 @@ pub enum TaskAsOf {
     At {
         task: Box<TaskHistory>,
         /// Its job's first event.
-        submitted: Box<crate::domain::event::JobSubmitted>,
+        submitted: Box<JobSubmitted>,
         submitted_at: Timestamp,
     },
 }
 
+/// What a job's own stream tells.
+#[derive(Clone, Debug)]
+pub struct JobStory {
+    pub submitted: Box<JobSubmitted>,
+    pub submitted_at: Timestamp,
+    pub requests: JobRequests,
+    /// Who asked for the kill or stop that ended it, or is about to.
+    pub ended_by: Option<String>,
+    pub finished_at: Option<Timestamp>,
+}
+
 impl Log {
+    /// A job's own stream, as it is in the log now; `None`: there is no such job, or its day was archived.
+    ///
+    /// # Errors
+    /// [`Error::UnreadableEvent`] when one of its events cannot be taken in.
+    pub async fn job_story(&self, id: JobId) -> Result<Option<JobStory>, Error> {
+        let mut story: Option<JobStory> = None;
+        let mut version = 0;
+        loop {
+            let page = self.stream(StreamId::Job(id), version, PAGE_EVENTS).await?;
+            for stored in &page.events {
+                let (at, event) = read(id, stored)?;
+                version = stored.version;
+                let principal = stored.header().map(|header| header.principal.into_owned()).ok();
+                if let Event::JobSubmitted(submitted) = &event {
+                    story = Some(JobStory {
+                        submitted: submitted.clone(),
+                        submitted_at: at,
+                        requests: JobRequests::default(),
+                        ended_by: None,
+                        finished_at: None,
+                    });
+                }
+                let Some(story) = &mut story else { continue };
+                story.requests.apply(version, at, &event);
+                match event {
+                    Event::JobKillRequested(_) | Event::JobStopRequested(_) => story.ended_by = principal,
+                    Event::JobDeadlineReached(_) => story.ended_by = None,
+                    Event::JobFinished(_) => story.finished_at = Some(at),
+                    Event::JobRetryRequested(_) => story.finished_at = None,
+                    _ => {}
+                }
+            }
+            if !page.more {
+                return Ok(story);
+            }
+        }
+    }
+
     /// Event time of the shard's last commit: nothing earlier can be added any more.
     pub async fn last_commit_at(&self, shard: ShardId) -> Result<Timestamp, Error> {
         let pool = self.inner.pool.clone();
@@ -177,7 +226,7 @@ impl Log {
 
 /// Whether the job has no more events than that; counts no further.
 async fn has_at_most(pool: &PgPool, job: JobId, most: u32) -> Result<bool, Error> {
-    let sql = "SELECT count(*) FROM (SELECT FROM events WHERE day = $1 AND job = $2 LIMIT $3) AS some";
+    let sql = "SELECT count(*) FROM (SELECT FROM events WHERE day = $1 AND job = $2 LIMIT $3) AS found";
     let query = sqlx::query_scalar(sql)
         .bind(job.day())
         .bind(job.0)

@@ -27,7 +27,7 @@ mod snapshot;
 mod stored;
 pub mod verify;
 
-pub use as_of::{JobAsOf, JobAt, TaskAsOf};
+pub use as_of::{JobAsOf, JobAt, JobStory, TaskAsOf};
 pub use batch::{CommitOutcome, Committed, Cursor, ShardBatch};
 pub use chain::{Hash, Part};
 pub use claim::Claimed;

@@ -60,7 +60,8 @@ fn name_jobmaster(config: &mut Config, incarnation: Incarnation) {
 }
 
 fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, token: Option<Secret>) -> ApiParts {
-    let (live, ready) = (Arc::clone(core.host()), Arc::clone(core.host()));
+    let host = || Arc::clone(core.host());
+    let (live, placing, ready) = (host(), host(), host());
     ApiParts {
         options: config.api.clone(),
         log: core.log.clone(),
@@ -71,6 +72,7 @@ fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, token: Option<S
         node_name: config.jobmaster.name.clone().unwrap_or_default(),
         public_url: config.server.public_url.clone(),
         live_workers: Arc::new(move |name| live.live_worker(name, crate::clock::now())),
+        placing: Arc::new(move |shard| placing.placing(shard, crate::clock::now())),
         waiting_for: Arc::new(move || ready.waiting_for()),
         metrics: Arc::new(move || telemetry.render()),
         worker_token: token,

@@ -224,22 +224,10 @@ impl CreditPool {
         self.workers.iter().map(totals).collect()
     }
 
-    /// Why a task that asks for `requires` finds no worker, in one sentence.
-    pub fn explain(&self, requires: &Labels) -> &'static str {
-        let matches = |worker: &&WorkerCredits| {
-            requires
-                .iter()
-                .all(|(key, value)| worker.labels.get(key) == Some(value))
-        };
-        if self.workers.is_empty() {
-            "no worker has registered"
-        } else if !self.workers.values().any(|worker| matches(&worker)) {
-            "no worker has the required labels"
-        } else if !self.workers.values().any(|worker| matches(&worker) && worker.placeable) {
-            "every worker with the required labels is silent or draining"
-        } else {
-            "every worker with the required labels is full"
-        }
+    /// Credits of one worker process, whether it may be placed on or not.
+    pub fn of(&self, incarnation: Incarnation) -> u64 {
+        let left = |worker: &WorkerCredits| worker.granted.saturating_sub(worker.used + worker.returned);
+        self.workers.get(&incarnation).map_or(0, left)
     }
 }
 

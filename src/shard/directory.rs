@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::credits::CreditPool;
 use super::machine::WorkerGone;
+use super::placing::Candidate;
 use crate::domain::event::WorkerEnd;
 use crate::domain::{Incarnation, LossCause, Timestamp, WorkerName};
 use crate::event::{Beat, JobmasterBeat, Version, WorkerBeat};
@@ -231,6 +232,27 @@ impl Directory {
             leaving,
             returned: credits.totals(),
         }
+    }
+
+    /// All processes that are heard, for explaining.
+    pub fn candidates(&self, now: Timestamp, credits: &CreditPool) -> Vec<Candidate> {
+        let candidate = |(name, incarnation): (&WorkerName, &Incarnation)| {
+            let live = self.live(name, now)?;
+            Some(Candidate {
+                worker: name.clone(),
+                incarnation: *incarnation,
+                labels: live.beat.labels,
+                liveness: live.liveness,
+                heard_at: live.heard_at,
+                draining: live.beat.draining,
+                cordoned: live.beat.cordoned,
+                running: live.beat.running,
+                queued: live.beat.queued,
+                max_capacity: live.beat.max_capacity,
+                credits: credits.of(*incarnation),
+            })
+        };
+        self.latest.iter().filter_map(candidate).collect()
     }
 
     /// The live fields of the process that bears the name.

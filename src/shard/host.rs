@@ -12,8 +12,9 @@ use super::beats::BeatSoon;
 use super::credits::CreditPool;
 use super::directory::{Directory, LiveWorker};
 use super::machine::WorkerGone;
+use super::placing::Placing;
 use crate::bus::Bus;
-use crate::domain::{Epoch, Incarnation, Labels, Seq, ShardId, Timestamp, WorkerName};
+use crate::domain::{Epoch, Incarnation, Seq, ShardId, Timestamp, WorkerName};
 use crate::event::EventRecord;
 use crate::log::{JournalHandle, Log};
 
@@ -203,9 +204,23 @@ impl Host {
         self.directory().live(name, now)
     }
 
-    /// Why a task that asks for these labels finds no worker, in one sentence.
-    pub fn explain_placing(&self, requires: &Labels) -> &'static str {
-        self.credits().explain(requires)
+    /// What this process knows of placing the tasks of a shard.
+    pub fn placing(&self, shard: ShardId, now: Timestamp) -> Placing {
+        let here = self
+            .addresses
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(&shard);
+        let stopped = self.stopped.read().unwrap_or_else(PoisonError::into_inner);
+        let stopped = stopped.get(&shard).cloned();
+        let directory = self.directory();
+        Placing {
+            here,
+            stopped,
+            connected: directory.is_connected(now),
+            lost_after: self.options.worker_lost_after,
+            workers: directory.candidates(now, &self.credits()),
+        }
     }
 
     pub(super) fn set_assigned(&self, shard: ShardId, assigned: bool) {

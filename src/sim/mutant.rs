@@ -52,8 +52,8 @@ mutants! {
     LostCancellation,
     /// Neither load nor inventory tells a worker again how it stands.
     ForgottenCordon,
-    /// A cordoned worker takes work.
-    IgnoredCordon,
+    /// The answer to a registration does not say how the worker stands.
+    SilentRegistration,
     /// A worker takes assignments of earlier owners of a shard.
     StaleAssignment,
     /// A worker takes a message that it has had before.

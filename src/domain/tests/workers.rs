@@ -1,7 +1,9 @@
-//! Which process bears a worker's name.
+//! Which process bears a worker's name, and whether it gets work.
 
 use super::given::{incarnation, name};
-use crate::domain::event::{Event, StreamId, WorkerEnd, WorkerLeft, WorkerRegistered};
+use crate::domain::event::{
+    Event, StreamId, WorkerCordoned, WorkerDrainRequested, WorkerEnd, WorkerLeft, WorkerRegistered, WorkerUncordoned,
+};
 use crate::domain::{Labels, RefusalCode, Registration, WorkerHistory};
 
 fn registration(process: u8) -> Registration {
@@ -86,4 +88,130 @@ fn one_that_has_left_does_not_come_back_but_its_successor_registers() {
         RefusalCode::Superseded
     );
     assert_eq!(history().decide_register(&registration(2)).unwrap(), [registered(2)]);
+}
+
+fn cordoned(process: u8, inherited: bool) -> (StreamId, Event) {
+    let event = WorkerCordoned {
+        worker: name(1),
+        incarnation: incarnation(process),
+        inherited,
+    };
+    (StreamId::Worker(incarnation(process)), Event::WorkerCordoned(event))
+}
+
+fn uncordoned(process: u8) -> (StreamId, Event) {
+    let event = WorkerUncordoned {
+        worker: name(1),
+        incarnation: incarnation(process),
+    };
+    (StreamId::Worker(incarnation(process)), Event::WorkerUncordoned(event))
+}
+
+fn drain_requested(process: u8) -> (StreamId, Event) {
+    let event = WorkerDrainRequested {
+        worker: name(1),
+        incarnation: incarnation(process),
+    };
+    (
+        StreamId::Worker(incarnation(process)),
+        Event::WorkerDrainRequested(event),
+    )
+}
+
+#[test]
+fn a_cordon_is_set_and_lifted_once() {
+    let open = || given(&[registered(1)]);
+    assert_eq!(open().decide_cordon(&name(1)).unwrap(), [cordoned(1, false)]);
+    assert_eq!(open().decide_uncordon(&name(1)).unwrap(), []);
+    let closed = || given(&[registered(1), cordoned(1, false)]);
+    assert!(closed().standing().cordoned);
+    assert_eq!(closed().decide_cordon(&name(1)).unwrap(), []);
+    assert_eq!(closed().decide_uncordon(&name(1)).unwrap(), [uncordoned(1)]);
+    assert!(
+        !given(&[registered(1), cordoned(1, false), uncordoned(1)])
+            .standing()
+            .cordoned
+    );
+}
+
+#[test]
+fn a_cordon_outlives_the_process() {
+    let history = given(&[registered(1), cordoned(1, false), left(1, WorkerEnd::Lost)]);
+    let events = history.decide_register(&registration(2)).unwrap();
+    assert_eq!(events, [registered(2), cordoned(2, true)]);
+    let superseded = given(&[registered(1), cordoned(1, false)]);
+    let events = superseded.decide_register(&registration(2)).unwrap();
+    assert_eq!(
+        events,
+        [left(1, WorkerEnd::Superseded), registered(2), cordoned(2, true)]
+    );
+    // Its own history says so: that of the process before it is not needed.
+    let next = given(&[registered(2), cordoned(2, true)]);
+    assert_eq!(next.decide_uncordon(&name(1)).unwrap(), [uncordoned(2)]);
+    assert_eq!(next.decide_register(&registration(2)).unwrap(), []);
+}
+
+#[test]
+fn a_name_without_a_process_can_be_cordoned_and_uncordoned() {
+    let gone = given(&[registered(1), left(1, WorkerEnd::Drained)]);
+    assert_eq!(gone.decide_cordon(&name(1)).unwrap(), [cordoned(1, false)]);
+    let gone = given(&[registered(1), cordoned(1, false), left(1, WorkerEnd::Drained)]);
+    assert_eq!(gone.decide_uncordon(&name(1)).unwrap(), [uncordoned(1)]);
+    let unknown = given(&[]);
+    for refusal in [
+        unknown.decide_cordon(&name(1)).unwrap_err(),
+        unknown.decide_uncordon(&name(1)).unwrap_err(),
+        unknown.decide_drain(&name(1)).unwrap_err(),
+    ] {
+        assert_eq!(refusal.code, RefusalCode::NotFound);
+    }
+}
+
+#[test]
+fn a_drain_cordons_and_ends_with_its_process() {
+    let events = given(&[registered(1)]).decide_drain(&name(1)).unwrap();
+    assert_eq!(events, [cordoned(1, false), drain_requested(1)]);
+    let closed = given(&[registered(1), cordoned(1, false)]);
+    assert_eq!(closed.decide_drain(&name(1)).unwrap(), [drain_requested(1)]);
+    let draining = given(&[registered(1), cordoned(1, false), drain_requested(1)]);
+    assert_eq!(draining.decide_drain(&name(1)).unwrap(), []);
+    assert!(draining.standing().draining && draining.standing().cordoned);
+    // It leaves all the same; only its successor may work.
+    let lifted = given(&[registered(1), cordoned(1, false), drain_requested(1), uncordoned(1)]);
+    assert!(lifted.standing().draining && !lifted.standing().cordoned);
+    let next = given(&[
+        registered(1),
+        cordoned(1, false),
+        drain_requested(1),
+        left(1, WorkerEnd::Drained),
+        registered(2),
+        cordoned(2, true),
+    ]);
+    assert!(!next.standing().draining && next.standing().cordoned);
+}
+
+#[test]
+fn one_that_has_left_is_drained_already_or_cannot_be() {
+    let drained = given(&[
+        registered(1),
+        cordoned(1, false),
+        drain_requested(1),
+        left(1, WorkerEnd::Drained),
+    ]);
+    assert_eq!(drained.decide_drain(&name(1)).unwrap(), []);
+    let gone = given(&[registered(1), left(1, WorkerEnd::Lost)]);
+    assert_eq!(gone.decide_drain(&name(1)).unwrap_err().code, RefusalCode::WorkerLeft);
+}
+
+/// What is said of an earlier process changes nothing.
+#[test]
+fn events_of_earlier_processes_are_passed_over() {
+    let events = [
+        registered(2),
+        cordoned(1, false),
+        drain_requested(1),
+        uncordoned(1),
+        left(1, WorkerEnd::Lost),
+    ];
+    assert_eq!(given(&events), given(&[registered(2)]));
 }

@@ -84,6 +84,28 @@ impl Reading {
         query.fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
     }
 
+    /// Of a job's tasks that are not finished some that stand for the others: the first and the last that is READY, one
+    /// that is SCHEDULED, one that runs, and the one whose retry is due first. Looks at all its rows at worst.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn samples(&self, job: JobId) -> Result<Vec<TaskId>, sqlx::Error> {
+        let sql = "
+            (SELECT number FROM grid_read.tasks WHERE job = $1 AND state = 'READY' ORDER BY number LIMIT 1)
+            UNION (SELECT number FROM grid_read.tasks WHERE job = $1 AND state = 'READY' ORDER BY number DESC LIMIT 1)
+            UNION (SELECT number FROM grid_read.tasks WHERE job = $1 AND state = 'SCHEDULED' ORDER BY number LIMIT 1)
+            UNION (SELECT number FROM grid_read.tasks WHERE job = $1 AND state = 'RUNNING' ORDER BY number LIMIT 1)
+            UNION (SELECT number FROM grid_read.tasks WHERE job = $1 AND next_retry_at IS NOT NULL
+                ORDER BY next_retry_at, number LIMIT 1)
+            ORDER BY number";
+        let numbers: Vec<i32> = sqlx::query_scalar(sql).bind(job.0).fetch_all(&self.pool).await?;
+        let task = |number: i32| TaskId {
+            job,
+            number: number.unsigned_abs(),
+        };
+        Ok(numbers.into_iter().map(task).collect())
+    }
+
     /// The tasks `first` to `last` of a job of at least so many, by number.
     ///
     /// # Errors

@@ -298,7 +298,7 @@ impl WorkerMachine {
 
     /// Takes no new work.
     fn is_closed(&self) -> bool {
-        self.refuses() || (self.standing.cordoned && !mutant!(IgnoredCordon))
+        self.refuses() || self.standing.cordoned
     }
 
     fn shard(&self, shard: ShardId) -> Option<&Shard> {

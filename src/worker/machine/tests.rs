@@ -5,4 +5,5 @@ mod given;
 mod life;
 mod properties;
 mod reports;
+mod standing;
 mod work;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use actix::{Addr, Arbiter};
@@ -39,6 +39,9 @@ pub struct Options {
     /// Default: a new one of the shared Postgres.
     pub database: Option<String>,
 }
+
+/// The jobmaster of the process, once it is there.
+type Known = Arc<RwLock<Option<Arc<Host>>>>;
 
 impl Default for Options {
     fn default() -> Self {
@@ -85,6 +88,10 @@ pub struct Fixture {
     pub address: SocketAddr,
     pub log: Log,
     pub ready: Arc<AtomicBool>,
+    pub bus: Arc<dyn Bus>,
+    pub timeline: Uuid,
+    projector: ProjectorHandle,
+    known: Known,
     http: reqwest::Client,
     server: Server,
     running: Option<(SupervisorHandle, JournalHandle, Addr<WorkerDirectory>)>,
@@ -117,6 +124,8 @@ impl Fixture {
         let node = Incarnation(Uuid::now_v7());
         let ready = Arc::new(AtomicBool::new(true));
         let is_ready = ready.clone();
+        let known = Known::default();
+        let (live, placing) = (Arc::clone(&known), Arc::clone(&known));
         let parts = ApiParts {
             options: options.api,
             log: log.clone(),
@@ -126,7 +135,14 @@ impl Fixture {
             node,
             node_name: "of-the-test".to_owned(),
             public_url: None,
-            live_workers: Arc::new(|_| None),
+            live_workers: Arc::new(move |name| {
+                let host = live.read().unwrap().clone()?;
+                host.live_worker(name, grid::clock::now())
+            }),
+            placing: Arc::new(move |shard| {
+                let host = placing.read().unwrap().clone();
+                host.expect("a jobmaster").placing(shard, grid::clock::now())
+            }),
             waiting_for: Arc::new(move || {
                 if is_ready.load(Ordering::Relaxed) {
                     Vec::new()
@@ -140,7 +156,9 @@ impl Fixture {
         };
         let server = serve("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
         let running = if options.shards {
-            Some(shards(&log, &bus, &projector, node, options.jobmaster).await)
+            let running = shards(&log, &bus, &projector, node, options.jobmaster).await;
+            *known.write().unwrap() = Some(Arc::clone(running.0.host()));
+            Some(running)
         } else {
             None
         };
@@ -153,10 +171,33 @@ impl Fixture {
             address: server.address,
             log,
             ready,
+            bus,
+            timeline: setup.timeline,
+            projector,
+            known,
             http,
             server,
             running,
         }
+    }
+
+    /// The jobmaster goes, and another one takes over.
+    pub async fn restart_shards(&mut self) {
+        if let Some((supervisor, journal, _directory)) = self.running.take() {
+            supervisor.leave().await;
+            journal.drained(Duration::from_secs(10)).await;
+        }
+        let options = JobmasterOptions::default();
+        let running = shards(
+            &self.log,
+            &self.bus,
+            &self.projector,
+            Incarnation(Uuid::now_v7()),
+            options,
+        )
+        .await;
+        *self.known.write().unwrap() = Some(Arc::clone(running.0.host()));
+        self.running = Some(running);
     }
 
     pub async fn stop(self) {

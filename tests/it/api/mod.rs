@@ -4,6 +4,7 @@ mod access;
 mod conditional;
 mod durability;
 mod errors;
+mod explain;
 mod feed;
 pub mod fixture;
 mod history;
@@ -11,5 +12,6 @@ mod idempotency;
 mod jobs;
 mod lists;
 mod speed;
+pub mod workers;
 
 pub use fixture::{Fixture, Options, SHARDS, text};

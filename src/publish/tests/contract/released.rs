@@ -54,7 +54,7 @@ fn choices(value: &Value, root: &Value) -> Value {
     let mut others = Vec::new();
     for choice in value.as_array().unwrap() {
         let mut choice = plain(choice, root);
-        match choice["enum"].as_array_mut() {
+        match choice.get_mut("enum").and_then(Value::as_array_mut) {
             Some(values) => texts.append(values),
             None => others.push(choice),
         }
