@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actix_web::error::PayloadError;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, web};
 use futures::StreamExt;
@@ -60,19 +61,32 @@ pub async fn gather(
 async fn chunks(mut payload: web::Payload, most: usize) -> Result<Option<Vec<u8>>, Problem> {
     let mut bytes = Vec::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "BROKEN_BODY",
-                format!("the body cannot be read: {error}"),
-            )
-        })?;
+        let chunk = chunk.map_err(broken)?;
         if bytes.len() + chunk.len() > most {
             return Ok(None);
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok(Some(bytes))
+}
+
+/// What the gate has cut off, or what broke off by itself.
+fn broken(error: PayloadError) -> Problem {
+    match error {
+        PayloadError::Overflow => {
+            let detail = "the body is longer than any may be (api.max_body_bytes)";
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", detail)
+        }
+        PayloadError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+            let detail = "the body did not arrive in time (api.body_timeout)";
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail)
+        }
+        error => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "BROKEN_BODY",
+            format!("the body cannot be read: {error}"),
+        ),
+    }
 }
 
 fn too_large() -> Problem {

@@ -4,7 +4,7 @@
 //! names it; nothing waits without a bound; an answer to a command comes after its commit.
 
 mod as_of;
-mod auth;
+pub mod auth;
 mod body;
 mod commands;
 mod etag;
@@ -24,13 +24,15 @@ mod server;
 mod submit;
 mod system;
 mod tasks;
+mod tls;
+mod tokens;
 mod view;
 mod workers;
 
 #[cfg(test)]
 mod tests;
 
-pub use auth::{Access, Caller, Role};
+pub use auth::{Access, AnonymousRole, AuthOptions, Caller, Role};
 pub use commands::{Commands, Submission};
 pub use idempotency::{Done, IdempotencyKey};
 pub use options::ApiOptions;
@@ -38,6 +40,7 @@ pub use problem::{Mistake, Problem};
 pub use replies::Replies;
 pub use routes::{Rule, rules};
 pub use server::{Error, Server, serve};
+pub use tls::TlsError;
 
 use std::sync::Arc;
 
@@ -46,7 +49,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::bus::Bus;
-use crate::config::Secret;
+use crate::config::{Secret, ServerOptions};
 use crate::domain::{Incarnation, ShardId, WorkerName};
 use crate::log::Log;
 use crate::projection::{PositionToken, Reading, Watermarks};
@@ -75,8 +78,10 @@ pub struct ApiParts {
     pub node: Incarnation,
     /// What people call it.
     pub node_name: String,
-    /// Where others reach it.
-    pub public_url: Option<String>,
+    /// How it is served, but for the address.
+    pub server: ServerOptions,
+    /// Workers in this process need a way in of their own when the other one is secured.
+    pub inner_workers: bool,
     pub live_workers: LiveWorkers,
     pub placing: PlacingOf,
     pub waiting_for: WaitingFor,
@@ -101,12 +106,7 @@ impl Api {
     /// Who asks: found out before any handler runs.
     fn caller(request: &HttpRequest) -> Caller {
         let found = request.extensions().get::<Caller>().cloned();
-        found.unwrap_or_else(|| Caller {
-            principal: Arc::from(Caller::ANONYMOUS),
-            role: None,
-            anonymous: true,
-            traceparent: None,
-        })
+        found.unwrap_or_else(Caller::nobody)
     }
 
     fn token(&self, position: crate::domain::Position) -> PositionToken {

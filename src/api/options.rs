@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::options;
 
 options! {
-    /// Options of the API: how long it waits, and for how much.
+    /// Options of the API: how long it waits, for how much, and whom it answers.
     pub struct ApiOptions {
         /// Threads that serve requests.
         threads: u16 = 2,
@@ -24,8 +24,26 @@ options! {
         idempotency_keep: Duration = Duration::from_secs(24 * 60 * 60),
         /// How often keys that have had their time are swept away.
         idempotency_sweep_interval: Duration = Duration::from_secs(60),
-        /// How long a client may take to send a document.
+        /// How long a client may take to send a body.
         body_timeout: Duration = Duration::from_secs(30),
+        /// How long a client may take to send the head of a request, and a connection to be made secure.
+        header_timeout: Duration = Duration::from_secs(10),
+        /// How long an answer may take to begin.
+        request_timeout: Duration = Duration::from_secs(60),
+        /// Longest body of any request; calls have limits of their own below it.
+        max_body_bytes: u32 = 2 * 1024 * 1024,
+        /// Connections that a thread holds at a time; further ones wait.
+        max_connections: u32 = 10_000,
+        /// Names by which the server may be asked for, besides the host of `server.public_url` and the addresses it
+        /// listens on; `*` allows any, and leaves a server without tokens open to pages of anybody.
+        allowed_hosts: Vec<String> =
+            ["localhost", "127.0.0.1", "[::1]", "jobmaster"].map(str::to_owned).to_vec(),
+        /// Servers whose pages may call this one from a browser, such as https://board.example:8443.
+        cors_origins: Vec<String> = Vec::new(),
+        /// Requests a second that one caller may go on with, by principal, or by address without a token; 0: any number.
+        rate_per_second: u32 = 2_000,
+        /// Requests that one caller may send at once.
+        rate_burst: u32 = 10_000,
         /// How long requests under way may take when the server is told to stop.
         stop_timeout: Duration = Duration::from_secs(10),
     }

@@ -25,6 +25,7 @@ pub enum ListKind {
     Workers = b'w' as isize,
     Events = b'e' as isize,
     Quarantine = b'q' as isize,
+    Tokens = b'k' as isize,
 }
 
 /// Which list, filtered and sorted how: what a cursor belongs to.

@@ -11,7 +11,7 @@ use actix_web::{Error, HttpRequest, HttpResponse, Resource, Route, web};
 
 use super::auth::{self, Access, Role};
 use super::problem::Problem;
-use super::{explain, feed, history, jobs, schema, submit, system, tasks, workers};
+use super::{explain, feed, history, jobs, schema, submit, system, tasks, tokens, workers};
 
 /// Builds a resource: each method with those who may use it and its handler; any other method is answered with those
 /// that there are.
@@ -82,7 +82,7 @@ impl Place {
 /// Everything that the API answers, and who may ask.
 fn places() -> Vec<Place> {
     use Access::Open;
-    use Role::{Operator, Viewer, Worker};
+    use Role::{Admin, Operator, Viewer, Worker};
     vec![
         Place::at("/api/v1/jobs")
             .get(Viewer, |it| it.to(jobs::list))
@@ -111,6 +111,8 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/quarantine").get(Viewer, |it| it.to(history::quarantine)),
         Place::at("/api/v1/schema").get(Viewer, |it| it.to(schema::list)),
         Place::at("/api/v1/schema/{name:.+}").get(Viewer, |it| it.to(schema::get)),
+        Place::at("/api/v1/tokens").get(Admin, |it| it.to(tokens::list)),
+        Place::at("/api/v1/tokens/{id}").delete(Admin, |it| it.to(tokens::revoke)),
         Place::at("/api/v1/info").get(Viewer, |it| it.to(system::info)),
         Place::at("/api/v1/internal/setup").get(Worker, |it| it.to(system::setup)),
         Place::at("/api/v1/internal/documents/{hash}").get(Worker, |it| it.to(system::document)),
@@ -131,8 +133,31 @@ pub fn rules() -> Vec<Rule> {
     places().into_iter().flat_map(|place| place.rules).collect()
 }
 
-pub fn configure(config: &mut web::ServiceConfig) {
-    for place in places() {
+/// Which routes a listener offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    All,
+    /// What workers and their tasks need.
+    Workers,
+    /// Health and metrics.
+    Metrics,
+}
+
+impl Offer {
+    fn has(self, place: &Place) -> bool {
+        match self {
+            Self::All => true,
+            Self::Workers => place
+                .rules
+                .iter()
+                .all(|rule| matches!(rule.access, Access::Secret | Access::Least(Role::Worker))),
+            Self::Metrics => ["/metrics", "/health/live", "/health/ready"].contains(&place.path),
+        }
+    }
+}
+
+pub fn configure(config: &mut web::ServiceConfig, offer: Offer) {
+    for place in places().into_iter().filter(|place| offer.has(place)) {
         place.put_into(config);
     }
     config.default_service(web::route().to(|request: HttpRequest| {

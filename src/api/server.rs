@@ -1,16 +1,19 @@
-//! The HTTP server around the API.
+//! The HTTP servers around the API: the one for all; when that one is secured, one on a loopback address for the workers
+//! of this process; and on request one for metrics.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use tokio::task::JoinHandle;
 
+use super::auth::Gate;
 use super::replies::Replies;
-use super::{Api, ApiParts, Commands, auth, routes};
+use super::routes::Offer;
+use super::tls::{Tls, TlsError, TlsFiles};
+use super::{Api, ApiOptions, ApiParts, Commands, auth, routes};
 use crate::bus::{BusError, Topic};
 use crate::projection::Reading;
 
@@ -23,25 +26,42 @@ pub enum Error {
     Serve(#[from] io::Error),
     #[error("answers of shards cannot be read: {0}")]
     Bus(#[from] BusError),
+    #[error("{0}")]
+    Tls(#[from] TlsError),
 }
 
 /// A running server. Dropping it leaves it running; [`Server::stop`] ends it.
 pub struct Server {
     /// Where it listens; the real port when 0 was asked for.
     pub address: SocketAddr,
-    handle: ServerHandle,
-    task: JoinHandle<io::Result<()>>,
+    /// Whether it is served by HTTPS.
+    pub secured: bool,
+    /// Where the workers of this process find it, by plain HTTP.
+    pub workers_address: SocketAddr,
+    /// Where metrics are open.
+    pub metrics_address: Option<SocketAddr>,
+    main: Running,
+    others: Vec<Running>,
     /// Ends with the server.
     sweeper: JoinHandle<()>,
+    _tls: Option<Tls>,
+}
+
+struct Running {
+    handle: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
 }
 
 impl Server {
     /// Takes no more requests, lets those under way end, and returns when all is closed.
     pub async fn stop(self) {
         self.sweeper.abort();
-        self.handle.stop(true).await;
-        // What it said at its end has been logged by itself.
-        let _ = self.task.await;
+        let all: Vec<Running> = std::iter::once(self.main).chain(self.others).collect();
+        futures::future::join_all(all.iter().map(|one| one.handle.stop(true))).await;
+        for one in all {
+            // What it said at its end has been logged by itself.
+            let _ = one.task.await;
+        }
     }
 
     /// Returns when the server has ended by itself.
@@ -49,7 +69,7 @@ impl Server {
     /// # Errors
     /// What ended it.
     pub async fn ended(&mut self) -> io::Result<()> {
-        (&mut self.task)
+        (&mut self.main.task)
             .await
             .unwrap_or_else(|error| Err(io::Error::other(error)))
     }
@@ -58,52 +78,141 @@ impl Server {
 /// Serves the API on `listen`. Returns once requests are taken.
 ///
 /// # Errors
-/// When the address is taken, or the bus cannot be reached.
+/// When an address is taken, a file of TLS cannot be used, or the bus cannot be reached.
 pub async fn serve(listen: SocketAddr, parts: ApiParts) -> Result<Server, Error> {
-    let failed = |source| Error::Listen {
-        address: listen,
-        source,
+    let server = &parts.server;
+    let tls = match (&server.tls_cert, &server.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls::start(TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        })?),
+        (None, _) | (_, None) => None,
     };
-    let listener = TcpListener::bind(listen).map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
+    let (listener, address) = bind(listen)?;
+    let inner = (tls.is_some() && parts.inner_workers).then(|| bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
+    let inner = inner.transpose()?;
+    let scraped = server.metrics_listen.map(bind).transpose()?;
     let replies = Replies::start(parts.bus.clone(), parts.node).await?;
-    let options = parts.options.clone();
-    let commands = Commands::new(
-        options.clone(),
-        parts.log.clone(),
-        parts.bus.clone(),
-        parts.watermarks.clone(),
-        replies,
+    let app = Served {
+        gate: web::Data::new(Gate::new(&parts, address)),
+        options: parts.options.clone(),
+        api: web::Data::new(api(parts, replies)),
+    };
+    let reservations = app.api.commands.reservations.clone();
+    let main = app.start("api.server", listener, tls.as_ref(), Offer::All)?;
+    let (workers_address, metrics_address) = (
+        inner
+            .as_ref()
+            .map_or_else(|| from_here(address), |(_, address)| *address),
+        scraped.as_ref().map(|(_, address)| *address),
     );
-    let reservations = commands.reservations.clone();
-    let api = web::Data::new(Api {
-        commands,
+    let mut others = Vec::new();
+    if let Some((listener, _)) = inner {
+        others.push(app.start("api.inner_server", listener, None, Offer::Workers)?);
+    }
+    if let Some((listener, _)) = scraped {
+        others.push(app.start_metrics(listener)?);
+    }
+    let sweeping = reservations.keep_swept(app.options.idempotency_sweep_interval);
+    Ok(Server {
+        address,
+        sweeper: crate::task::spawn("api.sweeper", sweeping),
+        secured: tls.is_some(),
+        workers_address,
+        metrics_address,
+        main,
+        others,
+        _tls: tls,
+    })
+}
+
+/// How this process reaches it.
+fn from_here(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |source| Error::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn api(parts: ApiParts, replies: Replies) -> Api {
+    Api {
+        commands: Commands::new(
+            parts.options.clone(),
+            parts.log.clone(),
+            parts.bus.clone(),
+            parts.watermarks.clone(),
+            replies,
+        ),
         reading: Reading::new(parts.log.pool().clone()),
         shards: parts.bus.partitions().of(Topic::Commands),
         turns: super::as_of::Turns::new(),
         parts,
-    });
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(api.clone())
-            .wrap(from_fn(auth::identify))
-            .wrap(from_fn(routes::observe))
-            .configure(routes::configure)
-    })
-    .workers(usize::from(options.threads.max(1)))
-    .shutdown_timeout(options.stop_timeout.as_secs())
-    .client_request_timeout(Duration::from_secs(10))
-    .disable_signals()
-    .listen(listener)?
-    .run();
-    let handle = server.handle();
-    let task = crate::task::spawn("api.server", server);
-    let sweeping = reservations.keep_swept(options.idempotency_sweep_interval);
-    let sweeper = crate::task::spawn("api.sweeper", sweeping);
-    Ok(Server {
-        address,
-        handle,
-        task,
-        sweeper,
-    })
+    }
+}
+
+/// What every server serves.
+struct Served {
+    api: web::Data<Api>,
+    gate: web::Data<Gate>,
+    options: ApiOptions,
+}
+
+impl Served {
+    fn start(&self, name: &'static str, listener: TcpListener, tls: Option<&Tls>, offer: Offer) -> io::Result<Running> {
+        let (api, gate, options) = (self.api.clone(), self.gate.clone(), &self.options);
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(api.clone())
+                .app_data(gate.clone())
+                .wrap(from_fn(auth::identify))
+                .wrap(from_fn(auth::admit_page))
+                .wrap(from_fn(routes::observe))
+                .configure(move |config| routes::configure(config, offer))
+        })
+        .workers(usize::from(options.threads.max(1)))
+        .max_connections(options.max_connections.max(1) as usize)
+        .shutdown_timeout(options.stop_timeout.as_secs())
+        .client_request_timeout(options.header_timeout)
+        .tls_handshake_timeout(options.header_timeout)
+        .disable_signals();
+        let server = match tls {
+            Some(tls) => server.listen_rustls_0_23(listener, tls.config.clone())?,
+            None => server.listen(listener)?,
+        };
+        let server = server.run();
+        Ok(Running {
+            handle: server.handle(),
+            task: crate::task::spawn(name, server),
+        })
+    }
+
+    fn start_metrics(&self, listener: TcpListener) -> io::Result<Running> {
+        let (api, gate, options) = (self.api.clone(), self.gate.clone(), &self.options);
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(api.clone())
+                .app_data(gate.clone())
+                .wrap(from_fn(auth::admit_scraper))
+                .configure(move |config| routes::configure(config, Offer::Metrics))
+        })
+        .workers(1)
+        .shutdown_timeout(options.stop_timeout.as_secs())
+        .client_request_timeout(options.header_timeout)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+        Ok(Running {
+            handle: server.handle(),
+            task: crate::task::spawn("api.metrics_server", server),
+        })
+    }
 }

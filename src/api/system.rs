@@ -18,7 +18,7 @@ pub async fn info(api: web::Data<Api>, request: HttpRequest) -> Result<HttpRespo
         "shards": api.shards,
         "node": api.parts.node,
         "nodeName": api.parts.node_name,
-        "url": api.parts.public_url,
+        "url": api.parts.server.public_url,
         "time": crate::clock::now(),
     })))
 }

@@ -107,6 +107,12 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
+    /// For what only the owner of the tables may do: a URL that is given here is taken for the owner's.
+    pub(super) fn add_owner(&self, flags: &mut Flags) {
+        self.add(flags);
+        flags.text("--postgres", "postgres.owner_url", self.postgres.as_deref());
+    }
+
     fn add(&self, flags: &mut Flags) {
         flags.path("--data-dir", "standalone.data_dir", self.data_dir.as_ref());
         flags.text("--postgres", "postgres.url", self.postgres.as_deref());

@@ -3,6 +3,7 @@
 //! Must stay true: every call has a timeout; a call is repeated only when the server cannot have begun it (no connection,
 //! 429, 503) and a few times at most; what the server says is wrong comes back whole, as a [`Problem`].
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
@@ -10,6 +11,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use super::problem::Problem;
+use crate::config::Secret;
+use crate::worker::{TrustError, trust};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,6 +37,8 @@ pub enum Error {
     },
     #[error("--server {0:?} is not a URL such as http://127.0.0.1:8080")]
     Url(String),
+    #[error("--ca: {0}")]
+    Authorities(#[from] TrustError),
     #[error("cannot set up the HTTP client: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -45,7 +50,7 @@ impl Error {
             Self::Unreachable { .. } | Self::Broken { .. } => true,
             Self::Problem(problem) => matches!(problem.status, 429 | 502..=504),
             Self::NotJson { status, .. } => status.is_server_error(),
-            Self::Url(_) | Self::Client(_) => false,
+            Self::Url(_) | Self::Authorities(_) | Self::Client(_) => false,
         }
     }
 }
@@ -54,24 +59,25 @@ impl Error {
 #[derive(Clone, Debug)]
 pub struct Client {
     server: String,
+    token: Option<Secret>,
     http: reqwest::Client,
 }
 
 impl Client {
     /// # Errors
-    /// `server` is not an http(s) URL.
-    pub fn new(server: &str) -> Result<Self, Error> {
+    /// `server` is not an http(s) URL; `authorities` cannot be used.
+    pub fn new(server: &str, token: Option<Secret>, authorities: Option<&Path>) -> Result<Self, Error> {
         let server = server.trim_end_matches('/').to_owned();
         let scheme = reqwest::Url::parse(&server).map(|url| url.scheme().to_owned());
         if !matches!(scheme.as_deref(), Ok("http" | "https")) {
             return Err(Error::Url(server));
         }
-        let http = reqwest::Client::builder()
+        let http = trust(reqwest::Client::builder(), authorities)?
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
             .user_agent(concat!("grid/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { server, http })
+        Ok(Self { server, token, http })
     }
 
     /// GET `path` with `query`.
@@ -104,7 +110,11 @@ impl Client {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.server));
-        request.header(ACCEPT, "application/json, application/problem+json")
+        let request = request.header(ACCEPT, "application/json, application/problem+json");
+        match &self.token {
+            Some(token) => request.bearer_auth(token.reveal()),
+            None => request,
+        }
     }
 
     async fn call(&self, request: RequestBuilder) -> Result<Value, Error> {
@@ -194,7 +204,7 @@ mod tests {
                 r#"{"title": "Nothing failed", "status": 409, "code": "NOTHING_FAILED"}"#,
             ),
         ]);
-        let client = Client::new(&format!("{}/", server.url())).unwrap();
+        let client = Client::new(&format!("{}/", server.url()), None, None).unwrap();
         let body = Some(("application/json", b"{}".to_vec()));
         assert_eq!(client.post("/api/v1/jobs", body).await.unwrap()["jobId"], "job-1");
         let refused = client.post("/api/v1/jobs/job-1/retry", None).await.unwrap_err();
@@ -213,16 +223,20 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_server_of_grid_is_named() {
         let gone = Server::start(Vec::new()).into_url_of_nobody();
-        let error = Client::new(&gone).unwrap().get("/api/v1/jobs", &[]).await.unwrap_err();
+        let error = Client::new(&gone, None, None)
+            .unwrap()
+            .get("/api/v1/jobs", &[])
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::Unreachable { .. }), "{error}");
         assert!(error.to_string().contains("GRID_SERVER") && error.may_pass(), "{error}");
         let other = Server::start(vec![Answer::text(200, "<html>hello")]);
-        let error = Client::new(other.url())
+        let error = Client::new(other.url(), None, None)
             .unwrap()
             .get("/api/v1/jobs", &[])
             .await
             .unwrap_err();
         assert!(error.to_string().contains("<html>hello"), "{error}");
-        assert!(Client::new("127.0.0.1:8080").is_err() && Client::new("ftp://x").is_err());
+        assert!(Client::new("127.0.0.1:8080", None, None).is_err() && Client::new("ftp://x", None, None).is_err());
     }
 }

@@ -17,6 +17,7 @@ mod output;
 mod problem;
 mod process;
 mod submit;
+mod token;
 mod view;
 mod watch;
 mod workers;
@@ -24,10 +25,12 @@ mod workers;
 pub use args::{JobmasterArgs, MigrateArgs, RebuildArgs, RepublishArgs, StandaloneArgs, VerifyArgs, WorkerArgs};
 pub use output::Output;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::Secret;
 use crate::worker::executor::{GUARDIAN_ARGUMENT, guardian_main};
 use crate::{config, domain};
 use client::Client;
@@ -92,6 +95,8 @@ pub enum StoreCommand {
     /// Prove that the log is whole: places, versions, hash chain, transitions, snapshots, read models. Exit codes: 0
     /// clean, 2 differences, 3 could not check
     Verify(Box<VerifyArgs>),
+    /// Make, list and revoke API tokens
+    Token(Box<token::TokenArgs>),
     /// Make the read models anew from the log, beside the present ones, and swap them; a running process goes on
     Rebuild(Box<RebuildArgs>),
 }
@@ -130,11 +135,18 @@ pub struct ServerArgs {
         default_value = "http://127.0.0.1:8080"
     )]
     server: String,
+    /// Token to show; GRID_TOKEN keeps it out of the process list
+    #[arg(long, value_name = "TOKEN", env = "GRID_TOKEN", hide_env_values = true)]
+    token: Option<Secret>,
+    /// Authorities (PEM) to trust besides the machine's
+    #[arg(long, value_name = "FILE", env = "GRID_CA")]
+    ca: Option<PathBuf>,
 }
 
 impl ServerArgs {
     fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.server).map_err(|error| Failure::Usage(error.to_string()))
+        Client::new(&self.server, self.token.clone(), self.ca.as_deref())
+            .map_err(|error| Failure::Usage(error.to_string()))
     }
 }
 

@@ -31,6 +31,7 @@ pub fn run_on_store(command: StoreCommand, output: Output) -> anyhow::Result<()>
         }
         StoreCommand::Verify(args) => verify(&args, output),
         StoreCommand::Rebuild(args) => rebuild(&args, output),
+        StoreCommand::Token(args) => super::token::run(&args, output),
     }
 }
 

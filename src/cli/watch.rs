@@ -219,7 +219,7 @@ mod tests {
             Answer::json(200, &job("FAILED", 3, 1, 0)),
             Answer::json(200, tasks),
         ]);
-        let client = Client::new(server.url()).unwrap();
+        let client = Client::new(server.url(), None, None).unwrap();
         let submitted: Job = serde_json::from_str(&job("RUNNING", 0, 0, 0)).unwrap();
         let last = until_finished(&client, &submitted, false).await.unwrap();
         let finished: Job = understand(&last).unwrap();

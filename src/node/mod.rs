@@ -4,6 +4,7 @@
 //! Must stay true: what depends on a part ends before it: workers drain first, then shards close, then the API stops,
 //! then the log and the database.
 
+mod access;
 mod core;
 mod database;
 mod endpoint;
@@ -13,9 +14,11 @@ mod republish;
 mod roles;
 mod signals;
 mod stores;
+mod tokens;
 mod verify;
 
 pub use republish::{Republished, republish};
 pub use roles::{jobmaster, run, standalone, worker};
 pub use stores::{migrate, open_log, service_url};
+pub use tokens::{create_token, list_tokens, revoke_token};
 pub use verify::{rebuild, verify};

@@ -10,16 +10,17 @@ use uuid::Uuid;
 
 use super::core::{Core, CoreParts};
 use super::stores::{open_log, prepare, service_url};
-use super::{endpoint, signals};
+use super::{access, endpoint, signals};
 use crate::api::{self, ApiParts};
 use crate::bus::{self, Bus, Topic};
 use crate::config::Secret;
 use crate::config::whole::Config;
 use crate::domain::{Incarnation, WorkerName};
 use crate::embedded::{self, Embedded, Role};
+use crate::log::Log;
 use crate::telemetry::Telemetry;
 use crate::worker::executor::{Guardian, GuardianOptions};
-use crate::worker::{Worker, WorkerHandle, WorkerSetup, api_urls};
+use crate::worker::{Worker, WorkerHandle, WorkerSetup, api_urls, trust};
 
 /// Runs `work` on an actix system over a runtime of several threads, so that the log and the bus are never held up by
 /// an actor.
@@ -41,12 +42,10 @@ pub fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T
 }
 
 /// What a name or URL is made of when none is configured.
-fn public_url(config: &Config, address: SocketAddr) -> String {
-    config
-        .server
-        .public_url
-        .clone()
-        .unwrap_or_else(|| format!("http://{address}"))
+fn public_url(config: &Config, address: SocketAddr, secured: bool) -> String {
+    let scheme = if secured { "https" } else { "http" };
+    let public = config.server.public_url.clone();
+    public.unwrap_or_else(|| format!("{scheme}://{address}"))
 }
 
 /// Sees to it that a process that decides jobs has a name wherever it shows.
@@ -59,7 +58,14 @@ fn name_jobmaster(config: &mut Config, incarnation: Incarnation) {
     config.kafka.properties.set_default("client.id", name);
 }
 
-fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, token: Option<Secret>) -> ApiParts {
+/// Who is let in besides those with tokens.
+struct Keys {
+    worker_token: Option<Secret>,
+    anonymous_role: Option<api::Role>,
+    inner_workers: bool,
+}
+
+fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, keys: Keys) -> ApiParts {
     let host = || Arc::clone(core.host());
     let (live, placing, ready) = (host(), host(), host());
     ApiParts {
@@ -70,13 +76,14 @@ fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, token: Option<S
         timeline: core.setup.timeline,
         node: core.host().jobmaster,
         node_name: config.jobmaster.name.clone().unwrap_or_default(),
-        public_url: config.server.public_url.clone(),
+        server: config.server.clone(),
+        inner_workers: keys.inner_workers,
         live_workers: Arc::new(move |name| live.live_worker(name, crate::clock::now())),
         placing: Arc::new(move |shard| placing.placing(shard, crate::clock::now())),
         waiting_for: Arc::new(move || ready.waiting_for()),
         metrics: Arc::new(move || telemetry.render()),
-        worker_token: token,
-        anonymous_role: Some(api::Role::Operator),
+        worker_token: keys.worker_token,
+        anonymous_role: keys.anonymous_role,
     }
 }
 
@@ -103,6 +110,10 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         tracing::error!(%lost, "node.cursor_lost");
     }
     let (log, setup) = open_log(&config, url, Some(config.shards.count)).await?;
+    let anonymous_role = match access::anonymous_role(&config, &log).await {
+        Ok(role) => role,
+        Err(refused) => return Err(leave(log, database, refused).await),
+    };
     let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
     // Only who holds the lock of the data folder, and the whole bus, knows that earlier workers are gone.
     let dead_before = (database.is_some() && config.kafka.brokers.is_none()).then_some(incarnation);
@@ -118,11 +129,21 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
     // Workers in processes of their own show the configured one.
     let token = config.worker.api_token.clone();
     let token = token.unwrap_or_else(|| Secret::new(Uuid::new_v4().to_string()));
-    let parts = api_parts(&core, &config, telemetry, Some(token.clone()));
-    let server = api::serve(config.server.listen, parts).await?;
-    let url = public_url(&config, server.address);
-    tracing::info!(address = %server.address, "node.serving");
-    let workers = start_workers(&config, &core, &format!("http://{}", server.address), &url, &token)?;
+    let keys = Keys {
+        worker_token: Some(token.clone()),
+        anonymous_role,
+        inner_workers: config.standalone.workers > 0,
+    };
+    let server = api::serve(config.server.listen, api_parts(&core, &config, telemetry, keys)).await?;
+    let url = public_url(&config, server.address, server.secured);
+    tracing::info!(address = %server.address, url, "node.serving");
+    let workers = start_workers(
+        &config,
+        &core,
+        &format!("http://{}", server.workers_address),
+        &url,
+        &token,
+    )?;
     let why = signals::told_to_end().await?;
     tracing::info!(why, "node.ending");
     drain(&workers).await;
@@ -134,6 +155,19 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
     }
     tracing::info!("node.ended");
     Ok(())
+}
+
+/// Takes apart what was opened for a server that may not start; gives why.
+async fn leave(log: Log, database: Option<Embedded>, why: anyhow::Error) -> anyhow::Error {
+    log.close().await;
+    let stopped = match database {
+        Some(database) => database.stop().await,
+        None => Ok(()),
+    };
+    if let Err(error) = stopped {
+        tracing::warn!(%error, "node.database.not_stopped");
+    }
+    why
 }
 
 fn start_workers(
@@ -213,6 +247,7 @@ pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Resu
     let incarnation = Incarnation(Uuid::now_v7());
     name_jobmaster(&mut config, incarnation);
     let (log, setup) = open_log(&config, service_url(&config)?, None).await?;
+    let anonymous_role = access::anonymous_role(&config, &log).await?;
     let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
     let parts = CoreParts {
         config: &config,
@@ -223,9 +258,14 @@ pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Resu
         dead_before: None,
     };
     let core = Core::start(parts).await?;
-    let token = config.worker.api_token.clone();
-    let server = api::serve(config.server.listen, api_parts(&core, &config, telemetry, token)).await?;
-    tracing::info!(address = %server.address, "node.serving");
+    let keys = Keys {
+        worker_token: config.worker.api_token.clone(),
+        anonymous_role,
+        inner_workers: false,
+    };
+    let server = api::serve(config.server.listen, api_parts(&core, &config, telemetry, keys)).await?;
+    let url = public_url(&config, server.address, server.secured);
+    tracing::info!(address = %server.address, url, "node.serving");
     let why = signals::told_to_end().await?;
     tracing::info!(why, "node.ending");
     // Others take the shards over while requests under way still get their answers.
@@ -259,7 +299,8 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         .clone()
         .context("worker.api_url is not set: give --api URL of a jobmaster")?;
     let token = config.worker.api_token.clone().unwrap_or_default();
-    let info = info(&api_url, &token).await?;
+    let client = trust(reqwest::Client::builder(), config.worker.api_ca.as_deref())?;
+    let info = info(&api_url, &token, client.timeout(Duration::from_secs(5)).build()?).await?;
     let bus = bus::open_to(&Topic::OF_WORKERS, &config.bus, &config.kafka, info.shards).await?;
     let mut options = config.worker.clone();
     options.data_dir = std::path::absolute::<&PathBuf>(&options.data_dir)?;
@@ -275,7 +316,7 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         timeline: info.timeline,
         api_url,
         api_token: token,
-        endpoint_url: public_url(&config, endpoint.address),
+        endpoint_url: public_url(&config, endpoint.address, false),
         guardian: Guardian::start(GuardianOptions::default())?,
     })?;
     endpoint.show(worker.states());
@@ -293,8 +334,7 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
 }
 
 /// Asks the API, which may come up later than the worker, at one of its addresses.
-async fn info(api_url: &str, token: &Secret) -> anyhow::Result<Info> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+async fn info(api_url: &str, token: &Secret, client: reqwest::Client) -> anyhow::Result<Info> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         for base in api_urls(api_url) {

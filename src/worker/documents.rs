@@ -4,6 +4,7 @@
 //! kept is bounded; while one of the API's addresses answers, a document is had without a pause.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use reqwest::StatusCode;
 
+use super::trust::trust;
 use crate::config::Secret;
 use crate::document::{JobDocument, NormalisedDocument, TaskSpec};
 
@@ -92,13 +94,21 @@ pub(super) struct Documents {
 
 impl Documents {
     /// `api_url`: one or more addresses, separated by commas.
+    #[cfg(test)]
     pub(super) fn new(api_url: &str, token: Secret) -> Self {
-        let client = reqwest::Client::builder()
+        Self::trusting(api_url, token, None)
+    }
+
+    /// `authorities`: a file of those that are trusted besides the machine's.
+    pub(super) fn trusting(api_url: &str, token: Secret, authorities: Option<&Path>) -> Self {
+        let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            .build();
+            .timeout(TIMEOUT);
+        let client = trust(builder, authorities)
+            .map_err(|error| error.to_string())
+            .and_then(|builder| builder.build().map_err(|error| error.to_string()));
         Self {
-            client: client.map_err(|error| FetchError::Client(error.to_string())),
+            client: client.map_err(FetchError::Client),
             addresses: Arc::new(Addresses {
                 urls: api_urls(api_url).map(str::to_owned).collect(),
                 answered: AtomicUsize::new(0),

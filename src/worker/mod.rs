@@ -21,8 +21,10 @@ mod steady;
 mod task_actor;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use actor::WorkerState;
 pub use documents::api_urls;
 pub use options::{InvalidWorkerOptions, WorkerOptions};
 pub use service::{Worker, WorkerEnded, WorkerError, WorkerHandle, WorkerSetup};
+pub use trust::{TrustError, trust};

@@ -29,7 +29,10 @@ options! {
         /// URL of the API from which a worker process fetches documents; several, separated by commas, when the
         /// jobmasters do not share one: any that answers will do.
         api_url: Option<String> = None,
-        /// Token that a worker process shows to the API.
+        /// Authorities (PEM) that a worker process trusts besides the machine's, when it calls the API by https.
+        api_ca: Option<PathBuf> = None,
+        /// Token that a worker process shows to the API: one of the role worker. Also, on a server: a secret that all
+        /// workers may share instead.
         api_token: Option<Secret> = None,
         /// How often a worker says that it lives.
         heartbeat_interval: Duration = Duration::from_secs(2),

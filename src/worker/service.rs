@@ -348,7 +348,7 @@ fn bench(setup: &WorkerSetup) -> Bench {
     Bench {
         worker: setup.name.clone(),
         executors: Executors::new(process, setup.guardian.clone()),
-        documents: Documents::new(&setup.api_url, setup.api_token.clone()),
+        documents: Documents::trusting(&setup.api_url, setup.api_token.clone(), options.api_ca.as_deref()),
         data_dir: options.data_dir.clone(),
         allow_paths: options.allow_paths.clone(),
         secrets: Secrets::new(options.secrets_dir.clone()),

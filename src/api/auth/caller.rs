@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 
-use super::{Access, Role};
+use super::{Access, Lease, Role};
 use crate::api::problem::Problem;
 
 /// Who asks. Every request has one, in its extensions, before it reaches a handler.
@@ -18,6 +18,8 @@ pub struct Caller {
     pub anonymous: bool,
     /// W3C trace context, when the request has one.
     pub traceparent: Option<Arc<str>>,
+    /// What goes on after the request was let in must end with it.
+    pub lease: Lease,
 }
 
 impl Caller {
@@ -25,6 +27,17 @@ impl Caller {
     pub const ANONYMOUS: &'static str = "anonymous";
     /// Of workers that show the secret that all of them share.
     pub const WORKERS: &'static str = "worker";
+
+    /// One who shows no credential and may do nothing but what is open.
+    pub fn nobody() -> Self {
+        Self {
+            principal: Arc::from(Self::ANONYMOUS),
+            role: None,
+            anonymous: true,
+            traceparent: None,
+            lease: Lease::default(),
+        }
+    }
 
     /// # Errors
     /// 401 when a credential might help, 403 when the caller's role does not suffice.
@@ -55,6 +68,7 @@ mod tests {
             role,
             anonymous,
             traceparent: None,
+            lease: Lease::default(),
         }
     }
 

@@ -64,8 +64,8 @@ impl FromStr for Role {
 pub enum Access {
     /// Everybody.
     Open,
-    /// Everybody who knows the secret that the request carries besides, such as that of an attempt: the handler checks
-    /// it, and answers nothing without it.
+    /// Whom the handler lets in: by a secret that the request carries besides, such as that of an attempt, or by what
+    /// comes after the request, such as the first message of a WebSocket. To others it gives nothing.
     Secret,
     /// Whoever has at least this role.
     Least(Role),

@@ -8,7 +8,7 @@ pub use show::{Effective, Reference};
 
 use std::collections::BTreeMap;
 
-use crate::api::ApiOptions;
+use crate::api::{ApiOptions, AuthOptions};
 use crate::bus::{BusOptions, KafkaOptions};
 use crate::config::{
     Error, Key, LogOptions, Options, Origin, PostgresOptions, Problem, Reader, Schema, ServerOptions, ShardsOptions,
@@ -72,8 +72,10 @@ config! {
     shards: ShardsOptions,
     /// The read models.
     projection: ProjectionOptions,
-    /// REST: how long it waits, and for how much.
+    /// REST: how long it waits, for how much, and whom it answers.
     api: ApiOptions,
+    /// Who may do what.
+    auth: AuthOptions,
     /// The publication of events to Kafka.
     publish: PublishOptions,
     /// What decides jobs: in a jobmaster process, or inside standalone.
@@ -146,6 +148,11 @@ impl Config {
             "postgres.max_connections",
             self.postgres.max_connections >= 3,
             "expected at least 3".to_owned(),
+        );
+        must(
+            "server.tls_key",
+            self.server.tls_cert.is_some() == self.server.tls_key.is_some(),
+            "server.tls_cert and server.tls_key go together".to_owned(),
         );
         // The attempts of a worker that is cut off must be dead before anybody places them again.
         must(

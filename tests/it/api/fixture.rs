@@ -7,9 +7,10 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use actix::{Addr, Arbiter};
+use grid::api::auth::{self, Wanted};
 use grid::api::{ApiOptions, ApiParts, Role, Server, serve};
 use grid::bus::{Bus, BusOptions, LocalBus};
-use grid::config::Secret;
+use grid::config::{Secret, ServerOptions};
 use grid::domain::{Epoch, Incarnation, JobId, Seq, ShardId};
 use grid::log::{Journal, JournalHandle, JournalOptions, Log, migrate};
 use grid::projection::{Feed, ProjectionOptions, ProjectorHandle, ProjectorParts, Watermarks, Writer};
@@ -19,6 +20,7 @@ use grid::shard::{
 };
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::log::service;
@@ -38,6 +40,8 @@ pub struct Options {
     pub anonymous_role: Option<Role>,
     /// Default: a new one of the shared Postgres.
     pub database: Option<String>,
+    /// How it is served, but for the address.
+    pub server: ServerOptions,
 }
 
 /// The jobmaster of the process, once it is there.
@@ -52,6 +56,7 @@ impl Default for Options {
             shards: true,
             anonymous_role: Some(Role::Operator),
             database: None,
+            server: ServerOptions::default(),
         }
     }
 }
@@ -92,6 +97,8 @@ pub struct Fixture {
     pub timeline: Uuid,
     projector: ProjectorHandle,
     known: Known,
+    /// For another server over the same.
+    pub parts: ApiParts,
     http: reqwest::Client,
     server: Server,
     running: Option<(SupervisorHandle, JournalHandle, Addr<WorkerDirectory>)>,
@@ -134,7 +141,8 @@ impl Fixture {
             timeline: setup.timeline,
             node,
             node_name: "of-the-test".to_owned(),
-            public_url: None,
+            server: options.server,
+            inner_workers: false,
             live_workers: Arc::new(move |name| {
                 let host = live.read().unwrap().clone()?;
                 host.live_worker(name, grid::clock::now())
@@ -154,7 +162,7 @@ impl Fixture {
             worker_token: Some(Secret::new(TOKEN)),
             anonymous_role: options.anonymous_role,
         };
-        let server = serve("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
+        let server = serve("127.0.0.1:0".parse().unwrap(), parts.clone()).await.unwrap();
         let running = if options.shards {
             let running = shards(&log, &bus, &projector, node, options.jobmaster).await;
             *known.write().unwrap() = Some(Arc::clone(running.0.host()));
@@ -175,6 +183,7 @@ impl Fixture {
             timeline: setup.timeline,
             projector,
             known,
+            parts,
             http,
             server,
             running,
@@ -218,6 +227,22 @@ impl Fixture {
             request = request.header(*name, *value);
         }
         request.send().await.unwrap()
+    }
+
+    /// Makes a token; gives the header that shows it.
+    pub async fn token(&self, wanted: Wanted) -> String {
+        let (token, _) = auth::create(&self.owner().await, &wanted).await.unwrap();
+        format!("Bearer {}", token.text.reveal())
+    }
+
+    /// Where metrics are open.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.server.metrics_address
+    }
+
+    /// The database as its owner sees it.
+    pub async fn owner(&self) -> PgPool {
+        PgPool::connect(&self.url).await.unwrap()
     }
 
     #[track_caller]

@@ -10,8 +10,10 @@ pub mod fixture;
 mod history;
 mod idempotency;
 mod jobs;
+mod limits;
 mod lists;
 mod speed;
+mod tls;
 pub mod workers;
 
 pub use fixture::{Fixture, Options, SHARDS, text};

@@ -1,5 +1,6 @@
 //! The command line as a user meets it: the binary, its exit codes, its pipes.
 
+mod access;
 mod server;
 
 use std::io::Write;

@@ -15,7 +15,7 @@ use super::{grid, told};
 use crate::support::{free_port, wait_for};
 
 /// A standalone in a folder of its own, ended on drop.
-struct Standalone {
+pub struct Standalone {
     folder: tempfile::TempDir,
     process: Child,
     url: String,
@@ -23,9 +23,7 @@ struct Standalone {
 
 impl Standalone {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // The private Postgres runs as another user when the tests run as root.
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let folder = Self::folder();
         let address = format!("127.0.0.1:{}", free_port());
         let process = Self::spawn(folder.path(), &address);
         let standalone = Self {
@@ -37,14 +35,50 @@ impl Standalone {
         standalone
     }
 
+    /// A folder for one.
+    pub fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        // The private Postgres runs as another user when the tests run as root.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        folder
+    }
+
+    /// One with flags of its own; it is not waited for.
+    pub fn spawned(folder: tempfile::TempDir, flags: &[&str], address: &str) -> Self {
+        let process = Self::run_with(folder.path(), flags);
+        Self {
+            folder,
+            process,
+            url: format!("http://{address}"),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits until its log says so.
+    pub fn await_line(&self, what: &str, deadline: Duration) {
+        wait_for(what, deadline, || {
+            let log = std::fs::read_to_string(self.folder.path().join("log")).ok()?;
+            log.contains(what).then_some(())
+        });
+    }
+
     fn spawn(folder: &Path, address: &str) -> Child {
+        Self::run_with(
+            folder,
+            &["standalone", "--data-dir", "data", "--slots", "4", "--listen", address],
+        )
+    }
+
+    fn run_with(folder: &Path, flags: &[&str]) -> Child {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(folder.join("log"))
             .unwrap();
-        let flags = ["standalone", "--data-dir", "data", "--slots", "4", "--listen", address];
-        grid(folder, &flags).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+        grid(folder, flags).stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 
     fn await_ready(&self, address: &str) {

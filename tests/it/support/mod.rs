@@ -1,5 +1,6 @@
 //! Starts the real things that tests run on, and ends them.
 
+mod authority;
 mod certificates;
 mod guardian;
 mod kafka;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
+pub use authority::Authority;
 pub use certificates::PASSWORD;
 pub use kafka::{Kafka, Secured};
 pub use metrics::counted;
