@@ -2,7 +2,7 @@
 """An example of a reader of grid.events: keeps the counters of every job, and needs nothing of Grid but the topic.
 
 usage: consumer.py --brokers HOST:PORT,… [--topic grid.events] [--state FILE] [--until PARTITION:POSITION,…]
-                   [--property NAME=VALUE]…
+                   [--group grid.readers] [--property NAME=VALUE]…
 
 Reads from the beginning, or from where FILE says; prints the jobs as JSON on stdout when it ends: with --until as soon as
 it has those positions, else when it is interrupted. What it knows is kept in FILE, places and counters together, so that
@@ -137,6 +137,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--brokers", required=True)
     parser.add_argument("--topic", default="grid.events")
+    parser.add_argument("--group", default="grid.readers")
     parser.add_argument("--state")
     parser.add_argument("--until", type=pairs)
     parser.add_argument("--property", action="append", default=[], type=lambda text: tuple(text.split("=", 1)))
@@ -148,8 +149,9 @@ def main():
     consumer = Consumer(
         {
             "bootstrap.servers": args.brokers,
-            # Partitions are assigned by hand and places are kept here: the group is a name that nothing is stored under.
-            "group.id": "grid-example",
+            # Partitions are assigned by hand and places are kept here: the client wants a group, and nothing is stored
+            # under its name.
+            "group.id": args.group,
             "enable.auto.commit": False,
             # A topic that was made anew begins anew; what is known already is skipped.
             "auto.offset.reset": "earliest",

@@ -151,7 +151,7 @@ const HEADERS: [Header; 15] = [
         "ce_streamversion",
         true,
         Form::Pattern("^[1-9][0-9]*$"),
-        "Its place in the history of its subject, from 1, gapless.",
+        "Its place in the history of its subject (of a worker: of one of its processes), from 1, gapless.",
     ),
     header("ce_principal", true, Form::Text, "Who wished or reported it."),
     header(
@@ -282,6 +282,12 @@ fn asyncapi(messages: &[(String, String, Value)]) -> Value {
         let to = json!({ "$ref": format!("#/components/messages/{name}") });
         (name.clone(), to)
     };
+    // Not a reference: the schema of AsyncAPI's Kafka bindings takes none.
+    let key = json!({
+        "description": "job-<uuid> or worker-<name>: all events of a job, those of its tasks included, have the same.",
+        "type": "string",
+        "pattern": format!("^(job-{UUID}|worker-[A-Za-z0-9._-]{{1,100}})$"),
+    });
     let message = |(name, path, summary): &(String, String, Value)| {
         let message = json!({
             "name": format!("grid.{name}"),
@@ -289,7 +295,7 @@ fn asyncapi(messages: &[(String, String, Value)]) -> Value {
             "contentType": "application/json",
             "headers": { "$ref": "./events/headers.json" },
             "payload": { "$ref": format!("./{path}") },
-            "bindings": { "kafka": { "key": { "$ref": "#/components/schemas/key" }, "bindingVersion": "0.5.0" } },
+            "bindings": { "kafka": { "key": key, "bindingVersion": "0.5.0" } },
         });
         (name.clone(), message)
     };
@@ -315,16 +321,6 @@ fn asyncapi(messages: &[(String, String, Value)]) -> Value {
         "operations": {
             "readEvents": { "action": "receive", "channel": { "$ref": "#/channels/events" } },
         },
-        "components": {
-            "messages": components,
-            "schemas": {
-                "key": {
-                    "description": "job-<uuid> or worker-<name>: all events of a job, those of its tasks included, have \
-                                    the same.",
-                    "type": "string",
-                    "pattern": format!("^(job-{UUID}|worker-[A-Za-z0-9._-]{{1,100}})$"),
-                },
-            },
-        },
+        "components": { "messages": components },
     })
 }

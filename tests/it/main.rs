@@ -23,6 +23,7 @@ mod support;
 mod api;
 mod bus;
 mod cli;
+mod events;
 mod faults;
 mod log;
 mod parts;

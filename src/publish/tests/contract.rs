@@ -227,6 +227,10 @@ fn a_schema_tells_what_is_wrong() {
 #[test]
 fn the_topic_is_described_with_every_type() {
     let topic = read_json(&folder().join("asyncapi.json"));
+    let of_asyncapi = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/asyncapi-3.0.0.json");
+    let validator = jsonschema::draft7::new(&read_json(&of_asyncapi)).unwrap();
+    let wrong: Vec<String> = validator.iter_errors(&topic).map(|error| error.to_string()).collect();
+    assert!(wrong.is_empty(), "no AsyncAPI 3 document: {wrong:?}");
     for name in golden_events().into_keys() {
         let message = &topic["components"]["messages"][&name];
         let file = message["payload"]["$ref"]

@@ -115,7 +115,7 @@ async fn no_ops_flow_through_against_credits_and_it_leaves_with_a_goodbye() {
     jobmaster.beat(true);
     let (mut next, mut ended) = (1, Vec::new());
     while ended.len() < 500 {
-        let count = (500 - next as usize + 1).min(jobmaster.credits() as usize) as u32;
+        let count = (501 - next as usize).min(jobmaster.credits() as usize) as u32;
         jobmaster.assign((next..next + count).map(noop).collect());
         next += count;
         jobmaster.listen().await;

@@ -115,6 +115,36 @@ impl<'a> Cluster<'a> {
         Load::start(self.urls(), &self.programs)
     }
 
+    /// The topic of events.
+    pub fn topic(&self) -> String {
+        format!("{}events", self.prefix)
+    }
+
+    /// Up to where every shard's history goes: `SHARD:POSITION,…`.
+    pub fn heads(&self) -> String {
+        let heads = "SELECT string_agg(shard || ':' || next_seq - 1, ',') FROM shards WHERE next_seq > 1";
+        psql(&self.database, heads)
+    }
+
+    /// A command that works on the database and the topics, as the service role; to be completed and run.
+    pub fn command(&self, name: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_grid"));
+        command.args(name).args(["--postgres", &self.service()]);
+        command.args(["--kafka", &self.kafka.brokers(), "--set", &self.topics()]);
+        command
+    }
+
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Ends all processes in order.
+    pub fn stop(mut self) {
+        for process in self.workers.drain(..).chain(self.jobmasters.drain(..)) {
+            process.stop();
+        }
+    }
+
     /// A jobmaster's incarnation, as it stands in the rows of its shards.
     pub async fn incarnation(&self, jobmaster: usize) -> String {
         let info = get(&self.jobmasters[jobmaster].url, "/api/v1/info").await;
@@ -142,7 +172,7 @@ impl<'a> Cluster<'a> {
         for process in self.jobmasters.iter_mut().chain(&mut self.workers) {
             process.ready().await;
         }
-        let topic = format!("{}events", self.prefix);
+        let topic = self.topic();
         let ended = Ended {
             folder: self.folder.path(),
             server: &self.jobmasters[0].url,

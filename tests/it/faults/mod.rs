@@ -12,10 +12,10 @@
 //!
 //! Each has a short version; `make chaos` runs the long ones. scripts/chaos.sh says how to set the numbers.
 
-mod check;
-mod cluster;
+pub mod check;
+pub mod cluster;
 mod jobmasters;
-mod load;
+pub mod load;
 mod outages;
 pub mod process;
 mod standalone;

@@ -93,6 +93,14 @@ impl Grid {
         assert!(status.success(), "{status}: {}", self.tail());
     }
 
+    /// Told to end by somebody else, it must end well.
+    pub fn ends_well(mut self) {
+        let status = wait_for("grid to end", Duration::from_secs(60), || {
+            self.child.try_wait().unwrap()
+        });
+        assert!(status.success(), "{status}: {}", self.tail());
+    }
+
     /// What it has written since it was started first, restarts included.
     pub fn log_text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

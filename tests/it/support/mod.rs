@@ -6,6 +6,7 @@ mod guardian;
 mod kafka;
 mod metrics;
 mod postgres;
+mod python;
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -20,6 +21,7 @@ pub use certificates::PASSWORD;
 pub use kafka::{Kafka, Secured};
 pub use metrics::counted;
 pub use postgres::Postgres;
+pub use python::python;
 
 /// Shows the log lines of this process on stderr when `GRID_TEST_LOG` holds a filter.
 pub fn show_log() {

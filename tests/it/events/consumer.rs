@@ -1,0 +1,137 @@
+//! The example consumer and the validator, as processes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::faults::load::get;
+use crate::support::{python, wait_for};
+
+const SCHEMAS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schema");
+
+/// schema/consumer.py on a topic, its state in a file.
+pub struct Consumer {
+    brokers: String,
+    topic: String,
+    state: PathBuf,
+    running: Option<Child>,
+}
+
+impl Consumer {
+    pub fn new(brokers: &str, topic: &str, state: &Path) -> Self {
+        Self {
+            brokers: brokers.to_owned(),
+            topic: topic.to_owned(),
+            state: state.to_owned(),
+            running: None,
+        }
+    }
+
+    fn command(&self) -> std::process::Command {
+        let mut command = python();
+        command.arg(format!("{SCHEMAS}/consumer.py"));
+        command.args(["--brokers", &self.brokers, "--topic", &self.topic, "--state"]);
+        command.arg(&self.state);
+        command
+    }
+
+    /// Reads on until it is killed.
+    pub fn start(&mut self) {
+        let started = self.command().stdout(Stdio::null()).spawn().unwrap();
+        assert!(self.running.replace(started).is_none(), "it runs already");
+    }
+
+    /// Waits until it has stored that it has applied something of so many partitions.
+    pub fn has_begun(&mut self, partitions: usize) {
+        wait_for("the consumer to apply events", Duration::from_secs(60), || {
+            let ended = self.running.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the consumer has ended: {ended:?}");
+            let state: Value = serde_json::from_slice(&std::fs::read(&self.state).ok()?).unwrap();
+            let has = |place: &&Value| place["have"].as_u64() > Some(0);
+            let begun = state["places"].as_object()?.values().filter(has).count();
+            (begun >= partitions).then_some(())
+        });
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let mut running = self.running.take().unwrap();
+        running.kill().unwrap();
+        running.wait().unwrap();
+    }
+
+    /// Reads on up to these positions; gives what it knows of each job then.
+    pub fn read_to(&mut self, heads: &str) -> BTreeMap<String, Value> {
+        let output = self.command().args(["--until", heads]).output().unwrap();
+        serde_json::from_str(&succeeded(output)).unwrap()
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if let Some(running) = &mut self.running {
+            _ = running.kill();
+            _ = running.wait();
+        }
+    }
+}
+
+fn succeeded(output: Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {error}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Holds every message of the topic against schema/; gives how many there are of each type.
+pub fn validate(brokers: &str, topic: &str, heads: &str) -> BTreeMap<String, u64> {
+    let output = python()
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/validate.py"))
+        .args([
+            "--brokers",
+            brokers,
+            "--topic",
+            topic,
+            "--schemas",
+            SCHEMAS,
+            "--until",
+            heads,
+        ])
+        .output()
+        .unwrap();
+    serde_json::from_str(&succeeded(output)).unwrap()
+}
+
+/// Every job of the API, with what a consumer knows of one.
+pub async fn jobs_of_the_api(server: &str) -> BTreeMap<String, Value> {
+    let mut jobs = BTreeMap::new();
+    let mut path = "/api/v1/jobs?size=500".to_owned();
+    loop {
+        let page = get(server, &path).await;
+        for job in page["items"].as_array().unwrap_or_else(|| panic!("{page}")) {
+            let id = job["jobId"].as_str().unwrap().to_owned();
+            let known = json!({ "taskCounters": job["taskCounters"], "status": job["status"] });
+            jobs.insert(id, known);
+        }
+        let Some(cursor) = page["nextCursor"].as_str() else {
+            return jobs;
+        };
+        path = format!("/api/v1/jobs?size=500&cursor={cursor}");
+    }
+}
+
+/// What the consumer made of the events is what the API says.
+pub async fn agrees(consumer: &mut Consumer, heads: &str, server: &str) -> usize {
+    let mut known = consumer.read_to(heads);
+    for job in known.values_mut() {
+        job.as_object_mut().unwrap().remove("partition");
+    }
+    let expected = jobs_of_the_api(server).await;
+    for (id, job) in &expected {
+        assert_eq!(known.get(id), Some(job), "{id}");
+    }
+    assert_eq!(known.len(), expected.len());
+    expected.len()
+}
