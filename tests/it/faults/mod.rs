@@ -19,6 +19,7 @@ pub mod load;
 mod outages;
 pub mod process;
 mod standalone;
+mod standings;
 mod workers;
 
 /// How often something is killed: `GRID_CHAOS_<WHAT>` times, else a few times as a test and many times as `make chaos`.
