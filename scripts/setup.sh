@@ -31,6 +31,12 @@ has_jdk() { # 17 or later
     [[ -n $version && $version -ge 17 ]]
 }
 
+has_node() { # 20 or later
+    local version
+    version=$(node --version | sed -n 's/^v\([0-9]*\).*/\1/p')
+    [[ -n $version && $version -ge 20 ]]
+}
+
 compiles() { # compiles HEADER
     echo "#include <$1>" | cc -E -x c -
 }
@@ -54,6 +60,8 @@ need "jq" jq command -v jq
 need "python3" python3 command -v python3
 need "python3's venv" python3-venv python3 -c "import ensurepip, venv"
 need "shellcheck" shellcheck command -v shellcheck
+need "Node, 20 or later (the tests' clients of GraphQL)" nodejs has_node
+need "npm (fetches them)" npm command -v npm
 
 if [[ ${#missing[@]} -eq 0 ]]; then
     echo "setup: everything is there"

@@ -24,3 +24,12 @@ where
 {
     runtime.spawn(future.instrument(tracing::info_span!("task", name)))
 }
+
+/// As [`spawn`], on the present thread, which must be one of actix: for what cannot leave it.
+pub fn spawn_local<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    tokio::task::spawn_local(future.instrument(tracing::info_span!("task", name)))
+}

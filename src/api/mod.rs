@@ -10,9 +10,11 @@ mod commands;
 mod etag;
 mod explain;
 mod feed;
+pub mod graphql;
 mod history;
 mod idempotency;
 mod jobs;
+pub mod live;
 mod options;
 mod page;
 mod params;
@@ -54,6 +56,8 @@ use crate::domain::{Incarnation, ShardId, WorkerName};
 use crate::log::Log;
 use crate::projection::{PositionToken, Reading, Watermarks};
 use crate::shard::{LiveWorker, Placing};
+use graphql::GraphqlOptions;
+use live::{Hub, Rows};
 use params::Params;
 
 /// What a worker does at the moment, as this process has heard it.
@@ -69,9 +73,12 @@ pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 #[derive(Clone)]
 pub struct ApiParts {
     pub options: ApiOptions,
+    pub graphql: GraphqlOptions,
     pub log: Log,
     pub bus: Arc<dyn Bus>,
     pub watermarks: Watermarks,
+    /// What is committed, live.
+    pub live: Hub,
     /// Of the log.
     pub timeline: Uuid,
     /// This process.
@@ -96,6 +103,8 @@ pub struct ApiParts {
 struct Api {
     commands: Commands,
     reading: Reading,
+    /// Rows of what has just changed.
+    rows: Rows,
     parts: ApiParts,
     shards: u16,
     /// Of questions about the past.
@@ -103,6 +112,11 @@ struct Api {
 }
 
 impl Api {
+    /// How often a stream that leaves events out says how far it is.
+    const fn token_interval(&self) -> std::time::Duration {
+        self.parts.graphql.token_interval
+    }
+
     /// Who asks: found out before any handler runs.
     fn caller(request: &HttpRequest) -> Caller {
         let found = request.extensions().get::<Caller>().cloned();

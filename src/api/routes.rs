@@ -10,6 +10,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpRequest, HttpResponse, Resource, Route, web};
 
 use super::auth::{self, Access, Role};
+use super::graphql::handlers as graphql;
 use super::problem::Problem;
 use super::{explain, feed, history, jobs, schema, submit, system, tasks, tokens, workers};
 
@@ -116,6 +117,14 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/info").get(Viewer, |it| it.to(system::info)),
         Place::at("/api/v1/internal/setup").get(Worker, |it| it.to(system::setup)),
         Place::at("/api/v1/internal/documents/{hash}").get(Worker, |it| it.to(system::document)),
+        // Who may ask for a field is said at the field: a WebSocket tells who it is after it is open.
+        Place::at("/graphql")
+            .get(Open, |it| it.to(graphql::graphql))
+            .post(Open, |it| it.to(graphql::graphql)),
+        Place::at("/graphql/stream")
+            .get(Open, |it| it.to(graphql::stream))
+            .post(Open, |it| it.to(graphql::stream)),
+        Place::at("/graphql/page/{name}").get(Open, |it| it.to(graphql::page_file)),
         Place::at("/health/live").get(Open, |it| it.to(system::live)),
         Place::at("/health/ready").get(Open, |it| it.to(system::ready)),
         Place::at("/metrics").get(Viewer, |it| it.to(system::metrics)),

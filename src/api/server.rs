@@ -3,13 +3,17 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::auth::Gate;
+use super::graphql::{GraphqlState, remember};
+use super::live::Rows;
 use super::replies::Replies;
 use super::routes::Offer;
 use super::tls::{Tls, TlsError, TlsFiles};
@@ -40,6 +44,8 @@ pub struct Server {
     pub workers_address: SocketAddr,
     /// Where metrics are open.
     pub metrics_address: Option<SocketAddr>,
+    /// Tells streams, which have no end of their own, to end.
+    ending: watch::Sender<bool>,
     main: Running,
     others: Vec<Running>,
     /// Ends with the server.
@@ -55,6 +61,7 @@ struct Running {
 impl Server {
     /// Takes no more requests, lets those under way end, and returns when all is closed.
     pub async fn stop(self) {
+        self.ending.send_replace(true);
         self.sweeper.abort();
         let all: Vec<Running> = std::iter::once(self.main).chain(self.others).collect();
         futures::future::join_all(all.iter().map(|one| one.handle.stop(true))).await;
@@ -93,10 +100,14 @@ pub async fn serve(listen: SocketAddr, parts: ApiParts) -> Result<Server, Error>
     let inner = inner.transpose()?;
     let scraped = server.metrics_listen.map(bind).transpose()?;
     let replies = Replies::start(parts.bus.clone(), parts.node).await?;
+    let (gate, options) = (web::Data::new(Gate::new(&parts, address)), parts.options.clone());
+    let (ending, told) = watch::channel(false);
+    let api = Arc::new(api(parts, replies));
     let app = Served {
-        gate: web::Data::new(Gate::new(&parts, address)),
-        options: parts.options.clone(),
-        api: web::Data::new(api(parts, replies)),
+        graphql: web::Data::new(GraphqlState::new(Arc::clone(&api), gate.clone().into_inner(), told)),
+        api: web::Data::from(api),
+        gate,
+        options,
     };
     let reservations = app.api.commands.reservations.clone();
     let main = app.start("api.server", listener, tls.as_ref(), Offer::All)?;
@@ -120,6 +131,7 @@ pub async fn serve(listen: SocketAddr, parts: ApiParts) -> Result<Server, Error>
         secured: tls.is_some(),
         workers_address,
         metrics_address,
+        ending,
         main,
         others,
         _tls: tls,
@@ -144,6 +156,7 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
 }
 
 fn api(parts: ApiParts, replies: Replies) -> Api {
+    let reading = Reading::new(parts.log.pool().clone());
     Api {
         commands: Commands::new(
             parts.options.clone(),
@@ -152,7 +165,8 @@ fn api(parts: ApiParts, replies: Replies) -> Api {
             parts.watermarks.clone(),
             replies,
         ),
-        reading: Reading::new(parts.log.pool().clone()),
+        rows: Rows::start(reading.clone(), parts.watermarks.clone()),
+        reading,
         shards: parts.bus.partitions().of(Topic::Commands),
         turns: super::as_of::Turns::new(),
         parts,
@@ -162,6 +176,7 @@ fn api(parts: ApiParts, replies: Replies) -> Api {
 /// What every server serves.
 struct Served {
     api: web::Data<Api>,
+    graphql: web::Data<GraphqlState>,
     gate: web::Data<Gate>,
     options: ApiOptions,
 }
@@ -169,9 +184,11 @@ struct Served {
 impl Served {
     fn start(&self, name: &'static str, listener: TcpListener, tls: Option<&Tls>, offer: Offer) -> io::Result<Running> {
         let (api, gate, options) = (self.api.clone(), self.gate.clone(), &self.options);
+        let graphql = self.graphql.clone();
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(api.clone())
+                .app_data(graphql.clone())
                 .app_data(gate.clone())
                 .wrap(from_fn(auth::identify))
                 .wrap(from_fn(auth::admit_page))
@@ -181,6 +198,7 @@ impl Served {
         .workers(usize::from(options.threads.max(1)))
         .max_connections(options.max_connections.max(1) as usize)
         .shutdown_timeout(options.stop_timeout.as_secs())
+        .on_connect(remember)
         .client_request_timeout(options.header_timeout)
         .tls_handshake_timeout(options.header_timeout)
         .disable_signals();

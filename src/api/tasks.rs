@@ -50,6 +50,13 @@ fn view(row: TaskRow, plan: &Plan) -> Option<TaskView> {
 }
 
 impl Api {
+    /// `None`: its job is not there, or has no such task.
+    pub(super) async fn task_of_row(&self, row: TaskRow) -> Result<Option<TaskView>, Problem> {
+        let plan = self.reading.plan(row.id.job).await;
+        let plan = plan.map_err(|error| Problem::database(&error))?;
+        Ok(plan.and_then(|plan| view(row, &plan)))
+    }
+
     pub(super) async fn task(&self, id: TaskId) -> Result<TaskView, Problem> {
         let database = |error: sqlx::Error| Problem::database(&error);
         let Some(plan) = self.reading.plan(id.job).await.map_err(database)? else {

@@ -13,7 +13,7 @@ use crate::projection::{WorkerKey, WorkerRow};
 use crate::shard::Liveness;
 
 impl Api {
-    fn worker_view(&self, row: WorkerRow) -> WorkerView {
+    pub(super) fn worker_view(&self, row: WorkerRow) -> WorkerView {
         let live = (self.parts.live_workers)(&row.name);
         // What is heard of an earlier process of the name says nothing of this one.
         let live = live.filter(|live| live.incarnation == row.incarnation && row.left_at.is_none());

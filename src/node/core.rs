@@ -7,6 +7,7 @@ use actix::{Addr, Arbiter};
 use tokio::task::JoinHandle;
 
 use super::follow::Following;
+use crate::api::live::{Hub, HubParts, Source};
 use crate::bus::Bus;
 use crate::config::whole::Config;
 use crate::domain::Incarnation;
@@ -34,6 +35,7 @@ pub struct Core {
     pub journal: JournalHandle,
     pub projector: ProjectorHandle,
     pub watermarks: Watermarks,
+    pub live: Hub,
     pub supervisor: SupervisorHandle,
     publisher: Option<PublisherHandle>,
     directory: Addr<WorkerDirectory>,
@@ -69,6 +71,15 @@ impl Core {
             None => None,
             Some(_) => Some(publisher(config, &log, &setup, &*bus)?),
         };
+        let live = Hub::new(HubParts {
+            log: log.clone(),
+            timeline: setup.timeline,
+            shards: setup.shards,
+            source: match &config.kafka.brokers {
+                None => Source::Commits,
+                Some(_) => Source::Topic(Arc::clone(&bus)),
+            },
+        });
         let options = config.jobmaster.clone();
         let directory = Directory::new(DirectoryOptions {
             jobmaster: incarnation,
@@ -83,6 +94,7 @@ impl Core {
             journal: journal.clone(),
             followers: Arc::new(Following {
                 projector: projector.clone(),
+                live: live.clone(),
                 publisher: publisher.clone(),
             }),
             jobmaster: incarnation,
@@ -101,6 +113,7 @@ impl Core {
             journal,
             projector,
             watermarks,
+            live,
             supervisor,
             publisher,
             directory,

@@ -1,5 +1,6 @@
 //! Those who follow what the shards of a process commit: the read models, and the publisher when there is a Kafka.
 
+use crate::api::live::Hub;
 use crate::domain::{Epoch, Seq, ShardId};
 use crate::projection::{Feed, ProjectorHandle};
 use crate::publish::{Item, PublisherHandle};
@@ -7,6 +8,7 @@ use crate::shard::{Committed, Followers};
 
 pub struct Following {
     pub projector: ProjectorHandle,
+    pub live: Hub,
     /// The bus inside a process has no readers of events.
     pub publisher: Option<PublisherHandle>,
 }
@@ -14,12 +16,14 @@ pub struct Following {
 impl Followers for Following {
     fn owned(&self, shard: ShardId, epoch: Epoch, next: Seq, published: Seq) {
         self.projector.open(shard, Seq(next.0 - 1));
+        self.live.owned(shard, Seq(next.0 - 1));
         if let Some(publisher) = &self.publisher {
             publisher.own(shard, epoch, next, published);
         }
     }
 
     fn committed(&self, committed: Committed) {
+        self.live.committed(&committed);
         let Committed {
             shard,
             epoch,

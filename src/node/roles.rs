@@ -70,9 +70,11 @@ fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, keys: Keys) -> 
     let (live, placing, ready) = (host(), host(), host());
     ApiParts {
         options: config.api.clone(),
+        graphql: config.graphql.clone(),
         log: core.log.clone(),
         bus: Arc::clone(&core.bus),
         watermarks: core.watermarks.clone(),
+        live: core.live.clone(),
         timeline: core.setup.timeline,
         node: core.host().jobmaster,
         node_name: config.jobmaster.name.clone().unwrap_or_default(),

@@ -25,6 +25,7 @@ mod bus;
 mod cli;
 mod events;
 mod faults;
+mod graphql;
 mod log;
 mod parts;
 mod projection;

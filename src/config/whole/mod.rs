@@ -8,6 +8,7 @@ pub use show::{Effective, Reference};
 
 use std::collections::BTreeMap;
 
+use crate::api::graphql::GraphqlOptions;
 use crate::api::{ApiOptions, AuthOptions};
 use crate::bus::{BusOptions, KafkaOptions};
 use crate::config::{
@@ -76,6 +77,8 @@ config! {
     api: ApiOptions,
     /// Who may do what.
     auth: AuthOptions,
+    /// GraphQL: how much a request, a connection or a subscription may take.
+    graphql: GraphqlOptions,
     /// The publication of events to Kafka.
     publish: PublishOptions,
     /// What decides jobs: in a jobmaster process, or inside standalone.

@@ -27,7 +27,7 @@ pub(super) const COLUMNS: &str = "j.id, j.external_id, j.labels, j.task_count, j
     ARRAY[j.final_error, j.final_timeout, j.final_killed, j.final_worker_lost, j.final_handed_back, \
     j.final_invalid_dag, j.final_authentication, j.final_unrecoverable]";
 
-fn read(row: &PgRow) -> Result<JobRow, sqlx::Error> {
+pub(super) fn read(row: &PgRow) -> Result<JobRow, sqlx::Error> {
     let count = |column: usize| Ok::<_, sqlx::Error>(row.try_get::<i32, _>(column)?.max(0).unsigned_abs());
     let mut finally_failed = [0; 8];
     for (slot, value) in finally_failed.iter_mut().zip(row.try_get::<Vec<i32>, _>(13)?) {

@@ -43,7 +43,13 @@ impl TaskRow {
 const COLUMNS: &str = "job, number, state, attempt, retry_count, next_retry_at, worker, scheduled_at, started_at, \
     finished_at, reason, failure::text";
 
-fn read(row: &PgRow) -> Result<TaskRow, sqlx::Error> {
+/// The same columns, of a table by that name.
+pub(super) fn of(table: &str) -> String {
+    let columns = COLUMNS.split(", ").map(|column| format!("{table}.{}", column.trim()));
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn read(row: &PgRow) -> Result<TaskRow, sqlx::Error> {
     let state: &str = row.try_get(2)?;
     let state = TaskState::ALL.into_iter().find(|known| known.name() == state);
     let reason: Option<&str> = row.try_get(10)?;

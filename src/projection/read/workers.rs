@@ -32,10 +32,10 @@ pub struct WorkerKey {
     pub name: String,
 }
 
-const COLUMNS: &str = "name, incarnation, endpoint_url, max_capacity, labels, registered_at, created_at, left_at, \
+pub(super) const COLUMNS: &str = "name, incarnation, endpoint_url, max_capacity, labels, registered_at, created_at, left_at, \
     cordoned, draining";
 
-fn read(row: &PgRow) -> Result<WorkerRow, sqlx::Error> {
+pub(super) fn read(row: &PgRow) -> Result<WorkerRow, sqlx::Error> {
     let name: &str = row.try_get(0)?;
     Ok(WorkerRow {
         name: name.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use actix::{Addr, Arbiter};
 use grid::api::auth::{self, Wanted};
+use grid::api::graphql::GraphqlOptions;
+use grid::api::live::{Hub, HubParts, Source};
 use grid::api::{ApiOptions, ApiParts, Role, Server, serve};
 use grid::bus::{Bus, BusOptions, LocalBus};
 use grid::config::{Secret, ServerOptions};
@@ -31,6 +33,7 @@ pub const TOKEN: &str = "a worker's token";
 
 pub struct Options {
     pub api: ApiOptions,
+    pub graphql: GraphqlOptions,
     pub jobmaster: JobmasterOptions,
     /// Default: one inside the process.
     pub bus: Option<Arc<dyn Bus>>,
@@ -51,6 +54,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             api: ApiOptions::default(),
+            graphql: GraphqlOptions::default(),
             jobmaster: JobmasterOptions::default(),
             bus: None,
             shards: true,
@@ -61,13 +65,15 @@ impl Default for Options {
     }
 }
 
-struct Following(ProjectorHandle);
+struct Following(ProjectorHandle, Hub);
 
 impl Followers for Following {
     fn owned(&self, shard: ShardId, _: Epoch, next: Seq, _: Seq) {
         self.0.open(shard, Seq(next.0 - 1));
+        self.1.owned(shard, Seq(next.0 - 1));
     }
     fn committed(&self, committed: Committed) {
+        self.1.committed(&committed);
         let Committed {
             shard,
             first_seq,
@@ -128,6 +134,7 @@ impl Fixture {
             },
             Arbiter::current(),
         );
+        let live = live(&log, SHARDS).await;
         let node = Incarnation(Uuid::now_v7());
         let ready = Arc::new(AtomicBool::new(true));
         let is_ready = ready.clone();
@@ -135,6 +142,8 @@ impl Fixture {
         let (live, placing) = (Arc::clone(&known), Arc::clone(&known));
         let parts = ApiParts {
             options: options.api,
+            graphql: options.graphql,
+            live: live.clone(),
             log: log.clone(),
             bus: bus.clone(),
             watermarks,
@@ -167,6 +176,7 @@ impl Fixture {
             let running = shards(&log, &bus, &projector, node, options.jobmaster).await;
             *known.write().unwrap() = Some(Arc::clone(running.0.host()));
             Some(running)
+            Some(shards(&log, &bus, (&projector, &live), node, options.jobmaster).await)
         } else {
             None
         };
@@ -293,11 +303,21 @@ pub fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
+/// The live feed of a process that has every shard.
+pub async fn live(log: &Log, shards: u16) -> Hub {
+    Hub::new(HubParts {
+        log: log.clone(),
+        timeline: log.timeline().await.unwrap(),
+        shards,
+        source: Source::Commits,
+    })
+}
+
 /// Serves what the bus assigns, as a jobmaster does.
 pub async fn shards(
     log: &Log,
     bus: &Arc<dyn Bus>,
-    projector: &ProjectorHandle,
+    (projector, live): (&ProjectorHandle, &Hub),
     jobmaster: Incarnation,
     options: JobmasterOptions,
 ) -> (SupervisorHandle, JournalHandle, Addr<WorkerDirectory>) {
@@ -314,7 +334,7 @@ pub async fn shards(
         bus: Arc::clone(bus),
         log: log.clone(),
         journal: journal.clone(),
-        followers: Arc::new(Following(projector.clone())),
+        followers: Arc::new(Following(projector.clone(), live.clone())),
         jobmaster,
         timeline: setup.timeline,
         shards: setup.shards,

@@ -12,7 +12,7 @@ use grid::projection::{ProjectionOptions, ProjectorHandle, ProjectorParts, Water
 use grid::shard::JobmasterOptions;
 use uuid::Uuid;
 
-use crate::api::fixture::{SHARDS, shards};
+use crate::api::fixture::{self, SHARDS, shards};
 use crate::bus::kafka_only::{another, made};
 use crate::bus::kafka_options;
 use crate::bus::ownership::Holder;
@@ -41,7 +41,9 @@ async fn a_shard_that_cannot_be_opened_is_given_back_at_once() {
         Arbiter::current(),
     );
     let node = Incarnation(Uuid::now_v7());
-    let (supervisor, _journal, _directory) = shards(&log, &bus, &projector, node, JobmasterOptions::default()).await;
+    let live = fixture::live(&log, SHARDS).await;
+    let followers = (&projector, &live);
+    let (supervisor, _journal, _directory) = shards(&log, &bus, followers, node, JobmasterOptions::default()).await;
     eventually(
         "shards to be assigned, and refused",
         Duration::from_secs(30),

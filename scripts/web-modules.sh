@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The Node modules that tests/web needs, installed once for each lock file. Prints their folder.
+set -euo pipefail
+cd "$(dirname "$0")/../tests/web"
+
+folder=${XDG_CACHE_HOME:-$HOME/.cache}/grid/web-$(sha256sum package-lock.json | cut -c 1-16)
+if [[ ! -d $folder ]]; then
+    mkdir -p "$(dirname "$folder")"
+    fresh=$(mktemp -d "$folder.XXXXXX")
+    trap 'rm -rf "$fresh"' EXIT
+    cp package.json package-lock.json "$fresh"
+    (cd "$fresh" && npm ci --no-audit --no-fund --ignore-scripts) >&2
+    # Another may have been quicker.
+    mv -T "$fresh" "$folder" 2>/dev/null || [[ -d $folder ]]
+fi
+echo "$folder"

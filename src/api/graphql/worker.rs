@@ -1,0 +1,76 @@
+//! A worker as GraphQL shows it.
+
+use async_graphql::{ID, Object};
+
+use super::scalar::{DateTime, Json};
+use crate::api::view::WorkerView;
+
+/// Somebody who runs tasks.
+#[derive(Clone)]
+pub struct Worker(pub WorkerView);
+
+#[Object]
+impl Worker {
+    /// `worker-<name>`.
+    async fn id(&self) -> ID {
+        ID(self.0.worker_id.clone())
+    }
+
+    /// The same as `id`, as REST calls it.
+    async fn worker_id(&self) -> ID {
+        ID(self.0.worker_id.clone())
+    }
+
+    /// Where its health and metrics are served.
+    async fn endpoint_url(&self) -> &str {
+        &self.0.endpoint_url
+    }
+
+    async fn current_tasks(&self) -> u32 {
+        self.0.current_tasks
+    }
+
+    async fn max_capacity(&self) -> u32 {
+        self.0.max_capacity
+    }
+
+    /// `ACTIVE`, `INACTIVE` or `PENDING`.
+    async fn state(&self) -> &str {
+        self.0.state
+    }
+
+    /// It takes no more tasks, and ends when those that it has are done.
+    async fn draining(&self) -> bool {
+        self.0.draining
+    }
+
+    async fn last_heartbeat_at(&self) -> Option<DateTime> {
+        self.0.last_heartbeat_at.map(DateTime)
+    }
+
+    /// When its present process registered.
+    async fn registered_at(&self) -> DateTime {
+        self.0.registered_at.into()
+    }
+
+    /// When a process of that name registered for the first time.
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    /// An object of texts.
+    async fn labels(&self) -> Json {
+        Json::of(&self.0.labels)
+    }
+
+    /// Cores in use, as of the last heartbeat.
+    async fn cpu_cores(&self) -> Option<f64> {
+        self.0.cpu_cores
+    }
+
+    /// Memory in use, as of the last heartbeat.
+    async fn memory_bytes(&self) -> Option<f64> {
+        // A GraphQL Int has 32 bits; a float is exact up to 8 PiB.
+        self.0.memory_bytes.map(|bytes| bytes as f64)
+    }
+}
