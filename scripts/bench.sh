@@ -61,6 +61,7 @@ measure tasks --replicas 1000,5000,25000
 measure latency
 measure fanout --tasks 10000,100000,1000000
 measure list --jobs 1000,10000,100000
+measure subscriptions
 measure start
 measure start --finished-jobs 1000 --finished-tasks 1000 --unfinished-jobs 100 --unfinished-tasks 1000
 measure pipeline --bytes 100000000,1000000000

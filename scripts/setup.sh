@@ -2,6 +2,7 @@
 # Finds what building and testing needs and this machine lacks. Root on Debian or Ubuntu: installs it. Else: prints the
 # line that does, and ends with 1.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 missing=()  # what, for people
 packages=() # Debian's names of it
@@ -31,12 +32,6 @@ has_jdk() { # 17 or later
     [[ -n $version && $version -ge 17 ]]
 }
 
-has_node() { # 20 or later
-    local version
-    version=$(node --version | sed -n 's/^v\([0-9]*\).*/\1/p')
-    [[ -n $version && $version -ge 20 ]]
-}
-
 compiles() { # compiles HEADER
     echo "#include <$1>" | cc -E -x c -
 }
@@ -60,10 +55,11 @@ need "jq" jq command -v jq
 need "python3" python3 command -v python3
 need "python3's venv" python3-venv python3 -c "import ensurepip, venv"
 need "shellcheck" shellcheck command -v shellcheck
-need "Node, 20 or later (the tests' clients of GraphQL)" nodejs has_node
-need "npm (fetches them)" npm command -v npm
+need "Node (the tests' clients of GraphQL)" nodejs command -v node
+need "npm (fetches them, and a newer Node where it is older than 20)" npm command -v npm
 
 if [[ ${#missing[@]} -eq 0 ]]; then
+    scripts/web-modules.sh >/dev/null
     echo "setup: everything is there"
     exit 0
 fi
@@ -101,4 +97,5 @@ if [[ " ${packages[*]} " == *" postgresql "* ]]; then
     sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
 fi
 apt-get install -y -qq --no-install-recommends "${packages[@]}"
+scripts/web-modules.sh >/dev/null
 echo "setup: installed ${packages[*]}"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The Node modules that tests/web needs, installed once for each lock file. Prints their folder.
+# The Node modules that tests/web needs, installed once for each lock file; with a Node of its own where that of the
+# system is older than 20. Prints their folder.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/web"
 
@@ -9,7 +10,15 @@ if [[ ! -d $folder ]]; then
     fresh=$(mktemp -d "$folder.XXXXXX")
     trap 'rm -rf "$fresh"' EXIT
     cp package.json package-lock.json "$fresh"
-    (cd "$fresh" && npm ci --no-audit --no-fund --ignore-scripts) >&2
+    (
+        cd "$fresh"
+        npm ci --no-audit --no-fund --ignore-scripts
+        version=$(node --version | sed -n 's/^v\([0-9]*\).*/\1/p')
+        if ((version < 20)); then
+            arch=$(uname -m | sed -e s/x86_64/x64/ -e s/aarch64/arm64/)
+            npm install --no-save --no-audit --no-fund --ignore-scripts "node-linux-$arch@22"
+        fi
+    ) >&2
     # Another may have been quicker.
     mv -T "$fresh" "$folder" 2>/dev/null || [[ -d $folder ]]
 fi

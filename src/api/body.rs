@@ -16,6 +16,22 @@ pub struct Body {
     pub content_type: &'static str,
 }
 
+impl Body {
+    /// A document that came as a text within something else; without a format the text decides.
+    ///
+    /// # Errors
+    /// 413 for more than the limit.
+    pub fn of_text(text: String, is_json: Option<bool>) -> Result<Self, Problem> {
+        if text.len() > MAX_DOCUMENT_BYTES {
+            return Err(too_large());
+        }
+        let bytes = text.into_bytes();
+        let is_json = is_json.unwrap_or_else(|| matches!(Format::guess(None, &bytes), Format::Json));
+        let content_type = if is_json { JSON } else { YAML };
+        Ok(Self { bytes, content_type })
+    }
+}
+
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
 

@@ -176,27 +176,13 @@ impl Api {
     }
 }
 
-pub async fn quarantine(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let params = Params::read(&request, &PAGE_PARAMS)?;
-    let quarantined = ListId::new(ListKind::Quarantine, &());
-    let query = PageQuery::read(&params, &quarantined, 50)?;
-    let skipped = match query.after.as_deref() {
-        Some(key) => u64::from_be_bytes(key.try_into().map_err(|_| PageQuery::bad_cursor())?),
-        None => query.offset(),
-    };
-    let database = |error: crate::log::Error| Problem::database(&error);
-    let total = api.parts.log.quarantine_count().await.map_err(database)?;
-    let list = api
-        .parts
-        .log
-        .quarantine(skipped, query.size as usize)
-        .await
-        .map_err(database)?;
-    let end = skipped + list.len() as u64;
-    let next = (end < total && !list.is_empty()).then(|| query.next(&quarantined, &end.to_be_bytes()));
-    let items: Vec<QuarantinedView> = list
-        .into_iter()
-        .map(|item| QuarantinedView {
+impl Api {
+    /// How much is set aside, and a part of it, newest first.
+    pub(super) async fn quarantined(&self, skipped: u64, size: u32) -> Result<(u64, Vec<QuarantinedView>), Problem> {
+        let database = |error: crate::log::Error| Problem::database(&error);
+        let total = self.parts.log.quarantine_count().await.map_err(database)?;
+        let list = self.parts.log.quarantine(skipped, size as usize).await;
+        let view = |item: crate::log::Quarantined| QuarantinedView {
             shard: item.poison.shard.0,
             source: item.poison.source.name(),
             place: item.poison.place,
@@ -209,7 +195,21 @@ pub async fn quarantine(api: web::Data<Api>, request: HttpRequest) -> Result<Htt
                 .chars()
                 .take(SHOWN_PAYLOAD_CHARS)
                 .collect(),
-        })
-        .collect();
+        };
+        Ok((total, list.map_err(database)?.into_iter().map(view).collect()))
+    }
+}
+
+pub async fn quarantine(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let params = Params::read(&request, &PAGE_PARAMS)?;
+    let quarantined = ListId::new(ListKind::Quarantine, &());
+    let query = PageQuery::read(&params, &quarantined, 50)?;
+    let skipped = match query.after.as_deref() {
+        Some(key) => u64::from_be_bytes(key.try_into().map_err(|_| PageQuery::bad_cursor())?),
+        None => query.offset(),
+    };
+    let (total, items) = api.quarantined(skipped, query.size).await?;
+    let end = skipped + items.len() as u64;
+    let next = (end < total && !items.is_empty()).then(|| query.next(&quarantined, &end.to_be_bytes()));
     Ok(HttpResponse::Ok().json(List::new(&query, items, total, next)))
 }

@@ -210,6 +210,26 @@ async fn command(
     Ok(carried_out.answer(HttpResponse::Ok()))
 }
 
+impl Api {
+    /// The type and the bytes of a job's document, as they were sent.
+    pub(super) async fn document(&self, id: JobId) -> Result<(String, Vec<u8>), Problem> {
+        // A submission is kept before its command: only the job's row says that it was accepted.
+        let row = sqlx::query(
+            "SELECT s.content_type, s.body FROM submissions s JOIN grid_read.jobs j ON j.id = s.job WHERE s.job = $1",
+        );
+        let row = row
+            .bind(id.0)
+            .fetch_optional(self.parts.log.pool())
+            .await
+            .map_err(|error| Problem::database(&error))?;
+        let Some(row) = row else {
+            return Err(self.missing_job(id).await);
+        };
+        let read = || Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?));
+        read().map_err(|error| Problem::database(&error))
+    }
+}
+
 /// The bytes as they were sent, with their type.
 pub async fn document(
     api: web::Data<Api>,
@@ -219,20 +239,7 @@ pub async fn document(
     let params = Params::read(&request, &["minPosition"])?;
     let id: JobId = id.parse()?;
     api.wait_for_position(&params).await?;
-    // A submission is kept before its command: only the job's row says that it was accepted.
-    let row = sqlx::query(
-        "SELECT s.content_type, s.body FROM submissions s JOIN grid_read.jobs j ON j.id = s.job WHERE s.job = $1",
-    );
-    let row = row
-        .bind(id.0)
-        .fetch_optional(api.parts.log.pool())
-        .await
-        .map_err(|error| Problem::database(&error))?;
-    let Some(row) = row else {
-        return Err(api.missing_job(id).await);
-    };
-    let read = || Ok::<_, sqlx::Error>((row.try_get::<String, _>(0)?, row.try_get::<Vec<u8>, _>(1)?));
-    let (content_type, body) = read().map_err(|error| Problem::database(&error))?;
+    let (content_type, body) = api.document(id).await?;
     Ok(HttpResponse::Ok()
         .content_type(content_type)
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))

@@ -142,14 +142,26 @@ impl Api {
 
     /// Waits until the read models are at least as new as `minPosition` asks.
     async fn wait_for_position(&self, params: &Params) -> Result<(), Problem> {
-        let Some(token) = params.parsed::<PositionToken>("minPosition")? else {
-            return Ok(());
-        };
-        self.check_token("minPosition", &token)?;
+        match params.parsed::<PositionToken>("minPosition")? {
+            Some(token) => self.wait_for_token(&token).await,
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Api::wait_for_position`], of a text.
+    async fn wait_for(&self, min_position: Option<&str>) -> Result<(), Problem> {
+        let Some(text) = min_position else { return Ok(()) };
+        let token = text.parse::<PositionToken>();
+        let token = token.map_err(|error| Problem::bad_parameter("minPosition", error.to_string()))?;
+        self.wait_for_token(&token).await
+    }
+
+    async fn wait_for_token(&self, token: &PositionToken) -> Result<(), Problem> {
+        self.check_token("minPosition", token)?;
         let deadline = Instant::now() + self.parts.options.position_wait;
         self.parts
             .watermarks
-            .wait_for_all(&token, deadline)
+            .wait_for_all(token, deadline)
             .await
             .map_err(|lagging| {
                 let mut problem = Problem::unavailable(format!("{lagging}; try again"));

@@ -56,6 +56,11 @@ impl Api {
         Ok(self.carried_out(done, object))
     }
 
+    /// Looks for mistakes only.
+    pub(super) async fn dry_run(&self, body: Body) -> Result<JobSpec, Problem> {
+        Ok(self.check_document(body).await?.spec)
+    }
+
     /// Programs are compiled: not on a thread that serves others.
     async fn check_document(&self, body: Body) -> Result<Checked, Problem> {
         web::block(move || check(body))
@@ -70,7 +75,7 @@ pub async fn submit(api: web::Data<Api>, request: HttpRequest, payload: web::Pay
     let key = IdempotencyKey::of(&request)?;
     let body = body::read(&request, payload, api.parts.options.body_timeout).await?;
     if dry_run {
-        let spec = api.check_document(body).await?.spec;
+        let spec = api.dry_run(body).await?;
         let hash = spec.document_hash;
         return Ok(HttpResponse::Ok().json(json!({"valid": true, "taskCount": spec.task_count, "documentHash": hash})));
     }

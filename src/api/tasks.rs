@@ -50,6 +50,11 @@ fn view(row: TaskRow, plan: &Plan) -> Option<TaskView> {
 }
 
 impl Api {
+    /// `None`: the job has no such task. Without a row it is not written out yet.
+    pub(super) fn task_view(row: Option<TaskRow>, id: TaskId, plan: &Plan) -> Option<TaskView> {
+        view(row.unwrap_or(TaskRow::unwritten(id)), plan)
+    }
+
     /// `None`: its job is not there, or has no such task.
     pub(super) async fn task_of_row(&self, row: TaskRow) -> Result<Option<TaskView>, Problem> {
         let plan = self.reading.plan(row.id.job).await;

@@ -11,4 +11,5 @@ pub mod list;
 pub mod pipeline;
 pub mod server;
 pub mod start;
+pub mod subscriptions;
 pub mod tasks;

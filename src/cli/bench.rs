@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::output::{Output, print, print_json};
 use crate::bench::server::Target;
-use crate::bench::{fanout, latency, list, pipeline, start, tasks};
+use crate::bench::{fanout, latency, list, pipeline, start, subscriptions, tasks};
 
 /// `grid bench`
 #[derive(Args, Debug)]
@@ -59,6 +59,17 @@ enum What {
         #[command(flatten)]
         target: Target,
     },
+    /// Subscriptions, each on one job, while the jobs run: how soon each change arrives
+    Subscriptions {
+        /// How many, each with a job of its own
+        #[arg(long, default_value_t = 1_000)]
+        subscriptions: u32,
+        /// Tasks of each job
+        #[arg(long, default_value_t = 30)]
+        replicas: u32,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Start of standalone on a data folder, until the first job is accepted
     Start {
         #[command(flatten)]
@@ -100,6 +111,13 @@ pub async fn run(args: BenchArgs, output: Output) -> anyhow::Result<()> {
                 columns.push(Column::of(&list::run(&target, jobs, requests).await?)?);
             }
         }
+        What::Subscriptions {
+            subscriptions,
+            replicas,
+            target,
+        } => columns.push(Column::of(
+            &subscriptions::run(&target, subscriptions, replicas).await?,
+        )?),
         What::Start { data, target } => {
             for figures in start::run(&target, data).await? {
                 columns.push(Column::of(&figures)?);

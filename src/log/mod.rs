@@ -18,6 +18,7 @@ mod feed;
 mod fold;
 mod gather;
 mod history;
+mod histories;
 mod journal;
 mod load;
 mod migrate;
@@ -37,6 +38,7 @@ pub use cursors::{CursorReset, Publication, REPUBLISHER, StoredCursor, reset_cur
 pub use error::Error;
 pub use feed::{FeedPage, Places};
 pub use history::{HistoryFilter, HistoryOf, HistoryPage, HistoryQuery};
+pub use histories::HistoryPart;
 pub use journal::{Journal, JournalHandle, JournalOptions, JournalState};
 pub use load::{LoadedShard, UnreadableJob};
 pub use migrate::{LOG_FORMAT, Migrated, Setup, migrate};

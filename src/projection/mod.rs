@@ -26,8 +26,9 @@ pub use machine::{Feed, LogPage, Machine, Move, Want, WriteSet, Written};
 pub use options::ProjectionOptions;
 pub use position::{PositionError, PositionToken, from_base64url, to_base64url};
 pub use read::{
-    At, Direction, JobFilter, JobKey, JobOrder, JobRow, JobSort, LabelError, LabelFilter, LabelPair, Order, OrderError,
-    Overview, Plan, Reading, Slice, SortField, Span, Start, TaskFilter, TaskRow, WorkerFilter, WorkerKey, WorkerRow,
+    At, AttemptRow, Direction, JobFilter, JobKey, JobOrder, JobRow, JobSort, LabelError, LabelFilter, LabelPair, Order,
+    OrderError, Overview, Plan, Reading, Slice, SortField, Span, Start, TaskFilter, TaskRange, TaskRow, WorkerFilter,
+    WorkerKey, WorkerRow,
 };
 pub use rebuild::{RebuildError, Rebuilt, rebuild};
 pub use verify::ReadModelCheck;

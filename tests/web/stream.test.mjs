@@ -26,7 +26,7 @@ test("the client follows the events of a job, and goes on after any of them", as
   const job = await submit(3);
   const it = createClient({ url: address, retryAttempts: 0 });
   const query = `subscription ($id: ID!, $after: String, $fromStart: Boolean! = false) {
-    events(jobId: $id, after: $after, fromStart: $fromStart) { event { type streamVersion taskId } position } }`;
+    events(filter: { jobId: $id }, after: $after, fromStart: $fromStart) { event { type streamVersion taskId } position } }`;
   const follow = (variables) => it.iterate({ query, variables: { id: job.jobId, ...variables } });
   const all = [];
   const key = ({ type, streamVersion, taskId }) => `${taskId ?? "job"} ${streamVersion} ${type}`;

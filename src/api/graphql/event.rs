@@ -1,10 +1,66 @@
 //! An event of the log as GraphQL shows it.
 
-use async_graphql::{ID, Object, Value};
+use async_graphql::{Context, Enum, ID, Object, Value};
 
+use super::fault::Answer;
+use super::job::api;
+use super::list::{List, cursor, list, read_cursor, read_number, size};
+use super::loaders::Loaders;
 use super::scalar::{DateTime, Json};
 use crate::api::view::EventView;
 use crate::domain::StreamId;
+use crate::log::HistoryPart;
+
+/// In which order a history is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Enum)]
+pub enum EventOrder {
+    /// Newest first.
+    #[default]
+    Desc,
+    /// Oldest first.
+    Asc,
+}
+
+/// Part of a history.
+///
+/// # Errors
+/// 400 for a bad size or cursor; 503 when the log does not answer.
+pub async fn history(
+    context: &Context<'_>,
+    stream: StreamId,
+    (first, after): (i32, Option<String>),
+    order: EventOrder,
+) -> Answer<List<Event>> {
+    let limit = size(context, first)?;
+    let letter = match order {
+        EventOrder::Asc => b'e',
+        EventOrder::Desc => b'E',
+    };
+    let from = read_cursor(letter, after.as_deref(), read_number)?.unwrap_or(0);
+    let part = HistoryPart {
+        stream,
+        from,
+        // One more tells whether there are more.
+        limit: limit + 1,
+        oldest_first: order == EventOrder::Asc,
+    };
+    // Before the first there is nothing.
+    let ended = order == EventOrder::Desc && from == 1;
+    let found = match ended {
+        true => None,
+        false => context.data_unchecked::<Loaders>().load_one(part).await?,
+    };
+    let mut events = found.unwrap_or_default();
+    let more = events.len() > limit as usize;
+    events.truncate(limit as usize);
+    let edge = |event: crate::log::StoredEvent| {
+        let key = cursor(letter, &event.version.to_be_bytes());
+        let view = api(context).event_view(&event);
+        let stream = event.stream;
+        (key, Event { view, stream })
+    };
+    Ok(list(after.is_some(), more, events.into_iter().map(edge)))
+}
 
 /// Something that has happened to a job, a task or a worker.
 pub struct Event {

@@ -7,7 +7,6 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Response, ServerError};
-use futures::StreamExt;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,6 +15,7 @@ use super::fault::{is_refusal, name_errors, refused};
 use super::limits::name_complexity;
 use super::page;
 use super::request::{Received, from_query_string};
+use crate::api::body::gather;
 use crate::api::problem::Problem;
 use crate::api::{Api, Role};
 
@@ -174,11 +174,11 @@ pub async fn receive(state: &GraphqlState, request: &HttpRequest, payload: web::
         Method::POST => {
             check_content_type(request)?;
             let most = state.options.request_bytes as usize;
-            let body = tokio::time::timeout(state.body_timeout, gather(payload, most));
-            let bytes = body.await.map_err(|_| {
-                let detail = format!("the body did not arrive within {:?}", state.body_timeout);
-                Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail)
-            })??;
+            let body = gather(request, payload, most, state.body_timeout).await?;
+            let bytes = body.ok_or_else(|| {
+                let detail = format!("a request has at most {most} bytes (graphql.request_bytes)");
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", detail)
+            })?;
             let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
                 Problem::new(
                     StatusCode::BAD_REQUEST,
@@ -221,20 +221,4 @@ fn check_content_type(request: &HttpRequest) -> Result<(), Problem> {
         None | Some("utf-8" | "utf8") => Ok(()),
         Some(other) => Err(unsupported(format!("a request is UTF-8, not {other:?}"))),
     }
-}
-
-async fn gather(mut payload: web::Payload, most: usize) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| {
-            let detail = format!("the body cannot be read: {error}");
-            Problem::new(StatusCode::BAD_REQUEST, "BROKEN_BODY", detail)
-        })?;
-        if bytes.len() + chunk.len() > most {
-            let detail = format!("a request has at most {most} bytes (graphql.request_bytes)");
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", detail));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
 }

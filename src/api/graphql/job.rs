@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, SimpleObject};
 
-use super::fault::Answer;
+use super::event::{self, Event, EventOrder};
+use super::fault::{Answer, Fault};
+use super::list::{Counted, List, cost, counted, cursor, read_cursor, read_number, size};
+use super::loaders::{Loaders, TasksAfter};
 use super::scalar::{DateTime, Json};
+use super::task::Task;
 use crate::api::Api;
+use crate::api::problem::Problem;
 use crate::api::view::JobView;
-use crate::domain::JobId;
+use crate::domain::StreamId;
 
 /// A set of tasks that were submitted together.
 #[derive(Clone)]
@@ -85,14 +90,67 @@ impl Job {
     async fn failure_summary(&self) -> Json {
         Json::of(&self.0.failure_summary)
     }
+
+    /// Its tasks, by number.
+    #[graphql(complexity = "cost(first, child_complexity)")]
+    async fn tasks(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many.", default = 50)] first: i32,
+        #[graphql(desc = "The cursor of the task before.")] after: Option<String>,
+    ) -> Answer<Counted<Task>> {
+        let limit = size(context, first)?;
+        let begin = read_cursor(b't', after.as_deref(), read_number)?.unwrap_or(0);
+        let job = self.0.job_id;
+        let asked = TasksAfter {
+            job,
+            after: begin,
+            limit,
+        };
+        let found = context.data_unchecked::<Loaders>().load_one(asked).await?;
+        let Some(found) = found else {
+            return Err(Fault(api(context).missing_job(job).await));
+        };
+        let more = begin.saturating_add(limit) < found.total;
+        let edge = |task: crate::api::view::TaskView| {
+            let key = task.task_id.number.to_be_bytes();
+            (cursor(b't', &key), Task(task))
+        };
+        let total = i64::from(found.total);
+        Ok(counted(begin > 0, more, total, found.tasks.into_iter().map(edge)))
+    }
+
+    /// What has happened to the job itself; its tasks have histories of their own.
+    #[graphql(complexity = "cost(first, child_complexity)")]
+    async fn events(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many.", default = 50)] first: i32,
+        #[graphql(desc = "The cursor of the event before.")] after: Option<String>,
+        #[graphql(default)] order: EventOrder,
+    ) -> Answer<List<Event>> {
+        event::history(context, StreamId::Job(self.0.job_id), (first, after), order).await
+    }
+
+    /// The document as it was submitted.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn document(&self, context: &Context<'_>) -> Answer<Document> {
+        let found = api(context).document(self.0.job_id).await?;
+        Ok(Document {
+            content_type: found.0,
+            text: String::from_utf8(found.1).map_err(|error| Problem::internal("show a document", &error))?,
+        })
+    }
+}
+
+/// A job's document.
+#[derive(SimpleObject)]
+pub struct Document {
+    /// `application/json` or `application/yaml`.
+    content_type: String,
+    text: String,
 }
 
 pub fn api<'a>(context: &Context<'a>) -> &'a Arc<Api> {
     context.data_unchecked()
-}
-
-/// # Errors
-/// 404, 410, or 503.
-pub async fn find(context: &Context<'_>, id: JobId) -> Answer<Job> {
-    Ok(Job(api(context).job(id).await?))
 }

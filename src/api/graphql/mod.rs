@@ -9,10 +9,13 @@
 mod connection;
 mod event;
 mod fault;
+mod filter;
 mod guard;
 mod http;
 mod job;
 mod limits;
+mod list;
+mod loaders;
 mod mutation;
 mod overview;
 mod page;
@@ -22,6 +25,7 @@ mod scalar;
 mod socket;
 mod sse;
 mod subscription;
+mod system;
 mod task;
 mod worker;
 
@@ -90,7 +94,11 @@ fn schema(options: &GraphqlOptions, api: Option<Arc<Api>>) -> Schema {
         .limit_complexity(options.complexity as usize)
         .data(options.clone());
     match api {
-        Some(api) => builder.data(overview::Overviews::new(&api)).data(api).finish(),
+        Some(api) => builder
+            .data(overview::Overviews::new(&api))
+            .data(loaders::loaders(&api))
+            .data(api)
+            .finish(),
         None => builder.finish(),
     }
 }

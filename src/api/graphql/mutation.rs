@@ -1,14 +1,26 @@
 //! What can be wished.
+//!
+//! Must stay true: each goes the way of its REST call, with the same keys by which it counts once; of many, each has its
+//! own outcome.
 
-use async_graphql::{Context, ID, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, Object, SimpleObject, Value};
+use futures::future::join_all;
 
-use super::fault::Answer;
+use super::fault::{Answer, Fault};
 use super::guard::Needs;
 use super::job::{Job, api};
+use super::limits::GraphqlOptions;
+use super::scalar::Json;
 use super::task::Task;
 use crate::api::Caller;
+use crate::api::body::Body;
+use crate::api::idempotency::IdempotencyKey;
+use crate::api::problem::Problem;
 use crate::domain::{JobId, TaskId};
 use crate::event::Command;
+
+/// Commands of one request that are under way at a time.
+const AT_ONCE: usize = 16;
 
 pub struct Mutation;
 
@@ -18,6 +30,8 @@ pub struct JobPayload {
     job: Job,
     /// Where the command took effect: a token, for `minPosition` and `after`.
     position: String,
+    /// By an earlier call under the same key.
+    replayed: bool,
 }
 
 /// A task as it is after a command.
@@ -26,61 +40,230 @@ pub struct TaskPayload {
     task: Task,
     /// Where the command took effect: a token, for `minPosition` and `after`.
     position: String,
+    /// By an earlier call under the same key.
+    replayed: bool,
 }
 
-async fn of_job(context: &Context<'_>, id: &ID, make: fn(JobId) -> Command) -> Answer<JobPayload> {
-    let (api, id) = (api(context), id.parse::<JobId>()?);
-    let position = api
-        .commands
-        .command(make(id), id, context.data_unchecked::<Caller>())
-        .await?;
-    Ok(JobPayload {
-        job: Job(api.job(id).await?),
-        position: api.token(position).to_string(),
-    })
+/// What became of a document.
+#[derive(SimpleObject)]
+pub struct SubmitPayload {
+    /// Null after a dry run.
+    job: Option<Job>,
+    /// Null after a dry run.
+    position: Option<String>,
+    /// By an earlier call under the same key.
+    replayed: bool,
+    /// How many tasks the document makes; only after a dry run.
+    task_count: Option<u32>,
+    /// SHA-256 of the normalised document; only after a dry run.
+    document_hash: Option<String>,
 }
 
-async fn of_task(context: &Context<'_>, id: &ID, make: fn(TaskId) -> Command) -> Answer<TaskPayload> {
-    let (api, id) = (api(context), id.parse::<TaskId>()?);
-    // A job does not know of numbers that it never had: what is there is known here.
-    api.task(id).await?;
+/// What became of one of many.
+#[derive(SimpleObject)]
+pub struct JobOutcome {
+    job_id: ID,
+    /// Null when it was refused.
+    job: Option<Job>,
+    position: Option<String>,
+    /// Null when it was carried out.
+    error: Option<OutcomeError>,
+}
+
+/// Why one of many was refused.
+#[derive(SimpleObject)]
+pub struct OutcomeError {
+    code: String,
+    status: u32,
+    message: String,
+    errors: Json,
+}
+
+impl From<Problem> for OutcomeError {
+    fn from(problem: Problem) -> Self {
+        Self {
+            code: problem.code.into_owned(),
+            status: u32::from(problem.status.as_u16()),
+            message: problem.detail,
+            errors: if problem.errors.is_empty() {
+                Json(Value::List(Vec::new()))
+            } else {
+                Json::of(&problem.errors)
+            },
+        }
+    }
+}
+
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum DocumentFormat {
+    Json,
+    Yaml,
+}
+
+fn key(text: Option<String>) -> Answer<Option<IdempotencyKey>> {
+    let parsed = text.map(|text| text.parse::<IdempotencyKey>()).transpose();
+    Ok(parsed.map_err(|error| Problem::bad_parameter("idempotencyKey", error.to_string()))?)
+}
+
+async fn of_job(
+    context: &Context<'_>,
+    id: &ID,
+    make: fn(JobId) -> Command,
+    key_text: Option<String>,
+) -> Answer<JobPayload> {
+    let id: JobId = id.parse()?;
     let caller = context.data_unchecked::<Caller>();
-    let position = api.commands.command(make(id), id.job, caller).await?;
-    Ok(TaskPayload {
-        task: Task(api.task(id).await?),
-        position: api.token(position).to_string(),
+    let done = api(context).job_command(make(id), id, key(key_text)?, caller).await?;
+    Ok(JobPayload {
+        job: Job(done.at.object),
+        position: done.at.position.to_string(),
+        replayed: done.done.replayed,
     })
+}
+
+async fn of_task(
+    context: &Context<'_>,
+    id: &ID,
+    make: fn(TaskId) -> Command,
+    key_text: Option<String>,
+) -> Answer<TaskPayload> {
+    let id: TaskId = id.parse()?;
+    let caller = context.data_unchecked::<Caller>();
+    let done = api(context).task_command(make(id), id, key(key_text)?, caller).await?;
+    Ok(TaskPayload {
+        task: Task(done.at.object),
+        position: done.at.position.to_string(),
+        replayed: done.done.replayed,
+    })
+}
+
+async fn of_many(context: &Context<'_>, ids: Vec<ID>, make: fn(JobId) -> Command) -> Answer<Vec<JobOutcome>> {
+    let most = context.data_unchecked::<GraphqlOptions>().list_size as usize;
+    if ids.len() > most {
+        let message = format!("expected at most {most} ids, found {}", ids.len());
+        return Err(Problem::bad_parameter("ids", message).into());
+    }
+    let mut outcomes = Vec::with_capacity(ids.len());
+    for some in ids.chunks(AT_ONCE) {
+        outcomes.extend(join_all(some.iter().map(|id| of_one(context, id, make))).await);
+    }
+    Ok(outcomes)
+}
+
+async fn of_one(context: &Context<'_>, id: &ID, make: fn(JobId) -> Command) -> JobOutcome {
+    match of_job(context, id, make, None).await {
+        Ok(done) => JobOutcome {
+            job_id: id.clone(),
+            job: Some(done.job),
+            position: Some(done.position),
+            error: None,
+        },
+        Err(Fault(problem)) => JobOutcome {
+            job_id: id.clone(),
+            job: None,
+            position: None,
+            error: Some(problem.into()),
+        },
+    }
 }
 
 #[Object]
 impl Mutation {
+    /// Submits a document; nothing of it happens when something in it is wrong.
+    #[graphql(guard = "Needs::Operator")]
+    async fn submit_job(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The job document, as in a file.")] document: String,
+        #[graphql(desc = "Guessed from the text when it is not given.")] format: Option<DocumentFormat>,
+        #[graphql(desc = "Only look for mistakes.", default)] dry_run: bool,
+        #[graphql(desc = "The same key again: the same job.")] idempotency_key: Option<String>,
+    ) -> Answer<SubmitPayload> {
+        let body = Body::of_text(document, format.map(|format| format == DocumentFormat::Json))?;
+        let api = api(context);
+        if dry_run {
+            let spec = api.dry_run(body).await?;
+            return Ok(SubmitPayload {
+                job: None,
+                position: None,
+                replayed: false,
+                task_count: Some(spec.task_count),
+                document_hash: Some(spec.document_hash),
+            });
+        }
+        let caller = context.data_unchecked::<Caller>();
+        let done = api.submit(body, key(idempotency_key)?, caller).await?;
+        Ok(SubmitPayload {
+            job: Some(Job(done.at.object)),
+            position: Some(done.at.position.to_string()),
+            replayed: done.done.replayed,
+            task_count: None,
+            document_hash: None,
+        })
+    }
+
     /// Ends all unfinished tasks of a job at once; one that has finished stays as it is.
     #[graphql(guard = "Needs::Operator")]
-    async fn kill_job(&self, context: &Context<'_>, id: ID) -> Answer<JobPayload> {
-        of_job(context, &id, |job| Command::KillJob { job }).await
+    async fn kill_job(&self, context: &Context<'_>, id: ID, idempotency_key: Option<String>) -> Answer<JobPayload> {
+        of_job(context, &id, |job| Command::KillJob { job }, idempotency_key).await
     }
 
     /// Lets the running tasks of a job come to a good end; the others fail as KILLED.
     #[graphql(guard = "Needs::Operator")]
-    async fn stop_job(&self, context: &Context<'_>, id: ID) -> Answer<JobPayload> {
-        of_job(context, &id, |job| Command::StopJob { job }).await
+    async fn stop_job(&self, context: &Context<'_>, id: ID, idempotency_key: Option<String>) -> Answer<JobPayload> {
+        of_job(context, &id, |job| Command::StopJob { job }, idempotency_key).await
     }
 
     /// Tries the finally failed tasks of a job again.
     #[graphql(guard = "Needs::Operator")]
-    async fn retry_job(&self, context: &Context<'_>, id: ID) -> Answer<JobPayload> {
-        of_job(context, &id, |job| Command::RetryJob { job }).await
+    async fn retry_job(&self, context: &Context<'_>, id: ID, idempotency_key: Option<String>) -> Answer<JobPayload> {
+        of_job(context, &id, |job| Command::RetryJob { job }, idempotency_key).await
+    }
+
+    /// Kills each of the jobs, and says of each what became of it.
+    #[graphql(guard = "Needs::Operator", complexity = "100 + child_complexity")]
+    async fn kill_jobs(&self, context: &Context<'_>, ids: Vec<ID>) -> Answer<Vec<JobOutcome>> {
+        of_many(context, ids, |job| Command::KillJob { job }).await
+    }
+
+    /// Stops each of the jobs, and says of each what became of it.
+    #[graphql(guard = "Needs::Operator", complexity = "100 + child_complexity")]
+    async fn stop_jobs(&self, context: &Context<'_>, ids: Vec<ID>) -> Answer<Vec<JobOutcome>> {
+        of_many(context, ids, |job| Command::StopJob { job }).await
+    }
+
+    /// Tries the finally failed tasks of each of the jobs again, and says of each what became of it.
+    #[graphql(guard = "Needs::Operator", complexity = "100 + child_complexity")]
+    async fn retry_jobs(&self, context: &Context<'_>, ids: Vec<ID>) -> Answer<Vec<JobOutcome>> {
+        of_many(context, ids, |job| Command::RetryJob { job }).await
     }
 
     /// Makes the scheduled retry of a task due now.
     #[graphql(guard = "Needs::Operator")]
-    async fn bring_forward_retry(&self, context: &Context<'_>, id: ID) -> Answer<TaskPayload> {
-        of_task(context, &id, |task| Command::BringForwardRetry { task }).await
+    async fn bring_forward_retry(
+        &self,
+        context: &Context<'_>,
+        id: ID,
+        idempotency_key: Option<String>,
+    ) -> Answer<TaskPayload> {
+        of_task(
+            context,
+            &id,
+            |task| Command::BringForwardRetry { task },
+            idempotency_key,
+        )
+        .await
     }
 
     /// Takes the scheduled retry of a task back; its failure is final.
     #[graphql(guard = "Needs::Operator")]
-    async fn cancel_retry(&self, context: &Context<'_>, id: ID) -> Answer<TaskPayload> {
-        of_task(context, &id, |task| Command::CancelRetry { task }).await
+    async fn cancel_retry(
+        &self,
+        context: &Context<'_>,
+        id: ID,
+        idempotency_key: Option<String>,
+    ) -> Answer<TaskPayload> {
+        of_task(context, &id, |task| Command::CancelRetry { task }, idempotency_key).await
     }
 }

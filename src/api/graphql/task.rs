@@ -1,9 +1,17 @@
 //! A task as GraphQL shows it.
 
-use async_graphql::{ID, Object, SimpleObject};
+use async_graphql::{Context, ID, Object, SimpleObject};
 
+use super::event::{self, Event, EventOrder};
+use super::fault::Answer;
+use super::job::Job;
+use super::list::{List, cost};
+use super::loaders::Loaders;
 use super::scalar::DateTime;
+use super::worker::{self, Worker};
 use crate::api::view::{FailureView, TaskView};
+use crate::domain::StreamId;
+use crate::projection::AttemptRow;
 
 /// One of the tasks of a job.
 #[derive(Clone)]
@@ -110,5 +118,108 @@ impl Task {
 
     async fn finished_at(&self) -> Option<DateTime> {
         self.0.finished_at.map(DateTime)
+    }
+
+    async fn job(&self, context: &Context<'_>) -> Answer<Option<Job>> {
+        let job = context.data_unchecked::<Loaders>().load_one(self.0.job_id).await?;
+        Ok(job.map(Job))
+    }
+
+    /// The worker of the present attempt, or of the last one.
+    async fn worker(&self, context: &Context<'_>) -> Answer<Option<Worker>> {
+        worker::named(context, self.0.worker_id.as_deref()).await
+    }
+
+    /// Every attempt, oldest first; the present one is the last.
+    #[graphql(complexity = "5 * child_complexity + 1")]
+    async fn attempts(&self, context: &Context<'_>) -> Answer<Vec<Attempt>> {
+        let earlier = context.data_unchecked::<Loaders>().load_one(self.0.task_id).await?;
+        let mut attempts: Vec<Attempt> = earlier.unwrap_or_default().into_iter().map(Attempt::from).collect();
+        // Rows are read one after the other: an attempt may have been followed meanwhile.
+        if self.0.attempt > 0 && attempts.iter().all(|attempt| attempt.number < self.0.attempt) {
+            attempts.push(Attempt::present(&self.0));
+        }
+        Ok(attempts)
+    }
+
+    /// What has happened to it.
+    #[graphql(complexity = "cost(first, child_complexity)")]
+    async fn events(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many.", default = 50)] first: i32,
+        #[graphql(desc = "The cursor of the event before.")] after: Option<String>,
+        #[graphql(default)] order: EventOrder,
+    ) -> Answer<List<Event>> {
+        event::history(context, StreamId::Task(self.0.task_id), (first, after), order).await
+    }
+}
+
+/// One try at a task.
+pub struct Attempt {
+    number: u32,
+    worker_id: Option<String>,
+    scheduled_at: Option<DateTime>,
+    started_at: Option<DateTime>,
+    finished_at: Option<DateTime>,
+    failure: Option<Failure>,
+}
+
+impl Attempt {
+    fn present(task: &TaskView) -> Self {
+        Self {
+            number: task.attempt,
+            worker_id: task.worker_id.clone(),
+            scheduled_at: task.scheduled_at.map(DateTime),
+            started_at: task.started_at.map(DateTime),
+            finished_at: task.finished_at.map(DateTime),
+            failure: task.failure.clone().map(Failure::from),
+        }
+    }
+}
+
+impl From<AttemptRow> for Attempt {
+    fn from(row: AttemptRow) -> Self {
+        Self {
+            number: row.attempt,
+            worker_id: row.worker.map(|name| format!("worker-{name}")),
+            scheduled_at: row.scheduled_at.map(DateTime),
+            started_at: row.started_at.map(DateTime),
+            finished_at: row.finished_at.map(DateTime),
+            failure: row.failure.map(|failure| FailureView::from(failure).into()),
+        }
+    }
+}
+
+#[Object]
+impl Attempt {
+    /// From 1.
+    async fn attempt(&self) -> u32 {
+        self.number
+    }
+
+    async fn worker_id(&self) -> Option<ID> {
+        self.worker_id.clone().map(ID)
+    }
+
+    async fn worker(&self, context: &Context<'_>) -> Answer<Option<Worker>> {
+        worker::named(context, self.worker_id.as_deref()).await
+    }
+
+    async fn scheduled_at(&self) -> Option<DateTime> {
+        self.scheduled_at
+    }
+
+    async fn started_at(&self) -> Option<DateTime> {
+        self.started_at
+    }
+
+    async fn finished_at(&self) -> Option<DateTime> {
+        self.finished_at
+    }
+
+    /// Why it failed, if it did.
+    async fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
     }
 }

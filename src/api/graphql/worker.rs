@@ -1,9 +1,26 @@
 //! A worker as GraphQL shows it.
 
-use async_graphql::{ID, Object};
+use async_graphql::{Context, ID, Object};
 
+use super::event::{self, Event, EventOrder};
+use super::fault::Answer;
+use super::job::api;
+use super::list::{List, cost};
+use super::loaders::Loaders;
 use super::scalar::{DateTime, Json};
 use crate::api::view::WorkerView;
+use crate::domain::{StreamId, WorkerName};
+
+/// The worker of that id; null when nobody knows it any more.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn named(context: &Context<'_>, id: Option<&str>) -> Answer<Option<Worker>> {
+    let Some(id) = id else { return Ok(None) };
+    let name: WorkerName = id.parse()?;
+    let worker = context.data_unchecked::<Loaders>().load_one(name).await?;
+    Ok(worker.map(Worker))
+}
 
 /// Somebody who runs tasks.
 #[derive(Clone)]
@@ -72,5 +89,19 @@ impl Worker {
     async fn memory_bytes(&self) -> Option<f64> {
         // A GraphQL Int has 32 bits; a float is exact up to 8 PiB.
         self.0.memory_bytes.map(|bytes| bytes as f64)
+    }
+
+    /// What has happened to its present process.
+    #[graphql(complexity = "cost(first, child_complexity)")]
+    async fn events(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many.", default = 50)] first: i32,
+        #[graphql(desc = "The cursor of the event before.")] after: Option<String>,
+        #[graphql(default)] order: EventOrder,
+    ) -> Answer<List<Event>> {
+        let name: WorkerName = self.0.worker_id.parse()?;
+        let row = api(context).worker(&name).await?;
+        event::history(context, StreamId::Worker(row.incarnation), (first, after), order).await
     }
 }

@@ -7,6 +7,7 @@ mod filter;
 mod job_list;
 mod jobs;
 mod live;
+mod nested;
 mod order;
 mod overview;
 mod plan;
@@ -18,6 +19,7 @@ pub use filter::{JobFilter, LabelError, LabelFilter, LabelPair, Span, TaskFilter
 pub use job_list::{JobKey, JobOrder, JobSort};
 pub use jobs::JobRow;
 pub use live::At;
+pub use nested::{AttemptRow, TaskRange};
 pub use order::{Direction, Order, OrderError, Slice, SortField, Start};
 pub use overview::Overview;
 pub use plan::Plan;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use super::Reading;
 use crate::domain::{GroupIndex, JobId, JobSpec, TaskPlace, Timestamp};
@@ -39,8 +40,24 @@ const MOST_KEPT: usize = 256;
 const KEPT_BYTES: usize = 64 * 1024;
 
 impl Plans {
-    fn get(&self, job: JobId) -> Option<Arc<Plan>> {
+    pub(super) fn get(&self, job: JobId) -> Option<Arc<Plan>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&job).cloned()
+    }
+
+    /// Of a row of creation and specification.
+    pub(super) fn read(&self, job: JobId, row: &PgRow) -> Result<Arc<Plan>, sqlx::Error> {
+        let text: &str = row.try_get(1)?;
+        let spec: JobSpec = serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let created_at = row.try_get::<chrono::DateTime<chrono::Utc>, _>(0)?.into();
+        let plan = Arc::new(Plan {
+            created_at,
+            index: GroupIndex::new(&spec),
+            spec,
+        });
+        if text.len() <= KEPT_BYTES {
+            self.keep(job, Arc::clone(&plan));
+        }
+        Ok(plan)
     }
 
     fn keep(&self, job: JobId, plan: Arc<Plan>) {
@@ -64,17 +81,6 @@ impl Reading {
         let Some(row) = sqlx::query(sql).bind(job.0).fetch_optional(&self.pool).await? else {
             return Ok(None);
         };
-        let text: &str = row.try_get(1)?;
-        let spec: JobSpec = serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        let created_at = row.try_get::<chrono::DateTime<chrono::Utc>, _>(0)?.into();
-        let plan = Arc::new(Plan {
-            created_at,
-            index: GroupIndex::new(&spec),
-            spec,
-        });
-        if text.len() <= KEPT_BYTES {
-            self.plans.keep(job, Arc::clone(&plan));
-        }
-        Ok(Some(plan))
+        self.plans.read(job, &row).map(Some)
     }
 }

@@ -26,11 +26,14 @@ async fn run(file: &str) {
         .await
         .unwrap();
     assert!(modules.status.success(), "{}", String::from_utf8_lossy(&modules.stderr));
-    let node = tokio::process::Command::new("node")
+    let modules = String::from_utf8(modules.stdout).unwrap().trim().to_owned();
+    let own = ["x64", "arm64"].map(|arch| format!("{modules}/node_modules/node-linux-{arch}/bin/node"));
+    let own = own.into_iter().find(|path| std::path::Path::new(path).exists());
+    let node = tokio::process::Command::new(own.as_deref().unwrap_or("node"))
         .args(["--test", "--test-reporter=tap", "--test-timeout=30000"])
         .arg(format!("{root}/tests/web/{file}"))
         .env("GRID_URL", format!("http://{}", grid.address))
-        .env("GRID_WEB_MODULES", String::from_utf8(modules.stdout).unwrap().trim())
+        .env("GRID_WEB_MODULES", &modules)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

@@ -1,3 +1,7 @@
 //! GraphQL: the public audits, the reference clients of its transports, and what subscriptions promise.
 
 mod clients;
+mod cluster;
+mod following;
+mod queries;
+mod stream;

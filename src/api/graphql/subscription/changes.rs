@@ -25,8 +25,11 @@ use crate::projection::PositionToken;
 /// How long changes are gathered.
 const WINDOW: Duration = Duration::from_millis(25);
 
+/// Objects by key, each with the place of its shard of which it is.
+type Found<K> = HashMap<<K as Kind>::Key, (<K as Kind>::Object, Seq)>;
+
 /// What kind of objects is followed.
-pub trait Kind: Send + Sync + 'static {
+pub trait Kind: Sized + Send + Sync + 'static {
     type Key: Copy + Eq + Hash + Send + Sync;
     type Object: Send;
     type Item: Send;
@@ -36,7 +39,7 @@ pub trait Kind: Send + Sync + 'static {
         api: &Api,
         keys: Vec<Self::Key>,
         place: Position,
-    ) -> impl Future<Output = Result<HashMap<Self::Key, (Self::Object, Seq)>, Problem>> + Send;
+    ) -> impl Future<Output = Result<Found<Self>, Problem>> + Send;
     fn item(object: Option<Self::Object>, position: String) -> Self::Item;
 }
 
@@ -51,7 +54,7 @@ impl Kind for Jobs {
         event.job()
     }
 
-    async fn read(api: &Api, keys: Vec<JobId>, place: Position) -> Result<HashMap<JobId, (Job, Seq)>, Problem> {
+    async fn read(api: &Api, keys: Vec<JobId>, place: Position) -> Result<Found<Self>, Problem> {
         let reads = join_all(keys.into_iter().map(|key| api.rows.job(key, place))).await;
         let mut found = HashMap::new();
         for at in reads {
@@ -81,7 +84,7 @@ impl Kind for Tasks {
         }
     }
 
-    async fn read(api: &Api, keys: Vec<TaskId>, place: Position) -> Result<HashMap<TaskId, (Task, Seq)>, Problem> {
+    async fn read(api: &Api, keys: Vec<TaskId>, place: Position) -> Result<Found<Self>, Problem> {
         let rows = api.rows.tasks(keys, place).await?;
         let mut found = HashMap::new();
         for at in rows {

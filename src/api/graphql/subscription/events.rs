@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use async_graphql::ID;
+use async_graphql::{ID, InputObject};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -31,25 +31,43 @@ enum Of {
     Worker(WorkerName),
 }
 
-impl Filter {
-    pub fn read(job: Option<ID>, task: Option<ID>, worker: Option<ID>, types: Option<Vec<String>>) -> Answer<Self> {
-        let of = match (job, task, worker) {
+/// Which events: of one job with its tasks, one task or one worker, or of everything.
+#[derive(Default, InputObject)]
+pub struct EventFilter {
+    /// Only of this job and its tasks.
+    job_id: Option<ID>,
+    /// Only of this task.
+    task_id: Option<ID>,
+    /// Only of this worker.
+    worker_id: Option<ID>,
+    /// Only of these types, such as `TaskCompleted`.
+    types: Option<Vec<String>>,
+}
+
+impl EventFilter {
+    /// # Errors
+    /// 400 for several objects, what is no id, or an unknown type.
+    pub fn read(self) -> Answer<Filter> {
+        let of = match (self.job_id, self.task_id, self.worker_id) {
             (None, None, None) => Of::Everything,
             (Some(job), None, None) => Of::Job(job.parse()?),
             (None, Some(task), None) => Of::Task(task.parse()?),
             (None, None, Some(worker)) => Of::Worker(worker.parse()?),
             _ => return Err(Problem::bad_parameter("jobId", "give one of jobId, taskId, workerId").into()),
         };
-        if let Some(types) = &types {
+        if let Some(types) = &self.types {
             let unknown = types.iter().find(|name| !AnyEvent::TYPE_NAMES.contains(&name.as_str()));
             if let Some(name) = unknown {
                 let known = AnyEvent::TYPE_NAMES.join(", ");
                 return Err(Problem::bad_parameter("types", format!("{name:?} is none of {known}")).into());
             }
         }
-        Ok(Self { of, types })
+        let types = self.types;
+        Ok(Filter { of, types })
     }
+}
 
+impl Filter {
     pub fn scope(&self) -> Scope {
         match &self.of {
             Of::Everything => Scope::Everything,

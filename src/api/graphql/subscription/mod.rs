@@ -26,7 +26,7 @@ use crate::domain::{JobId, TaskId, WorkerName};
 use crate::projection::PositionToken;
 use changes::{Changes, Jobs, Tasks};
 use cluster::Cluster;
-use events::{Events, Filter};
+use events::{EventFilter, Events};
 use job::OneJob;
 use workers::Workers;
 
@@ -166,10 +166,7 @@ impl Subscription {
         context: &Context<'_>,
         #[graphql(desc = "Go on after this token; without one, from now on.")] after: Option<String>,
         #[graphql(desc = "Begin with the oldest event that there is; instead of `after`.", default)] from_start: bool,
-        #[graphql(desc = "Only of this job and its tasks.")] job_id: Option<ID>,
-        #[graphql(desc = "Only of this task.")] task_id: Option<ID>,
-        #[graphql(desc = "Only of this worker.")] worker_id: Option<ID>,
-        #[graphql(desc = "Only of these types, such as `TaskCompleted`.")] types: Option<Vec<String>>,
+        filter: Option<EventFilter>,
     ) -> Result<impl Stream<Item = Answer<EventItem>>, Fault> {
         let api = api(context);
         let hub = &api.parts.live;
@@ -178,7 +175,7 @@ impl Subscription {
             (true, None) => Some(PositionToken::of(hub.timeline(), [])),
             (false, after) => after,
         };
-        let filter = Filter::read(job_id, task_id, worker_id, types)?;
+        let filter = filter.unwrap_or_default().read()?;
         let follower = hub.follow(filter.scope(), after.as_ref()).await?;
         Ok(items(Events::new(api, follower, filter)))
     }
