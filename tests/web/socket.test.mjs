@@ -199,13 +199,15 @@ test("a connection has at most so many operations", async () => {
 });
 
 test("a client that does not read is told, and dropped with 1013", async () => {
+  const job = await submit(1500);
+  await kill(job.jobId);
   const it = await introduced();
-  // Answers of some MB, again and again, while nothing is read.
-  const big = `{ ${Array.from({ length: 400 }, (_, n) => `a${n}: __schema { types { name description } }`).join(" ")} }`;
+  const query = `subscription { events(fromStart: true) { event { type at principal jobId taskId data position } position } }`;
   it.socket._socket.pause();
-  for (let id = 0; id < 8; id++) it.send({ type: "subscribe", id: `${id}`, payload: { query: big } });
+  // Some 100 MB that nobody reads: much more than lies between the two of them.
+  for (let id = 0; id < 60; id++) it.send({ type: "subscribe", id: `${id}`, payload: { query } });
   // Longer than the server takes to find it slow (graphql.slow_after), shorter than it waits then.
-  await new Promise((resolve) => setTimeout(resolve, 3000));
+  await new Promise((resolve) => setTimeout(resolve, 8000));
   it.socket._socket.resume();
   const { code, reason } = await it.closed;
   assert.equal(code, 1013);

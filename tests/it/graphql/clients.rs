@@ -30,7 +30,7 @@ async fn run(file: &str) {
     let own = ["x64", "arm64"].map(|arch| format!("{modules}/node_modules/node-linux-{arch}/bin/node"));
     let own = own.into_iter().find(|path| std::path::Path::new(path).exists());
     let node = tokio::process::Command::new(own.as_deref().unwrap_or("node"))
-        .args(["--test", "--test-reporter=tap", "--test-timeout=30000"])
+        .args(["--test", "--test-reporter=tap", "--test-timeout=100000"])
         .arg(format!("{root}/tests/web/{file}"))
         .env("GRID_URL", format!("http://{}", grid.address))
         .env("GRID_WEB_MODULES", &modules)
