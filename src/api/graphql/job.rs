@@ -132,6 +132,12 @@ impl Job {
         event::history(context, StreamId::Job(self.0.job_id), (first, after), order).await
     }
 
+    /// Why it is not further, and what would change that: an object with a reason, a sentence and what is known.
+    #[graphql(complexity = "100")]
+    async fn explain(&self, context: &Context<'_>) -> Answer<Json> {
+        Ok(Json::of(&api(context).explain_job(self.0.job_id).await?))
+    }
+
     /// The document as it was submitted.
     #[graphql(complexity = "10 + child_complexity")]
     async fn document(&self, context: &Context<'_>) -> Answer<Document> {
@@ -141,6 +147,15 @@ impl Job {
             text: String::from_utf8(found.1).map_err(|error| Problem::internal("show a document", &error))?,
         })
     }
+}
+
+/// A job as it was.
+#[derive(SimpleObject)]
+pub struct JobAsOf {
+    pub job: Job,
+    pub as_of: DateTime,
+    /// The time is not over yet, as far as the job's shard is concerned: what happened then may not all be written.
+    pub provisional: bool,
 }
 
 /// A job's document.

@@ -12,11 +12,13 @@ use super::job::{Job, api};
 use super::limits::GraphqlOptions;
 use super::scalar::Json;
 use super::task::Task;
+use super::worker::Worker;
 use crate::api::Caller;
 use crate::api::body::Body;
 use crate::api::idempotency::IdempotencyKey;
 use crate::api::problem::Problem;
-use crate::domain::{JobId, TaskId};
+use crate::api::view::{At, WorkerView};
+use crate::domain::{JobId, TaskId, WorkerName};
 use crate::event::Command;
 
 /// Commands of one request that are under way at a time.
@@ -42,6 +44,23 @@ pub struct TaskPayload {
     position: String,
     /// By an earlier call under the same key.
     replayed: bool,
+}
+
+/// A worker as it is after a command.
+#[derive(SimpleObject)]
+pub struct WorkerPayload {
+    worker: Worker,
+    /// Where the command took effect: a token, for `minPosition` and `after`.
+    position: String,
+}
+
+impl From<At<WorkerView>> for WorkerPayload {
+    fn from(at: At<WorkerView>) -> Self {
+        Self {
+            worker: Worker(at.object),
+            position: at.position.to_string(),
+        }
+    }
 }
 
 /// What became of a document.
@@ -237,6 +256,27 @@ impl Mutation {
     #[graphql(guard = "Needs::Operator", complexity = "100 + child_complexity")]
     async fn retry_jobs(&self, context: &Context<'_>, ids: Vec<ID>) -> Answer<Vec<JobOutcome>> {
         of_many(context, ids, |job| Command::RetryJob { job }).await
+    }
+
+    /// Keeps new work from a worker and all later processes of its name.
+    #[graphql(guard = "Needs::Operator")]
+    async fn cordon_worker(&self, context: &Context<'_>, id: ID) -> Answer<WorkerPayload> {
+        let (name, caller) = (id.parse::<WorkerName>()?, context.data_unchecked::<Caller>());
+        Ok(api(context).cordon_worker(name, caller).await?.into())
+    }
+
+    /// Lets a worker have new work again.
+    #[graphql(guard = "Needs::Operator")]
+    async fn uncordon_worker(&self, context: &Context<'_>, id: ID) -> Answer<WorkerPayload> {
+        let (name, caller) = (id.parse::<WorkerName>()?, context.data_unchecked::<Caller>());
+        Ok(api(context).uncordon_worker(name, caller).await?.into())
+    }
+
+    /// Cordons a worker, and lets its process finish what it has and leave.
+    #[graphql(guard = "Needs::Operator")]
+    async fn drain_worker(&self, context: &Context<'_>, id: ID) -> Answer<WorkerPayload> {
+        let (name, caller) = (id.parse::<WorkerName>()?, context.data_unchecked::<Caller>());
+        Ok(api(context).drain_worker(name, caller).await?.into())
     }
 
     /// Makes the scheduled retry of a task due now.

@@ -5,11 +5,12 @@ use async_graphql::{Context, ID, Object};
 use super::fault::{Answer, Fault};
 use super::filter::{JobFilter, JobOrder};
 use super::guard::Needs;
-use super::job::{Job, api};
+use super::job::{Job, JobAsOf, api};
 use super::list::{Counted, JobTotal, Jobs, cost, counted, cursor, read_cursor, read_number, size};
 use super::overview::{self, ClusterOverview};
+use super::scalar::DateTime;
 use super::system::{Info, Quarantined};
-use super::task::Task;
+use super::task::{Task, TaskAsOf};
 use super::worker::Worker;
 use crate::api::problem::Problem;
 use crate::domain::{JobId, TaskId, WorkerName};
@@ -73,6 +74,28 @@ impl Query {
         let (api, id) = (api(context), id.parse::<TaskId>()?);
         api.wait_for(min_position.as_deref()).await?;
         Ok(Some(Task(api.task(id).await?)))
+    }
+
+    /// The job as it was at a time.
+    #[graphql(guard = "Needs::Viewer", complexity = "100 + child_complexity")]
+    async fn job_as_of(&self, context: &Context<'_>, id: ID, at: DateTime) -> Answer<Option<JobAsOf>> {
+        let seen = api(context).job_as_of(id.parse::<JobId>()?, at.0).await?;
+        Ok(Some(JobAsOf {
+            job: Job(seen.object),
+            as_of: seen.as_of.into(),
+            provisional: seen.provisional,
+        }))
+    }
+
+    /// The task as it was at a time.
+    #[graphql(guard = "Needs::Viewer", complexity = "100 + child_complexity")]
+    async fn task_as_of(&self, context: &Context<'_>, id: ID, at: DateTime) -> Answer<Option<TaskAsOf>> {
+        let seen = api(context).task_as_of(id.parse::<TaskId>()?, at.0).await?;
+        Ok(Some(TaskAsOf {
+            task: Task(seen.object),
+            as_of: seen.as_of.into(),
+            provisional: seen.provisional,
+        }))
     }
 
     /// The worker of that id.

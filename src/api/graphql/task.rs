@@ -4,10 +4,10 @@ use async_graphql::{Context, ID, Object, SimpleObject};
 
 use super::event::{self, Event, EventOrder};
 use super::fault::Answer;
-use super::job::Job;
+use super::job::{Job, api};
 use super::list::{List, cost};
 use super::loaders::Loaders;
-use super::scalar::DateTime;
+use super::scalar::{DateTime, Json};
 use super::worker::{self, Worker};
 use crate::api::view::{FailureView, TaskView};
 use crate::domain::StreamId;
@@ -142,6 +142,12 @@ impl Task {
         Ok(attempts)
     }
 
+    /// Why it is in its state, and what would change that: an object with a reason, a sentence and what is known.
+    #[graphql(complexity = "100")]
+    async fn explain(&self, context: &Context<'_>) -> Answer<Json> {
+        Ok(Json::of(&api(context).explain_task(self.0.task_id).await?))
+    }
+
     /// What has happened to it.
     #[graphql(complexity = "cost(first, child_complexity)")]
     async fn events(
@@ -153,6 +159,15 @@ impl Task {
     ) -> Answer<List<Event>> {
         event::history(context, StreamId::Task(self.0.task_id), (first, after), order).await
     }
+}
+
+/// A task as it was.
+#[derive(SimpleObject)]
+pub struct TaskAsOf {
+    pub task: Task,
+    pub as_of: DateTime,
+    /// The time is not over yet, as far as the task's shard is concerned: what happened then may not all be written.
+    pub provisional: bool,
 }
 
 /// One try at a task.

@@ -56,6 +56,11 @@ impl Worker {
         self.0.state
     }
 
+    /// It gets no new work, nor do later processes of its name, until it is uncordoned.
+    async fn cordoned(&self) -> bool {
+        self.0.cordoned
+    }
+
     /// It takes no more tasks, and ends when those that it has are done.
     async fn draining(&self) -> bool {
         self.0.draining

@@ -140,7 +140,7 @@ impl Fixture {
         let ready = Arc::new(AtomicBool::new(true));
         let is_ready = ready.clone();
         let known = Known::default();
-        let (live, placing) = (Arc::clone(&known), Arc::clone(&known));
+        let (beating, placing) = (Arc::clone(&known), Arc::clone(&known));
         let parts = ApiParts {
             options: options.api,
             graphql: options.graphql,
@@ -154,7 +154,7 @@ impl Fixture {
             server: options.server,
             inner_workers: false,
             live_workers: Arc::new(move |name| {
-                let host = live.read().unwrap().clone()?;
+                let host = beating.read().unwrap().clone()?;
                 host.live_worker(name, grid::clock::now())
             }),
             placing: Arc::new(move |shard| {
@@ -174,10 +174,9 @@ impl Fixture {
         };
         let server = serve("127.0.0.1:0".parse().unwrap(), parts.clone()).await.unwrap();
         let running = if options.shards {
-            let running = shards(&log, &bus, &projector, node, options.jobmaster).await;
+            let running = shards(&log, &bus, (&projector, &live), node, options.jobmaster).await;
             *known.write().unwrap() = Some(Arc::clone(running.0.host()));
             Some(running)
-            Some(shards(&log, &bus, (&projector, &live), node, options.jobmaster).await)
         } else {
             None
         };
@@ -212,7 +211,7 @@ impl Fixture {
         let running = shards(
             &self.log,
             &self.bus,
-            &self.projector,
+            (&self.projector, &self.live),
             Incarnation(Uuid::now_v7()),
             options,
         )

@@ -39,6 +39,7 @@ pub struct Workers {
 struct Doing {
     state: &'static str,
     draining: bool,
+    cordoned: bool,
     current_tasks: u32,
     max_capacity: u32,
 }
@@ -48,6 +49,7 @@ impl Doing {
         Self {
             state: view.state,
             draining: view.draining,
+            cordoned: view.cordoned,
             current_tasks: view.current_tasks,
             max_capacity: view.max_capacity,
         }
