@@ -29,18 +29,17 @@ mod system;
 mod task;
 mod worker;
 
-#[cfg(test)]
-mod tests;
-
 pub use connection::remember;
 pub use limits::GraphqlOptions;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
+use super::auth::Gate;
 use super::problem::Problem;
 use super::{Api, Caller, Role};
 use mutation::Mutation;
@@ -62,30 +61,50 @@ pub struct GraphqlState {
     schema: Schema,
     options: GraphqlOptions,
     body_timeout: Duration,
+    /// Who is who.
+    gate: Arc<Gate>,
     /// The server is told to end.
     ending: watch::Receiver<bool>,
 }
 
 impl GraphqlState {
-    pub(super) fn new(api: Arc<Api>, options: GraphqlOptions, ending: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(api: Arc<Api>, gate: Arc<Gate>, ending: watch::Receiver<bool>) -> Self {
+        let options = api.parts.graphql.clone();
         let body_timeout = api.parts.options.body_timeout;
         Self {
             schema: schema(&options, Some(api)),
             options,
             body_timeout,
+            gate,
             ending,
         }
     }
 
-    /// Who a client is that introduces himself by a token; `None`: he stays who he was by his request.
-    async fn admit(&self, payload: &Map<String, Value>, caller: &Caller) -> Result<Option<Caller>, Problem> {
+    /// Who a client is that introduces himself, by a token (`Authorization` with or without `Bearer`, or `token`); without
+    /// one he stays who he was by his request.
+    async fn admit(
+        &self,
+        payload: &Map<String, Value>,
+        caller: &Caller,
+        peer: Option<SocketAddr>,
+    ) -> Result<Caller, Problem> {
         let given = ["Authorization", "authorization", "token"]
             .into_iter()
             .find_map(|name| payload.get(name));
-        if given.is_some() {
-            return Err(Problem::unauthenticated("this token is not known here"));
-        }
-        caller.may(Role::Viewer).map(|()| None)
+        let caller = match given {
+            None => caller.clone(),
+            Some(Value::String(token)) => {
+                let token = token.strip_prefix("Bearer ").unwrap_or(token);
+                let traceparent = caller.traceparent.clone();
+                Caller {
+                    traceparent,
+                    ..self.gate.introduce(token, peer).await?
+                }
+            }
+            Some(_) => return Err(Problem::unauthenticated("a token is a text")),
+        };
+        caller.may(Role::Viewer)?;
+        Ok(caller)
     }
 }
 

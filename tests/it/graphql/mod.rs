@@ -4,4 +4,5 @@ mod clients;
 mod cluster;
 mod following;
 mod queries;
+mod schema;
 mod stream;

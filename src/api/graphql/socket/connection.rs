@@ -1,6 +1,7 @@
 //! One connection: its introduction, its operations, its end.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::http::StatusCode;
@@ -23,6 +24,7 @@ use crate::api::problem::Problem;
 pub struct Connection {
     pub state: Arc<GraphqlState>,
     pub caller: Caller,
+    pub peer: Option<SocketAddr>,
     pub socket: Option<Socket>,
 }
 
@@ -52,6 +54,7 @@ impl Operations {
 struct Talk {
     state: Arc<GraphqlState>,
     caller: Caller,
+    peer: Option<SocketAddr>,
     introduced: bool,
     operations: Operations,
     out: Sender,
@@ -78,6 +81,7 @@ impl Connection {
         let talk = Talk {
             state: self.state,
             caller: self.caller,
+            peer: self.peer,
             introduced: false,
             operations: Operations::default(),
             out,
@@ -120,6 +124,8 @@ impl Talk {
                 received = messages.recv() => received,
                 () = tokio::time::sleep_until(introduction), if !self.introduced => return Some(Close::init_timeout()),
                 _ = ending.wait_for(|ending| *ending) => return Some(Close::going_away()),
+                // What was allowed is not allowed any more.
+                () = self.caller.lease.clone().over() => return Some(Close::forbidden()),
                 _ = pings.tick() => {
                     if !answered {
                         return Some(Close::too_slow("you do not answer pings"));
@@ -184,9 +190,8 @@ impl Talk {
             return Err(Close::second_init());
         }
         let payload = payload.unwrap_or_default();
-        if let Some(caller) = self.state.admit(&payload, &self.caller).await.map_err(refused)? {
-            self.caller = caller;
-        }
+        let caller = self.state.admit(&payload, &self.caller, self.peer).await;
+        self.caller = caller.map_err(refused)?;
         self.introduced = true;
         self.say(message::ack()).await
     }

@@ -57,6 +57,7 @@ pub fn handle(
     let connection = Connection {
         state: state.clone().into_inner(),
         caller: Api::caller(request),
+        peer: request.peer_addr(),
         socket: Socket::of(request),
     };
     let messages = messages
