@@ -34,7 +34,7 @@ impl Info {
             shards: u32::from(api.shards),
             node: ID(api.parts.node.0.to_string()),
             node_name: api.parts.node_name.clone(),
-            url: api.parts.public_url.clone(),
+            url: api.parts.server.public_url.clone(),
             time: clock::now().into(),
         }
     }
