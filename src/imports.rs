@@ -33,6 +33,7 @@ const LAYERS: &[Layer] = &[
     layer("domain", &[]),
     layer("event", &["domain"]),
     layer("clock", &["domain"]),
+    layer("checkpoint", &["domain"]),
     layer("task", &[]),
     layer("failpoint", &[]),
     layer("config", &["domain"]),
@@ -47,7 +48,15 @@ const LAYERS: &[Layer] = &[
     layer("projection", &["domain", "event", "log", "bus"]),
     layer(
         "worker",
-        &["domain", "event", "log", "bus", "document", "worker::pipeline"],
+        &[
+            "domain",
+            "event",
+            "log",
+            "bus",
+            "checkpoint",
+            "document",
+            "worker::pipeline",
+        ],
     ),
     // One section of the configuration for each component: it knows all of them, and only the top knows it.
     layer(WHOLE, &[]),

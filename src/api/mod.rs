@@ -6,6 +6,7 @@
 mod as_of;
 pub mod auth;
 mod body;
+mod checkpoints;
 mod commands;
 mod etag;
 mod explain;
@@ -47,6 +48,7 @@ pub use tls::TlsError;
 use std::sync::Arc;
 
 use actix_web::{HttpMessage, HttpRequest};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -109,6 +111,8 @@ struct Api {
     shards: u16,
     /// Of questions about the past.
     turns: as_of::Turns,
+    /// The key from which the secrets of attempts follow; read when it is needed first.
+    checkpoint_key: OnceCell<Vec<u8>>,
 }
 
 impl Api {

@@ -12,7 +12,7 @@ use actix_web::{Error, HttpRequest, HttpResponse, Resource, Route, web};
 use super::auth::{self, Access, Role};
 use super::graphql::handlers as graphql;
 use super::problem::Problem;
-use super::{explain, feed, history, jobs, schema, submit, system, tasks, tokens, workers};
+use super::{checkpoints, explain, feed, history, jobs, schema, submit, system, tasks, tokens, workers};
 
 /// Builds a resource: each method with those who may use it and its handler; any other method is answered with those
 /// that there are.
@@ -82,7 +82,7 @@ impl Place {
 
 /// Everything that the API answers, and who may ask.
 fn places() -> Vec<Place> {
-    use Access::Open;
+    use Access::{Open, Secret};
     use Role::{Admin, Operator, Viewer, Worker};
     vec![
         Place::at("/api/v1/jobs")
@@ -125,6 +125,10 @@ fn places() -> Vec<Place> {
             .get(Open, |it| it.to(graphql::stream))
             .post(Open, |it| it.to(graphql::stream)),
         Place::at("/graphql/page/{name}").get(Open, |it| it.to(graphql::page_file)),
+        Place::at("/api/v1/internal/checkpoint-key/{incarnation}").get(Worker, |it| it.to(checkpoints::key)),
+        Place::at("/api/v1/checkpoints/{task}/{attempt}/{secret}")
+            .get(Secret, |it| it.to(checkpoints::get))
+            .post(Secret, |it| it.to(checkpoints::save)),
         Place::at("/health/live").get(Open, |it| it.to(system::live)),
         Place::at("/health/ready").get(Open, |it| it.to(system::ready)),
         Place::at("/metrics").get(Viewer, |it| it.to(system::metrics)),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 
 use super::auth::Gate;
@@ -170,6 +170,7 @@ fn api(parts: ApiParts, replies: Replies) -> Api {
         shards: parts.bus.partitions().of(Topic::Commands),
         turns: super::as_of::Turns::new(),
         parts,
+        checkpoint_key: OnceCell::new(),
     }
 }
 

@@ -70,6 +70,8 @@ pub fn run(records_path: &Path, target_bytes: u64, work_dir: &Path) -> Result<Pi
         data_dir: work_dir.to_owned(),
         allow_paths: Vec::new(),
         control: Control::default(),
+        resume: None,
+        keeper: None,
     };
     let pipeline = Pipeline::compile(&dag(), &context).map_err(PipelineBenchError::Dag)?;
     let peak_rss_bytes_before = peak_rss_bytes().map_err(failed)?;

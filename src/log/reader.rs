@@ -65,6 +65,23 @@ impl Log {
         self.page(query.bind(after as i32), limit).await
     }
 
+    /// Up to `limit` events of one stream before version `before`, newest first.
+    pub async fn stream_back(&self, stream: StreamId, before: u32, limit: usize) -> Result<StreamPage, Error> {
+        let (id, task) = stream.columns();
+        let (first_day, last_day) = days_of(stream);
+        let sql = format!(
+            "SELECT {COLUMNS} FROM events
+             WHERE day BETWEEN $1 AND $2 AND job = $3 AND task = $4 AND version < $5 ORDER BY version DESC LIMIT $6"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(first_day)
+            .bind(last_day)
+            .bind(id)
+            .bind(task as i32);
+        let before = i32::try_from(before).unwrap_or(i32::MAX);
+        self.page(query.bind(before), limit).await
+    }
+
     /// Up to `limit` events of a job and its tasks after `after`, in the order in which they happened.
     pub async fn job_events(&self, job: JobId, after: Seq, limit: usize) -> Result<StreamPage, Error> {
         let sql = format!(

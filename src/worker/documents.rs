@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use reqwest::StatusCode;
 
+use super::addresses::{Addresses, chain};
 use super::trust::trust;
 use crate::config::Secret;
 use crate::document::{JobDocument, NormalisedDocument, TaskSpec};
@@ -70,21 +70,6 @@ struct Cache {
     uses: u64,
 }
 
-/// Where the API is served: any address will do, so the one that answered last is asked first.
-struct Addresses {
-    urls: Vec<String>,
-    answered: AtomicUsize,
-}
-
-impl Addresses {
-    /// All of them, beginning with the one that answered last.
-    fn in_turn(&self) -> impl Iterator<Item = (usize, &str)> {
-        let first = self.answered.load(Ordering::Relaxed);
-        let count = self.urls.len();
-        (first..first + count).map(move |index| (index % count, self.urls[index % count].as_str()))
-    }
-}
-
 pub(super) struct Documents {
     client: Result<reqwest::Client, FetchError>,
     addresses: Arc<Addresses>,
@@ -109,10 +94,7 @@ impl Documents {
             .and_then(|builder| builder.build().map_err(|error| error.to_string()));
         Self {
             client: client.map_err(FetchError::Client),
-            addresses: Arc::new(Addresses {
-                urls: api_urls(api_url).map(str::to_owned).collect(),
-                answered: AtomicUsize::new(0),
-            }),
+            addresses: Arc::new(Addresses::read(api_url)),
             token,
             cache: Mutex::default(),
         }
@@ -182,11 +164,6 @@ impl Documents {
     }
 }
 
-/// The addresses in `worker.api_url`.
-pub fn api_urls(configured: &str) -> impl Iterator<Item = &str> {
-    configured.split(',').map(|url| url.trim().trim_end_matches('/'))
-}
-
 struct Fetch {
     client: reqwest::Client,
     addresses: Arc<Addresses>,
@@ -221,7 +198,7 @@ impl Fetch {
         for (index, base) in self.addresses.in_turn() {
             last = self.once(base).await;
             match &last {
-                Ok(_) => self.addresses.answered.store(index, Ordering::Relaxed),
+                Ok(_) => self.addresses.answers(index),
                 Err(error) => {
                     metrics::counter!("grid_worker_document_failures_total").increment(1);
                     tracing::warn!(%error, round, "worker.document_failed");
@@ -272,15 +249,4 @@ impl Fetch {
         };
         document.map(Arc::new).map_err(|errors| unreadable(first(errors)))
     }
-}
-
-/// An error with all that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -8,6 +8,8 @@
 //! [`executor`]; [`service`] makes one incarnation after the other.
 
 mod actor;
+mod addresses;
+mod checkpoints;
 mod documents;
 pub mod executor;
 mod gauges;
@@ -24,7 +26,8 @@ mod tests;
 mod trust;
 
 pub use actor::WorkerState;
-pub use documents::api_urls;
+pub use addresses::api_urls;
+pub use checkpoints::{CheckpointError, CheckpointUrl, Checkpoints, StoredCheckpoint};
 pub use options::{InvalidWorkerOptions, WorkerOptions};
 pub use service::{Worker, WorkerEnded, WorkerError, WorkerHandle, WorkerSetup};
 pub use trust::{TrustError, trust};

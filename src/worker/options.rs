@@ -51,6 +51,8 @@ options! {
         drain_grace: Duration = Duration::from_secs(30),
         /// An attempt that waited so long for a slot is handed back.
         handback_after: Duration = Duration::from_secs(5),
+        /// How often a running pipeline keeps how far it has come, so that a later attempt goes on from there.
+        checkpoint_interval: Duration = Duration::from_secs(5),
         /// How long reports are gathered when one was sent just before; one after a pause goes at once.
         report_delay: Duration = Duration::from_millis(5),
         /// After how long an unacknowledged report is repeated first; doubled each time.
@@ -88,6 +90,11 @@ impl WorkerOptions {
         must(
             "inventory_interval",
             !self.inventory_interval.is_zero(),
+            "more than 0".to_owned(),
+        );
+        must(
+            "checkpoint_interval",
+            !self.checkpoint_interval.is_zero(),
             "more than 0".to_owned(),
         );
         must(

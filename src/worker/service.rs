@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use super::actor::{Drain, Ending, Halt, Parts, WorkerActor, WorkerState};
+use super::checkpoints::{Checkpoints, CheckpointsSetup};
 use super::documents::Documents;
 use super::executor::{Executors, Guardian, ProcessOptions, Secrets};
 use super::gauges;
@@ -263,6 +264,7 @@ impl Life {
             reply_partition,
         };
         tracing::info!(worker = %name, incarnation = %identity.incarnation, "worker.begins");
+        let incarnation = identity.incarnation;
         let machine = WorkerMachine::new(identity, setup.options.clone(), clock.now())?;
         let tasks = Arbiter::try_new()?;
         let (tell, over) = oneshot::channel();
@@ -270,7 +272,7 @@ impl Life {
             machine,
             clock,
             bus: Arc::clone(bus),
-            bench: Arc::new(bench(setup)),
+            bench: Arc::new(bench(setup, incarnation)),
             guardian: setup.guardian.clone(),
             slots: setup.options.slots,
             dead_after: setup.options.dead_after,
@@ -339,7 +341,7 @@ enum BeginError {
     Thread(#[from] io::Error),
 }
 
-fn bench(setup: &WorkerSetup) -> Bench {
+fn bench(setup: &WorkerSetup, incarnation: Incarnation) -> Bench {
     let options = &setup.options;
     let process = ProcessOptions {
         kill_grace_ms: u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX),
@@ -349,6 +351,13 @@ fn bench(setup: &WorkerSetup) -> Bench {
         worker: setup.name.clone(),
         executors: Executors::new(process, setup.guardian.clone()),
         documents: Documents::trusting(&setup.api_url, setup.api_token.clone(), options.api_ca.as_deref()),
+        checkpoints: Checkpoints::new(CheckpointsSetup {
+            api_url: &setup.api_url,
+            token: setup.api_token.clone(),
+            authorities: options.api_ca.as_deref(),
+            incarnation,
+            every: options.checkpoint_interval,
+        }),
         data_dir: options.data_dir.clone(),
         allow_paths: options.allow_paths.clone(),
         secrets: Secrets::new(options.secrets_dir.clone()),

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::actor::{TaskNews, WorkerActor};
+use super::checkpoints::Checkpoints;
 use super::documents::Documents;
 use super::executor::{AttemptContext, Completion, Control, ControlState, Executor, Executors, LineSink, LiveCounters};
 use super::executor::{Outcome as Ended, Secrets};
@@ -24,6 +25,7 @@ pub(super) struct Bench {
     pub(super) worker: WorkerName,
     pub(super) executors: Executors,
     pub(super) documents: Documents,
+    pub(super) checkpoints: Checkpoints,
     pub(super) data_dir: PathBuf,
     pub(super) allow_paths: Vec<PathBuf>,
     pub(super) secrets: Secrets,
@@ -184,6 +186,7 @@ impl Run {
             secrets: self.bench.secrets.clone(),
             lines: LineSink::discard(),
             live: LiveCounters::default(),
+            checkpoints: self.bench.checkpoints.clone(),
         };
         let _ = self.worker.send(TaskNews::Started(*attempt)).await;
         match self.bench.executors.run(context, self.control).await {
@@ -203,8 +206,8 @@ fn failed(reason: FailureReason, message: &str) -> Outcome {
     }
 }
 
-/// What an attempt counted, by name: `lines` and `bytes` of output, and of a pipeline `deadLetters` and
-/// `<node>.eventsIn` and so on. What is 0 is left out.
+/// What an attempt counted, by name: `lines` and `bytes` of output, and of a pipeline `deadLetters`,
+/// `resumedFromAttempt` (the attempt from whose checkpoint it went on) and `<node>.eventsIn` and so on. What is 0 is left out.
 fn counters(completion: Completion) -> BTreeMap<String, u64> {
     let mut counters = BTreeMap::new();
     let mut put = |name: String, count: u64| {
@@ -216,6 +219,10 @@ fn counters(completion: Completion) -> BTreeMap<String, u64> {
     put("bytes".to_owned(), completion.bytes);
     if let Some(report) = completion.pipeline {
         put("deadLetters".to_owned(), report.dead_letters);
+        put(
+            "resumedFromAttempt".to_owned(),
+            u64::from(report.resumed_from.unwrap_or(0)),
+        );
         for node in report.nodes {
             let counts = [
                 ("eventsIn", node.events_in),

@@ -9,6 +9,7 @@ use super::lines::LineSink;
 use super::secrets::Secrets;
 use crate::document::TaskSpec;
 use crate::domain::{Attempt, Failure, FailureReason, JobId, TaskId, WorkerName};
+use crate::worker::Checkpoints;
 use crate::worker::pipeline::{PipelineCounters, PipelineReport};
 
 /// One attempt at one task.
@@ -31,6 +32,7 @@ pub struct AttemptContext {
     pub lines: LineSink,
     /// Filled while a pipeline runs.
     pub live: LiveCounters,
+    pub checkpoints: Checkpoints,
 }
 
 /// The counters of an attempt's pipeline, for others to read while it runs.

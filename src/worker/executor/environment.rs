@@ -3,6 +3,7 @@
 use super::attempt::AttemptContext;
 use super::secrets::{Secret, SecretError};
 use crate::document::EnvValue;
+use crate::worker::CheckpointUrl;
 
 /// What a process gets of the worker's own environment.
 const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SHELL"];
@@ -17,7 +18,7 @@ pub struct Environment {
 
 impl Environment {
     /// Later entries win over earlier ones. Blocks on the files of secrets.
-    pub fn of(attempt: &AttemptContext) -> Result<Self, SecretError> {
+    pub fn of(attempt: &AttemptContext, checkpoints: Option<CheckpointUrl>) -> Result<Self, SecretError> {
         let mut variables = vec![("PATH".to_owned(), DEFAULT_PATH.to_owned())];
         let inherited = INHERITED
             .iter()
@@ -44,6 +45,10 @@ impl Environment {
             ("REPLICA_INDEX".to_owned(), attempt.replica_index.to_string()),
             ("REPLICA_COUNT".to_owned(), attempt.replica_count.to_string()),
         ]);
+        if let Some(CheckpointUrl { url, secret }) = checkpoints {
+            variables.push(("CHECKPOINT_URL".to_owned(), url));
+            secrets.push(Secret::new(secret));
+        }
         Ok(Self { variables, secrets })
     }
 }

@@ -18,6 +18,7 @@ mod noop;
 mod pipeline;
 mod process;
 mod processors;
+mod saving;
 mod secrets;
 mod session;
 mod verdict;

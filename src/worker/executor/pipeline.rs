@@ -1,6 +1,7 @@
 //! The executor of pipelines: one thread an attempt, so that a pipeline that computes holds up nobody else.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,10 +11,11 @@ use tokio::sync::oneshot;
 use super::Executor;
 use super::attempt::{AttemptContext, Completion, Control, ControlState, Outcome, next_wish};
 use super::lines::{Feed, Record, Stream, cut_line};
+use super::saving::{LAST_WORDS, Saving, kept_before};
 use crate::document::TaskKind;
 use crate::domain::{Failure, FailureReason};
 use crate::worker::pipeline::{
-    Control as PipelineControl, Pipeline, PipelineFailure, PipelineFailureReason, PipelineReport, RunContext,
+    Control as PipelineControl, Keeper, Pipeline, PipelineFailure, PipelineFailureReason, PipelineReport, RunContext,
 };
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,9 +25,19 @@ pub struct PipelineExecutor;
 impl Executor for PipelineExecutor {
     async fn run(&self, attempt: AttemptContext, mut control: Control) -> Outcome {
         let switch = CancelOnDrop(PipelineControl::default());
+        let every = attempt.checkpoints.every();
+        let (keeper, taken) = Keeper::every(every.unwrap_or_default());
+        let context = RunContext {
+            resume: kept_before(&attempt).await,
+            // Dropped where nothing is kept: then the saving ends at once.
+            keeper: every.map(|_| keeper),
+            ..run_context(&attempt, switch.0.clone())
+        };
+        let mut saving = pin!(Saving::new(&attempt, taken).until_the_end());
+        let mut saved = None;
         let run = Run {
             handle: Handle::current(),
-            context: run_context(&attempt, switch.0.clone()),
+            context,
             record: Arc::new(Record::default()),
             attempt,
         };
@@ -42,11 +54,11 @@ impl Executor for PipelineExecutor {
             return Outcome::Failed(failure);
         }
         let mut asked = ControlState::Run;
-        loop {
+        let outcome = loop {
             tokio::select! {
                 biased;
                 outcome = &mut ended => {
-                    return outcome.unwrap_or_else(|_| Outcome::failed(FailureReason::Error, "the pipeline's thread is gone"));
+                    break outcome.unwrap_or_else(|_| Outcome::failed(FailureReason::Error, "the pipeline's thread is gone"));
                 }
                 wish = next_wish(&mut control, asked), if asked != ControlState::Kill => {
                     asked = wish;
@@ -56,8 +68,18 @@ impl Executor for PipelineExecutor {
                         ControlState::Kill => switch.0.cancel(),
                     }
                 }
+                ended = &mut saving, if saved.is_none() => saved = Some(ended),
+            }
+        };
+        if let Outcome::Failed(failure) = &outcome {
+            if saved.is_none() {
+                saved = tokio::time::timeout(LAST_WORDS, &mut saving).await.ok();
+            }
+            if let Some(saved) = saved.filter(|_| failure.reason == FailureReason::Killed) {
+                saved.tidy_up().await;
             }
         }
+        outcome
     }
 }
 
@@ -78,6 +100,8 @@ fn run_context(attempt: &AttemptContext, control: PipelineControl) -> RunContext
         data_dir: attempt.data_dir.clone(),
         allow_paths: attempt.allow_paths.clone(),
         control,
+        resume: None,
+        keeper: None,
     }
 }
 

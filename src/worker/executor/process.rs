@@ -111,10 +111,12 @@ struct Started {
 impl ProcessExecutor {
     /// Reads the secrets and forks, both off the async threads.
     async fn start(&self, attempt: &Arc<AttemptContext>) -> Result<Started, Failure> {
+        // Without the API the program runs all the same.
+        let checkpoints = attempt.checkpoints.url(attempt.task_id, attempt.attempt).await;
         let attempt = Arc::clone(attempt);
         let guardian = self.guardian.clone();
         let start = move || {
-            let environment = Environment::of(&attempt).map_err(|error| {
+            let environment = Environment::of(&attempt, checkpoints).map_err(|error| {
                 let mut failure = Failure::new(FailureReason::Unrecoverable, error.to_string());
                 failure
                     .causes

@@ -16,9 +16,8 @@ const MAX_SECRET_BYTES: u64 = 64 * 1024;
 pub struct Secret(String);
 
 impl Secret {
-    #[cfg(test)]
-    pub(super) fn new(value: &str) -> Self {
-        Self(value.to_owned())
+    pub(super) fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
     }
 
     /// The value itself: for the program that asked for it, never for a log or a message.

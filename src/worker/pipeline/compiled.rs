@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::checkpoint::{Pace, Parts, SourceState, State};
 use super::config::{FileSinkConfig, FileSourceConfig, GenerateSourceConfig, NodeKind};
 use super::context::{Control, RunContext, RunState};
 use super::counters::{Counts, PipelineCounters};
@@ -43,6 +44,15 @@ enum Plan {
 enum Source {
     File(FileSource),
     Generate(GenerateSource),
+}
+
+impl Source {
+    fn state(&self) -> Option<SourceState> {
+        match self {
+            Self::File(file) => file.state(),
+            Self::Generate(generate) => Some(generate.state()),
+        }
+    }
 }
 
 impl Pipeline {
@@ -88,7 +98,8 @@ impl Pipeline {
     /// line end.
     ///
     /// # Errors
-    /// Why there is no result. Nothing of the run remains then, and earlier files are as they were.
+    /// Why there is no result. Earlier files are as they were then, and nothing of the run remains but, when another
+    /// attempt may follow, the part files that a checkpoint of it tells of.
     pub fn run(self, stdout: &mut dyn FnMut(&str)) -> Result<PipelineReport, PipelineFailure> {
         let Self {
             nodes,
@@ -96,46 +107,139 @@ impl Pipeline {
             context,
             counters,
         } = self;
-        let mut stages = Vec::with_capacity(nodes.len());
-        let mut source_configs = Vec::new();
-        for (index, node) in nodes.into_iter().enumerate() {
-            let Prepared {
-                id,
-                outputs,
-                fail_on_error,
-                work,
-            } = node;
-            let work = match work {
-                Plan::Ready(work) => *work,
-                Plan::FileSink(config) => Work::FileSink(FileSink::open(&id, &config, &context)?),
-                source @ (Plan::FileSource(_) | Plan::GenerateSource(_)) => {
-                    source_configs.push((index, source));
-                    Work::Source
-                }
-            };
-            stages.push(Stage {
-                id,
-                work,
-                outputs,
-                counts: Counts::default(),
-                fail_on_error,
-                first_error: None,
-            });
-        }
-        let sources = open_sources(&stages, source_configs, &context)?;
+        let earlier = earlier(&nodes, &context);
+        let Opened {
+            mut stages,
+            sources,
+            sinks,
+        } = open(nodes, &context)?;
+        let earlier = match earlier {
+            Some(earlier) if take_over(&mut stages, &sinks, &earlier)? => Some(earlier),
+            Some(_) | None => None,
+        };
+        let sources = open_sources(&stages, sources, earlier.as_ref(), &context)?;
         let mut engine = Engine::new(stages, letters, Arc::clone(&counters), context.control.clone(), stdout);
-        let stopped = drive(sources, &mut engine, &context.control);
+        let mut pace = context.keeper.map(Pace::new);
+        let result = drive(sources, &mut engine, &context.control, pace.as_mut());
         engine.publish();
-        let stopped = stopped?;
-        engine.finish()?;
+        let result = result.and_then(|stopped| engine.finish().map(|()| stopped));
+        if let Err(failure) = &result {
+            // Where no other attempt follows, nobody goes on from what was written.
+            engine.keep_parts(failure.may_pass() && pace.is_some_and(|pace| pace.has_taken));
+        }
         engine.publish();
         Ok(PipelineReport {
+            stopped: result?,
             nodes: counters.nodes(),
             dead_letters: engine.dead_letters(),
             first_errors: engine.first_errors(),
-            stopped,
+            resumed_from: earlier.map(|earlier| earlier.attempt),
         })
     }
+}
+
+/// Nodes at work, and what it takes to open their sources, or to empty their sinks.
+struct Opened {
+    stages: Vec<Stage>,
+    sources: Vec<(usize, Plan)>,
+    sinks: Vec<(usize, FileSinkConfig)>,
+}
+
+fn open(nodes: Vec<Prepared>, context: &RunContext) -> Result<Opened, PipelineFailure> {
+    let mut opened = Opened {
+        stages: Vec::with_capacity(nodes.len()),
+        sources: Vec::new(),
+        sinks: Vec::new(),
+    };
+    for (index, node) in nodes.into_iter().enumerate() {
+        let Prepared {
+            id,
+            outputs,
+            fail_on_error,
+            work,
+        } = node;
+        let work = match work {
+            Plan::Ready(work) => *work,
+            Plan::FileSink(config) => {
+                let sink = FileSink::open(&id, &config, context)?;
+                opened.sinks.push((index, config));
+                Work::FileSink(sink)
+            }
+            source @ (Plan::FileSource(_) | Plan::GenerateSource(_)) => {
+                opened.sources.push((index, source));
+                Work::Source
+            }
+        };
+        opened.stages.push(Stage {
+            id,
+            work,
+            outputs,
+            counts: Counts::default(),
+            fail_on_error,
+            first_error: None,
+        });
+    }
+    Ok(opened)
+}
+
+/// Where an earlier attempt stood.
+struct Earlier {
+    attempt: u32,
+    state: State,
+}
+
+/// `None`: there is nothing to go on from, or the sources are not what they were.
+fn earlier(nodes: &[Prepared], context: &RunContext) -> Option<Earlier> {
+    let resume = context.resume.as_ref()?;
+    let state = State::read(&resume.data);
+    let fits = |state: &State| {
+        nodes.iter().all(|node| match &node.work {
+            Plan::FileSource(config) => match state.sources.get(&node.id) {
+                Some(SourceState::File { identity, .. }) => FileSource::is_unchanged(config, *identity, context),
+                Some(SourceState::Generate { .. }) | None => false,
+            },
+            Plan::GenerateSource(_) => matches!(state.sources.get(&node.id), Some(SourceState::Generate { .. })),
+            Plan::FileSink(_) => state.sinks.contains_key(&node.id),
+            Plan::Ready(_) => true,
+        })
+    };
+    let attempt = resume.attempt;
+    let Some(state) = state.filter(fits) else {
+        tracing::info!(attempt, "pipeline.checkpoint.does_not_fit");
+        return None;
+    };
+    Some(Earlier { attempt, state })
+}
+
+/// Copies what the part files held at the checkpoint; when one of them is not there any more, none is copied.
+fn take_over(
+    stages: &mut [Stage],
+    sinks: &[(usize, FileSinkConfig)],
+    earlier: &Earlier,
+) -> Result<bool, PipelineFailure> {
+    let mut is_whole = true;
+    for (index, _) in sinks {
+        let Stage { id, work, .. } = &mut stages[*index];
+        let (Work::FileSink(sink), Some(state)) = (work, earlier.state.sinks.get(id.as_str())) else {
+            continue;
+        };
+        is_whole = sink.take_over(earlier.attempt, state).unwrap_or_else(|error| {
+            tracing::warn!(node = %id, %error, "pipeline.checkpoint.part_file_unreadable");
+            false
+        });
+        if !is_whole {
+            break;
+        }
+    }
+    if !is_whole {
+        tracing::info!(attempt = earlier.attempt, "pipeline.checkpoint.part_file_missing");
+        for (index, config) in sinks {
+            if let Work::FileSink(sink) = &mut stages[*index].work {
+                sink.start_over(config)?;
+            }
+        }
+    }
+    Ok(is_whole)
 }
 
 fn plan(index: usize, id: &str, kind: NodeKind) -> Result<Plan, Vec<DagError>> {
@@ -178,18 +282,28 @@ fn check_path(index: usize, id: &str, kind: &NodeKind, context: &RunContext) -> 
 fn open_sources(
     stages: &[Stage],
     configs: Vec<(usize, Plan)>,
+    earlier: Option<&Earlier>,
     context: &RunContext,
 ) -> Result<Vec<(usize, Source)>, PipelineFailure> {
     let mut sources = Vec::with_capacity(configs.len());
     for (index, config) in configs {
+        let state = earlier.and_then(|earlier| earlier.state.sources.get(&stages[index].id));
         match config {
             Plan::FileSource(file) => {
                 let projection = projection_of(stages, index);
-                let source = FileSource::open(&stages[index].id, &file, projection, context)?;
+                let resume_at = match state {
+                    Some(SourceState::File { offset, .. }) => Some(*offset),
+                    Some(SourceState::Generate { .. }) | None => None,
+                };
+                let source = FileSource::open(&stages[index].id, &file, projection, resume_at, context)?;
                 sources.push((index, Source::File(source)));
             }
             Plan::GenerateSource(generate) => {
-                sources.push((index, Source::Generate(GenerateSource::new(&generate, context))));
+                let mut source = GenerateSource::new(&generate, context);
+                if let Some(SourceState::Generate { next }) = state {
+                    source.resume(*next);
+                }
+                sources.push((index, Source::Generate(source)));
             }
             Plan::FileSink(_) | Plan::Ready(_) => {}
         }
@@ -197,12 +311,28 @@ fn open_sources(
     Ok(sources)
 }
 
+/// How far all has come; `None` when a source stands where no run could go on.
+fn checkpoint(
+    sources: impl Iterator<Item = (usize, Option<SourceState>)>,
+    engine: &mut Engine<'_>,
+) -> Result<Option<(State, Parts)>, PipelineFailure> {
+    let mut state = State::new();
+    for (node, source) in sources {
+        let Some(source) = source else { return Ok(None) };
+        state.sources.insert(engine.stages[node].id.clone(), source);
+    }
+    let parts = engine.checkpoint(&mut state)?;
+    Ok(Some((state, parts)))
+}
+
 /// Takes the sources in turns, a batch each, until all are done; whether a stop ended them early.
 fn drive(
     mut sources: Vec<(usize, Source)>,
     engine: &mut Engine<'_>,
     control: &Control,
+    mut pace: Option<&mut Pace>,
 ) -> Result<bool, PipelineFailure> {
+    let mut done = Vec::new();
     while !sources.is_empty() {
         let mut wait = None;
         let mut idle = true;
@@ -226,12 +356,20 @@ fn drive(
             match step {
                 Generated::More => idle = false,
                 Generated::Wait(until) => wait = Some(wait.map_or(until, |earlier| until.min(earlier))),
-                Generated::Done => continue,
+                Generated::Done => {
+                    done.push((node, source.state()));
+                    continue;
+                }
             }
             left.push((node, source));
         }
         sources = left;
         engine.publish();
+        if let Some(pace) = pace.as_deref_mut() {
+            let read = sources.iter().map(|(node, source)| (*node, source.state()));
+            pace.take_if_due(|| checkpoint(read.chain(done.iter().cloned()), engine))?;
+            engine.keep_parts(pace.has_taken);
+        }
         if let (true, Some(until)) = (idle, wait) {
             control.wait_until(until);
         }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::checkpoint::{Keeper, Resume};
+
 /// One replica of one attempt.
 #[derive(Debug, Clone)]
 pub struct RunContext {
@@ -20,6 +22,10 @@ pub struct RunContext {
     /// Absolute paths must lie inside one of these.
     pub allow_paths: Vec<PathBuf>,
     pub control: Control,
+    /// What an earlier attempt kept.
+    pub resume: Option<Resume>,
+    /// Where this run's checkpoints go; without it none are taken.
+    pub keeper: Option<Keeper>,
 }
 
 /// What a running pipeline shall do.

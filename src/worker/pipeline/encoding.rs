@@ -32,6 +32,19 @@ impl Encoder {
         }
     }
 
+    /// The columns, when they are known, and whether they have been written.
+    pub fn state(&self) -> (Option<&[String]>, bool) {
+        (self.columns.as_deref(), self.header_written)
+    }
+
+    /// Goes on where another encoder of the same configuration stood.
+    pub fn restore(&mut self, columns: Option<Vec<String>>, header_written: bool) {
+        if !self.chosen {
+            self.columns = columns;
+        }
+        self.header_written = header_written;
+    }
+
     /// Appends the record with its line end. On an error nothing was appended.
     pub fn encode(&mut self, record: &Value, out: &mut Vec<u8>) -> Result<(), String> {
         let begin = out.len();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use vrl::value::{KeyString, ObjectMap, Value};
 
+use super::checkpoint::{Parts, State};
 use super::context::Control;
 use super::counters::{Counts, PipelineCounters};
 use super::encoding::Encoder;
@@ -329,6 +330,28 @@ impl<'a> Engine<'a> {
                 self.enter(letters, Value::Object(letter))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The part files as a checkpoint tells of them.
+    pub fn checkpoint(&mut self, state: &mut State) -> Result<Parts, PipelineFailure> {
+        let mut parts = Vec::new();
+        for stage in &mut self.stages {
+            if let Work::FileSink(sink) = &mut stage.work {
+                let (sink, part) = sink.checkpoint()?;
+                state.sinks.insert(stage.id.clone(), sink);
+                parts.push(part);
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Whether part files stay when the run ends without a result.
+    pub fn keep_parts(&mut self, keep: bool) {
+        for stage in &mut self.stages {
+            if let Work::FileSink(sink) = &mut stage.work {
+                sink.keep(keep);
+            }
         }
     }
 

@@ -3,10 +3,12 @@
 //! What must stay true: what stands under the final name is always a complete result. Records go to
 //! `<path>.part-<attempt>`; only when everything went well is that synced and renamed. A part file is locked while it
 //! is written, so that two tasks which by mistake write one path cannot mix their records; one left over by a crash is
-//! not locked and is simply overwritten by an attempt of the same number, ignored by others.
+//! not locked and is simply overwritten by an attempt of the same number. An attempt that goes on from a checkpoint
+//! copies the beginning of the earlier one's part file into its own; the earlier one is only read, until the result has
+//! its name: then those that nobody writes are removed.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use vrl::value::Value;
 
+use super::checkpoint::SinkState;
 use super::config::FileSinkConfig;
 use super::context::RunContext;
 use super::encoding::Encoder;
@@ -30,7 +33,12 @@ pub(super) struct FileSink {
     file: Flock<File>,
     encoder: Encoder,
     buffer: Vec<u8>,
+    /// What was written to the file.
+    length: u64,
+    attempt: u32,
     committed: bool,
+    /// A checkpoint tells of the part file: a later attempt may go on from it.
+    kept: bool,
 }
 
 impl FileSink {
@@ -47,9 +55,7 @@ impl FileSink {
             let message = format!("{} is a folder", path.display());
             return Err(PipelineFailure::new(PipelineFailureReason::Error, id, message));
         }
-        let mut part = path.clone().into_os_string();
-        part.push(format!(".part-{}", context.attempt));
-        let part = PathBuf::from(part);
+        let part = part_of(&path, context.attempt);
         let file = lock_part(id, &part)?;
         Ok(Self {
             id: id.to_owned(),
@@ -58,8 +64,59 @@ impl FileSink {
             file,
             encoder: Encoder::new(&config.encoder),
             buffer: Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4),
+            length: 0,
+            attempt: context.attempt,
             committed: false,
+            kept: false,
         })
+    }
+
+    /// Begins with what an earlier attempt had written by its checkpoint. `false`: that is not there (any more).
+    pub fn take_over(&mut self, attempt: u32, state: &SinkState) -> io::Result<bool> {
+        let earlier = OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+            .open(part_of(&self.path, attempt));
+        let earlier = match earlier {
+            Ok(earlier) => earlier,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let metadata = earlier.metadata()?;
+        if !metadata.is_file() || metadata.len() < state.length {
+            return Ok(false);
+        }
+        let copied = io::copy(&mut earlier.take(state.length), &mut &*self.file)?;
+        self.length = copied;
+        self.encoder.restore(state.columns.clone(), state.header_written);
+        Ok(copied == state.length)
+    }
+
+    /// Begins with nothing after all.
+    pub fn start_over(&mut self, config: &FileSinkConfig) -> Result<(), PipelineFailure> {
+        self.encoder = Encoder::new(&config.encoder);
+        self.length = 0;
+        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
+        emptied.map_err(|error| self.failure("cannot write", &self.part, &error))
+    }
+
+    /// What a later attempt must know to go on from here, with the file to be synced before anybody relies on it.
+    pub fn checkpoint(&mut self) -> Result<(SinkState, (PathBuf, File)), PipelineFailure> {
+        self.flush()?;
+        let file = self.file.try_clone();
+        let file = file.map_err(|error| self.failure("cannot sync", &self.part, &error))?;
+        let (columns, header_written) = self.encoder.state();
+        let state = SinkState {
+            length: self.length,
+            columns: columns.map(<[String]>::to_vec),
+            header_written,
+        };
+        Ok((state, (self.part.clone(), file)))
+    }
+
+    /// Whether the part file stays when the run ends without a result.
+    pub fn keep(&mut self, keep: bool) {
+        self.kept = keep;
     }
 
     /// Takes one record; the outer error is the file's, the inner one the record's. Gives the bytes it became.
@@ -88,14 +145,32 @@ impl FileSink {
     pub fn commit(&mut self) -> Result<(), PipelineFailure> {
         fs::rename(&self.part, &self.path).map_err(|error| self.failure("cannot rename to", &self.path, &error))?;
         self.committed = true;
+        self.remove_earlier_parts();
         let folder = self.path.parent().unwrap_or_else(|| Path::new("/"));
         File::open(folder)
             .and_then(|folder| folder.sync_all())
             .map_err(|error| self.failure("cannot sync the folder", folder, &error))
     }
 
+    /// What earlier attempts left: nobody needs it once the result is there. One that is still written stays its
+    /// writer's, and a failure leaves a file that is ignored.
+    fn remove_earlier_parts(&self) {
+        for attempt in 1..self.attempt {
+            let part = part_of(&self.path, attempt);
+            let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+            let file = OpenOptions::new().write(true).custom_flags(flags.bits()).open(&part);
+            let locked = file
+                .ok()
+                .and_then(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock).ok());
+            if locked.is_some() {
+                drop(fs::remove_file(&part));
+            }
+        }
+    }
+
     fn flush(&mut self) -> Result<(), PipelineFailure> {
         let result = self.file.write_all(&self.buffer);
+        self.length += self.buffer.len() as u64;
         self.buffer.clear();
         result.map_err(|error| self.failure("cannot write", &self.part, &error))
     }
@@ -107,11 +182,17 @@ impl FileSink {
 
 impl Drop for FileSink {
     fn drop(&mut self) {
-        if !self.committed {
+        if !self.committed && !self.kept {
             // Nothing can be done about a failure here; the next attempt ignores what is left.
             drop(fs::remove_file(&self.part));
         }
     }
+}
+
+fn part_of(path: &Path, attempt: u32) -> PathBuf {
+    let mut part = path.to_path_buf().into_os_string();
+    part.push(format!(".part-{attempt}"));
+    part.into()
 }
 
 pub(super) fn refuse(id: &str, refusal: PathRefusal) -> PipelineFailure {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use nix::fcntl::OFlag;
 use vrl::value::{KeyString, ObjectMap, Value};
 
+use super::checkpoint::{FileIdentity, SourceState};
 use super::config::{Encoding, FileSourceConfig};
 use super::context::RunContext;
 use super::engine::{Engine, Partial};
@@ -24,6 +25,7 @@ pub(super) struct FileSource {
     decoder: Decoder,
     /// The first chunk begins with a byte order mark that is not part of its record.
     after_mark: bool,
+    identity: FileIdentity,
 }
 
 enum Decoder {
@@ -52,6 +54,7 @@ impl FileSource {
         id: &str,
         config: &FileSourceConfig,
         projection: Projection,
+        resume_at: Option<u64>,
         context: &RunContext,
     ) -> Result<Self, PipelineFailure> {
         let path = paths::resolve(&config.path, context).map_err(|refusal| refuse(id, refusal))?;
@@ -75,7 +78,7 @@ impl FileSource {
             Encoding::Csv => {
                 let (names, begin) = header(&file, config.delimiter, marked, size).map_err(|error| failure(&error))?;
                 let start = split::first_csv_record(&file, begin, from, config.delimiter);
-                let start = start.map_err(|error| failure(&error))?;
+                let start = resume_at.map_or(start, Ok).map_err(|error| failure(&error))?;
                 let records = Records::new(
                     file,
                     Framing::Csv {
@@ -101,7 +104,7 @@ impl FileSource {
                 } else {
                     split::first_line(&file, from)
                 };
-                let start = start.map_err(|error| failure(&error))?;
+                let start = resume_at.map_or(start, Ok).map_err(|error| failure(&error))?;
                 let decoder = match config.encoding {
                     Encoding::Text => Decoder::Text,
                     _ => Decoder::Ndjson(Json {
@@ -113,14 +116,30 @@ impl FileSource {
             }
         };
         let records = records.map_err(|error| failure(&error))?;
-        let after_mark = marked && from == 0 && !matches!(decoder, Decoder::Csv { .. });
+        let at_the_mark = from == 0 && resume_at.is_none_or(|at| at == 0);
+        let after_mark = marked && at_the_mark && !matches!(decoder, Decoder::Csv { .. });
         Ok(Self {
             id: id.to_owned(),
             path: shown,
             records,
             decoder,
             after_mark,
+            identity: FileIdentity::of(&metadata),
         })
+    }
+
+    /// Whether what was kept of the file still tells of it: it is as it was.
+    pub fn is_unchanged(config: &FileSourceConfig, identity: FileIdentity, context: &RunContext) -> bool {
+        let path = paths::resolve(&config.path, context);
+        let metadata = path.ok().and_then(|path| path.metadata().ok());
+        metadata.is_some_and(|metadata| FileIdentity::of(&metadata) == identity)
+    }
+
+    /// Between two chunks; `None` when no run could go on from here.
+    pub fn state(&self) -> Option<SourceState> {
+        let offset = self.records.resumable_offset()?;
+        let identity = self.identity;
+        Some(SourceState::File { identity, offset })
     }
 
     /// Reads one chunk and hands on its records. `false` when there are no more.

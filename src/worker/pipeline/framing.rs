@@ -134,6 +134,11 @@ impl Records {
         self.chunk_offset + self.at as u64
     }
 
+    /// The same, when a record begins there indeed: not in the middle of one that is being passed over.
+    pub fn resumable_offset(&self) -> Option<u64> {
+        (!self.skipping).then(|| self.offset())
+    }
+
     fn is_done(&self) -> bool {
         !self.skipping && self.offset() >= self.end
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use vrl::value::{KeyString, ObjectMap, Value};
 
+use super::checkpoint::SourceState;
 use super::config::GenerateSourceConfig;
 use super::context::RunContext;
 use super::engine::Engine;
@@ -59,6 +60,15 @@ impl GenerateSource {
             fields: fields.collect(),
             pace,
         }
+    }
+
+    pub fn state(&self) -> SourceState {
+        SourceState::Generate { next: self.next }
+    }
+
+    /// Goes on from there.
+    pub fn resume(&mut self, next: u64) {
+        self.next = next.clamp(self.next, self.end);
     }
 
     pub fn step(&mut self, node: usize, engine: &mut Engine<'_>) -> Result<Generated, PipelineFailure> {

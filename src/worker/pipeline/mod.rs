@@ -30,10 +30,12 @@
 //!
 //! # What must stay true
 //! - A run gives all of its output or none: files appear under their names only at the end ([`file_sink`]).
+//! - A run that goes on from an earlier attempt's checkpoint gives the same files as one that starts over ([`checkpoint`]).
 //! - The replicas of a task read every record of the same, unchanged input exactly once ([`split`]).
 //! - A program is a pure function of the record ([`program`]), and files stay inside the allowed folders ([`paths`]).
 //! - Building only the needed fields of a record ([`projection`]) changes no output.
 
+mod checkpoint;
 mod compiled;
 mod config;
 mod context;
@@ -57,6 +59,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::{Keeper, Resume, Taken};
 pub use compiled::Pipeline;
 pub use context::{Control, RunContext, RunState};
 pub use counters::{NodeCounts, PipelineCounters};

@@ -19,6 +19,9 @@ pub struct PipelineReport {
     pub first_errors: Vec<NodeError>,
     /// The sources were ended by a stop before their own end.
     pub stopped: bool,
+    /// The attempt from whose checkpoint the run went on; its counts are only of what came after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed_from: Option<u32>,
 }
 
 /// A record's error at a node.
@@ -43,7 +46,7 @@ pub enum PipelineFailureReason {
     Cancelled,
 }
 
-/// A run that ended without a result: no file of it remains, earlier files are untouched.
+/// A run that ended without a result: earlier files are untouched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 #[error("{}{message}", node.as_deref().map(|id| format!("node `{id}`: ")).unwrap_or_default())]
@@ -73,6 +76,15 @@ impl PipelineFailure {
             next = cause.source();
         }
         failure
+    }
+
+    /// Whether another attempt may come to another end.
+    pub fn may_pass(&self) -> bool {
+        match self.reason {
+            // A run that took too long is cancelled, and tried again.
+            PipelineFailureReason::Error | PipelineFailureReason::Cancelled => true,
+            PipelineFailureReason::InvalidDag | PipelineFailureReason::Unrecoverable => false,
+        }
     }
 
     pub(super) fn cancelled() -> Self {

@@ -1,6 +1,7 @@
 //! The REST API over real shards and a real Postgres; the bus is the one inside the process.
 
 mod access;
+mod checkpoints;
 mod conditional;
 mod durability;
 mod errors;

@@ -13,6 +13,7 @@
 //! Each has a short version; `make chaos` runs the long ones. scripts/chaos.sh says how to set the numbers.
 
 pub mod check;
+mod checkpoints;
 pub mod cluster;
 mod jobmasters;
 pub mod load;

@@ -14,18 +14,27 @@ use super::times;
 use crate::support::eventually;
 
 /// A standalone on a folder of its own; its private Postgres outlives a kill of grid and is ended with this.
-struct Standalone {
+pub struct Standalone {
     grid: Option<Grid>,
     programs: Programs,
     folder: Folder,
 }
 
 impl Standalone {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub async fn start_with(flags: &[&str]) -> Self {
         let folder = Folder::new("/var/tmp");
         let data = folder.path().join("data");
         let arguments = ["standalone", "--data-dir", data.to_str().unwrap(), "--slots", "8"];
-        let mut grid = Grid::start(folder.path(), "standalone", arguments.map(str::to_owned).to_vec());
+        let arguments = [&arguments[..], flags].concat();
+        let mut grid = Grid::start(
+            folder.path(),
+            "standalone",
+            arguments.iter().map(|text| (*text).to_owned()).collect(),
+        );
         grid.ready().await;
         Self {
             grid: Some(grid),
@@ -34,11 +43,11 @@ impl Standalone {
         }
     }
 
-    fn grid(&mut self) -> &mut Grid {
+    pub fn grid(&mut self) -> &mut Grid {
         self.grid.as_mut().unwrap()
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
@@ -46,7 +55,14 @@ impl Standalone {
         Load::start(vec![self.grid().url.clone()], &self.programs)
     }
 
-    async fn finish(mut self, load: Load, never: &str) {
+    /// In order; nothing may be left.
+    pub fn end(mut self) {
+        let data = self.data();
+        self.grid.take().unwrap().stop();
+        assert_eq!(postmaster(&data), None, "the private Postgres outlived an orderly end");
+    }
+
+    async fn finish(self, load: Load, never: &str) {
         let data = self.data();
         let socket = std::fs::canonicalize(data.join("postgres/run")).unwrap();
         let conninfo = format!("host={} user=postgres dbname=grid", socket.display());
@@ -59,8 +75,7 @@ impl Standalone {
             never,
         };
         check(load, ended).await;
-        self.grid.take().unwrap().stop();
-        assert_eq!(postmaster(&data), None, "the private Postgres outlived an orderly end");
+        self.end();
     }
 }
 

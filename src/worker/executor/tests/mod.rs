@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::*;
 use crate::document::{EnvValue, Limits, TaskKind, TaskSpec};
 use crate::domain::{Attempt, Failure, FailureReason, RetryPolicy, TaskId, Timeouts};
+use crate::worker::Checkpoints;
 
 mod ends;
 mod guardian;
@@ -95,6 +96,7 @@ impl Bench {
             secrets: Secrets::new(secrets.exists().then_some(secrets)),
             lines,
             live: LiveCounters::default(),
+            checkpoints: Checkpoints::nowhere(),
         };
         (context, received)
     }

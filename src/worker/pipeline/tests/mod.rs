@@ -1,5 +1,6 @@
 //! Whole pipelines, run as a worker runs them.
 
+mod checkpoints;
 mod files;
 mod nodes;
 mod programs;
@@ -103,6 +104,8 @@ impl Place {
             data_dir: self.folder.path().to_owned(),
             allow_paths: Vec::new(),
             control: Control::default(),
+            resume: None,
+            keeper: None,
         }
     }
 
