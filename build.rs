@@ -10,10 +10,11 @@ fn main() -> io::Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("schema");
     let mut files = Vec::new();
     gather(&root, &mut files)?;
+    let name = |file: PathBuf| (file.strip_prefix(&root).unwrap_or(&file).display().to_string(), file);
+    let mut files: Vec<(String, PathBuf)> = files.into_iter().map(name).collect();
     files.sort();
     let mut list = String::from("&[\n");
-    for file in files {
-        let name = file.strip_prefix(&root).unwrap_or(&file).display().to_string();
+    for (name, file) in files {
         // Writing to a string cannot fail.
         let _ = writeln!(list, "({name:?}, include_str!({:?})),", file.display().to_string());
     }
