@@ -21,6 +21,7 @@ mod page;
 mod params;
 mod problem;
 mod replies;
+mod retries;
 mod routes;
 mod schema;
 mod server;

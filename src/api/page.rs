@@ -26,6 +26,7 @@ pub enum ListKind {
     Events = b'e' as isize,
     Quarantine = b'q' as isize,
     Tokens = b'k' as isize,
+    Retries = b'r' as isize,
 }
 
 /// Which list, filtered and sorted how: what a cursor belongs to.

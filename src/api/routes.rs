@@ -12,7 +12,7 @@ use actix_web::{Error, HttpRequest, HttpResponse, Resource, Route, web};
 use super::auth::{self, Access, Role};
 use super::graphql::handlers as graphql;
 use super::problem::Problem;
-use super::{checkpoints, explain, feed, history, jobs, schema, submit, system, tasks, tokens, workers};
+use super::{checkpoints, explain, feed, history, jobs, retries, schema, submit, system, tasks, tokens, workers};
 
 /// Builds a resource: each method with those who may use it and its handler; any other method is answered with those
 /// that there are.
@@ -102,6 +102,8 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/tasks/{id}/retry")
             .post(Operator, |it| it.to(tasks::bring_forward))
             .delete(Operator, |it| it.to(tasks::cancel_retry)),
+        Place::at("/api/v1/jobs/{id}/retries").get(Viewer, |it| it.to(retries::of_job)),
+        Place::at("/api/v1/retries").get(Viewer, |it| it.to(retries::list)),
         Place::at("/api/v1/workers").get(Viewer, |it| it.to(workers::list)),
         Place::at("/api/v1/workers/{id}").get(Viewer, |it| it.to(workers::get)),
         Place::at("/api/v1/workers/{id}/cordon").post(Operator, |it| it.to(workers::cordon)),

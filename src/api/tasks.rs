@@ -28,7 +28,7 @@ impl From<Failure> for FailureView {
 }
 
 /// `None`: the job has no such task.
-fn view(row: TaskRow, plan: &Plan) -> Option<TaskView> {
+pub(super) fn view(row: TaskRow, plan: &Plan) -> Option<TaskView> {
     let place = plan.place(row.id.number)?;
     Some(TaskView {
         task_id: row.id,

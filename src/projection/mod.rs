@@ -27,8 +27,8 @@ pub use options::ProjectionOptions;
 pub use position::{PositionError, PositionToken, from_base64url, to_base64url};
 pub use read::{
     At, AttemptRow, Direction, JobFilter, JobKey, JobOrder, JobRow, JobSort, LabelError, LabelFilter, LabelPair, Order,
-    OrderError, Overview, Plan, Reading, Slice, SortField, Span, Start, TaskFilter, TaskRange, TaskRow, WorkerFilter,
-    WorkerKey, WorkerRow,
+    OrderError, Overview, Plan, Reading, RetriesFrom, RetryKey, Slice, SortField, Span, Start, TaskFilter, TaskRange,
+    TaskRow, WorkerFilter, WorkerKey, WorkerRow,
 };
 pub use rebuild::{RebuildError, Rebuilt, rebuild};
 pub use verify::ReadModelCheck;

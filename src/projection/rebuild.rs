@@ -67,6 +67,7 @@ pub async fn rebuild(log: &Log, owner_url: &Secret) -> Result<Rebuilt, RebuildEr
         .execute("SELECT grid_create_read_models('grid_read_next')")
         .await?;
     owner.execute("SELECT grid_add_lists('grid_read_next')").await?;
+    owner.execute("SELECT grid_add_retries('grid_read_next')").await?;
 
     let pool: PgPool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
     let mut work = Work {

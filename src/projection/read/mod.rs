@@ -11,6 +11,7 @@ mod nested;
 mod order;
 mod overview;
 mod plan;
+mod retries;
 mod tasks;
 mod totals;
 mod workers;
@@ -23,6 +24,7 @@ pub use nested::{AttemptRow, TaskRange};
 pub use order::{Direction, Order, OrderError, Slice, SortField, Start};
 pub use overview::Overview;
 pub use plan::Plan;
+pub use retries::{RetriesFrom, RetryKey};
 pub use tasks::TaskRow;
 pub use workers::{WorkerKey, WorkerRow};
 
@@ -37,6 +39,7 @@ pub struct Reading {
     pool: PgPool,
     plans: plan::Plans,
     totals: totals::Totals<JobFilter>,
+    retry_totals: totals::Totals<()>,
 }
 
 impl Reading {
@@ -45,6 +48,7 @@ impl Reading {
             pool,
             plans: plan::Plans::default(),
             totals: totals::Totals::default(),
+            retry_totals: totals::Totals::default(),
         }
     }
 

@@ -40,8 +40,8 @@ impl TaskRow {
     }
 }
 
-const COLUMNS: &str = "job, number, state, attempt, retry_count, next_retry_at, worker, scheduled_at, started_at, \
-    finished_at, reason, failure::text";
+pub(super) const COLUMNS: &str = "job, number, state, attempt, retry_count, next_retry_at, worker, scheduled_at, \
+    started_at, finished_at, reason, failure::text";
 
 /// The same columns, of a table by that name.
 pub(super) fn of(table: &str) -> String {

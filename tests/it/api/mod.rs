@@ -13,6 +13,7 @@ mod idempotency;
 mod jobs;
 mod limits;
 mod lists;
+mod retries;
 mod speed;
 mod tls;
 pub mod workers;

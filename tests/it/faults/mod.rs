@@ -19,6 +19,7 @@ mod jobmasters;
 pub mod load;
 mod outages;
 pub mod process;
+mod retries;
 mod standalone;
 mod standings;
 mod workers;
