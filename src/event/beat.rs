@@ -81,6 +81,9 @@ pub struct ReturnedCredits {
     /// Credits used up, cumulative: by charged assignments, those that were never sent or got lost included.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub used: u64,
+    /// None of the tasks that wait may run on this worker: more credits of it are of no use now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unwanted: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]

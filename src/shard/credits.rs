@@ -33,25 +33,34 @@ impl WorkerCredits {
             0
         }
     }
+
+    fn has(&self, labels: &Labels) -> bool {
+        labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+    }
 }
 
 /// A shard that has READY tasks and no credit for them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     shard: ShardId,
     /// The state of the pool in which it found nothing fit; `None`: it has not seen all there is.
     tried: Option<u64>,
+    wants: Wants,
 }
 
+/// What the READY tasks of a shard ask of a worker: the labels of each kind of them. `None`: of some, nothing, or they
+/// are too many to be told apart.
+pub type Wants = Option<Vec<Labels>>;
+
 /// How a shard ends its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hunger {
     /// No READY task waits for a credit.
     None,
     /// Its part was used up.
-    Quota,
+    Quota(Wants),
     /// No credit fits the tasks that wait.
-    Unfit,
+    Unfit(Wants),
 }
 
 /// The credits of all workers, and the shards that wait for one.
@@ -150,12 +159,12 @@ impl CreditPool {
     /// The shard's turn is over.
     pub fn end_turn(&mut self, shard: ShardId, hunger: Hunger) {
         self.waiting.retain(|waiting| waiting.shard != shard);
-        let tried = match hunger {
+        let (tried, wants) = match hunger {
             Hunger::None => return,
-            Hunger::Quota => None,
-            Hunger::Unfit => Some(self.generation),
+            Hunger::Quota(wants) => (None, wants),
+            Hunger::Unfit(wants) => (Some(self.generation), wants),
         };
-        self.waiting.push_back(Waiting { shard, tried });
+        self.waiting.push_back(Waiting { shard, tried, wants });
     }
 
     /// A shard that waits and for which something has changed since it last looked.
@@ -174,6 +183,29 @@ impl CreditPool {
         !self.waiting.is_empty()
     }
 
+    /// Whether some task that waits may run on the worker.
+    fn is_wanted(&self, worker: &WorkerCredits) -> bool {
+        let fits = |labels: &Labels| worker.has(labels);
+        self.waiting
+            .iter()
+            .any(|waiting| waiting.wants.as_ref().is_none_or(|wants| wants.iter().any(fits)))
+    }
+
+    /// The workers whose credits are of no use to the tasks that wait.
+    fn unwanted(&self) -> Vec<Incarnation> {
+        if self.waiting.iter().any(|waiting| waiting.wants.is_none()) {
+            return Vec::new();
+        }
+        let unwanted = self.workers.iter().filter(|(_, worker)| !self.is_wanted(worker));
+        unwanted.map(|(incarnation, _)| *incarnation).collect()
+    }
+
+    /// Who is hungry, and for whom not: something else whenever workers should hear of it.
+    pub fn hunger(&self) -> (bool, Vec<Incarnation>) {
+        let hungry = self.is_hungry();
+        (hungry, if hungry { self.unwanted() } else { Vec::new() })
+    }
+
     /// Takes one credit: workers in turn, only those with the labels, another than `avoid` when there is room.
     pub fn take(&mut self, wanted: Wanted<'_>) -> Option<(WorkerName, Incarnation)> {
         let picked = self.pick(wanted, true).or_else(|| self.pick(wanted, false))?;
@@ -185,12 +217,7 @@ impl CreditPool {
 
     fn pick(&self, wanted: Wanted<'_>, avoiding: bool) -> Option<Incarnation> {
         let fits = |(incarnation, worker): &(&Incarnation, &WorkerCredits)| {
-            worker.available() > 0
-                && !(avoiding && wanted.avoid == Some(**incarnation))
-                && wanted
-                    .requires
-                    .iter()
-                    .all(|(key, value)| worker.labels.get(key) == Some(value))
+            worker.available() > 0 && !(avoiding && wanted.avoid == Some(**incarnation)) && worker.has(wanted.requires)
         };
         let after = self.last_picked.map_or(Bound::Unbounded, Bound::Excluded);
         let rest = self.workers.range((after, Bound::Unbounded));
@@ -207,10 +234,13 @@ impl CreditPool {
         }
     }
 
-    /// Returns to the workers all credits that are not needed; the next beat tells them.
-    pub fn return_all(&mut self) {
-        for worker in self.workers.values_mut() {
-            worker.returned += worker.granted.saturating_sub(worker.used + worker.returned);
+    /// Returns to the workers the credits for which nothing waits, or only what cannot run there; the next beat tells
+    /// them.
+    pub fn return_unwanted(&mut self) {
+        for incarnation in self.unwanted() {
+            if let Some(worker) = self.workers.get_mut(&incarnation) {
+                worker.returned += worker.granted.saturating_sub(worker.used + worker.returned);
+            }
         }
     }
 
@@ -220,6 +250,7 @@ impl CreditPool {
             worker: *incarnation,
             returned: worker.returned,
             used: if mutant!(LostCredits) { 0 } else { worker.used },
+            unwanted: self.is_hungry() && !self.is_wanted(worker),
         };
         self.workers.iter().map(totals).collect()
     }
@@ -278,21 +309,48 @@ mod tests {
     fn a_waiting_shard_is_not_starved() {
         let mut pool = pool(&[(1, 0)]);
         let (a, b) = (ShardId(0), ShardId(1));
-        pool.end_turn(a, Hunger::Unfit);
-        pool.end_turn(b, Hunger::Unfit);
+        pool.end_turn(a, Hunger::Unfit(None));
+        pool.end_turn(b, Hunger::Unfit(None));
         pool.grant(incarnation(1), 1);
         assert_eq!(pool.next_to_wake(), Some(a));
         assert_eq!(pool.begin_turn(b), 0, "b waits behind a");
-        pool.end_turn(b, Hunger::Quota);
+        pool.end_turn(b, Hunger::Quota(None));
         assert_eq!(pool.begin_turn(a), 1);
         take(&mut pool, None).unwrap();
-        pool.end_turn(a, Hunger::Quota);
+        pool.end_turn(a, Hunger::Quota(None));
         pool.grant(incarnation(1), 2);
         assert_eq!(pool.next_to_wake(), Some(b));
-        pool.end_turn(b, Hunger::Unfit);
+        pool.end_turn(b, Hunger::Unfit(None));
         assert_eq!(pool.next_to_wake(), Some(a), "b found nothing fit for it");
         assert_eq!(pool.begin_turn(a), 1, "b does not want it");
-        pool.end_turn(a, Hunger::Unfit);
+        pool.end_turn(a, Hunger::Unfit(None));
         assert_eq!(pool.next_to_wake(), None, "no storm while nothing changes");
+    }
+
+    #[test]
+    fn credits_for_which_only_others_wait_are_given_back() {
+        let mut pool = pool(&[(1, 2), (2, 3)]);
+        let zone: Labels = [("zone".to_owned(), "a".to_owned())].into();
+        pool.introduce(incarnation(2), &"w2".parse().unwrap(), &zone, true);
+        let credits = |pool: &CreditPool| (pool.of(incarnation(1)), pool.of(incarnation(2)));
+        pool.end_turn(ShardId(0), Hunger::Quota(None));
+        pool.return_unwanted();
+        assert_eq!(credits(&pool), (2, 3), "who takes any may need each");
+        assert_eq!(pool.hunger(), (true, Vec::new()));
+        for hunger in [Hunger::Quota, Hunger::Unfit] {
+            pool.end_turn(ShardId(0), hunger(Some(vec![zone.clone()])));
+            assert_eq!(pool.hunger(), (true, vec![incarnation(1)]));
+        }
+        pool.return_unwanted();
+        assert_eq!(credits(&pool), (0, 3), "the first worker has not what is asked for");
+        let said: Vec<_> = pool.totals().iter().map(|it| (it.returned, it.unwanted)).collect();
+        assert_eq!(said, [(2, true), (0, false)]);
+        pool.end_turn(ShardId(0), Hunger::None);
+        pool.return_unwanted();
+        assert_eq!(credits(&pool), (0, 0), "nobody waits");
+        assert!(
+            pool.totals().iter().all(|it| !it.unwanted),
+            "who is not hungry need not say for whom"
+        );
     }
 }

@@ -217,8 +217,8 @@ impl Directory {
 
     /// Gives the workers back what this process does not need, when another may.
     pub fn return_credits(&self, credits: &mut CreditPool) {
-        if self.has_company() && !credits.is_hungry() {
-            credits.return_all();
+        if self.has_company() {
+            credits.return_unwanted();
         }
     }
 

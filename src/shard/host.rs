@@ -1,7 +1,6 @@
 //! What all shards of a process share: the bus, the log, credits, the directory of workers, and how to wake each other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use actix::Recipient;
@@ -53,8 +52,8 @@ pub struct Host {
     directory: Mutex<Directory>,
     addresses: RwLock<HashMap<ShardId, Address>>,
     beats: RwLock<Option<Recipient<BeatSoon>>>,
-    /// As workers were last told.
-    told_hungry: AtomicBool,
+    /// As workers were last told: whether it is hungry, and for whose credits not.
+    told_hunger: Mutex<(bool, Vec<Incarnation>)>,
     /// Shards that the group has assigned to this process.
     assigned: RwLock<BTreeSet<ShardId>>,
     /// Of these the ones that cannot be opened until somebody has done something, and what.
@@ -101,7 +100,7 @@ impl Host {
             directory: Mutex::new(parts.directory),
             addresses: RwLock::new(HashMap::new()),
             beats: RwLock::new(None),
-            told_hungry: AtomicBool::new(false),
+            told_hunger: Mutex::default(),
             assigned: RwLock::new(BTreeSet::new()),
             stopped: RwLock::new(BTreeMap::new()),
             conditions: RwLock::new(Vec::new()),
@@ -163,8 +162,9 @@ impl Host {
 
     /// Whether workers think otherwise about this process' hunger; they are regarded as told from now on.
     pub(super) fn hunger_is_news(&self) -> bool {
-        let hungry = self.credits().is_hungry();
-        self.told_hungry.swap(hungry, Ordering::Relaxed) != hungry
+        let hunger = self.credits().hunger();
+        let mut told = self.told_hunger.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *told, hunger.clone()) != hunger
     }
 
     /// Tells the workers when this process begins or ceases to have READY tasks that wait.

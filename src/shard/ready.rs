@@ -37,6 +37,11 @@ impl ReadyRing {
         }
     }
 
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = JobId> {
+        self.order.iter().copied()
+    }
+
     pub fn len(&self) -> usize {
         self.order.len()
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::credits::{CreditPool, Hunger, Wanted};
+use super::credits::{CreditPool, Hunger, Wanted, Wants};
 use super::machine::{Poisoned, Shard};
 use super::staging::{Output, Staged};
 use super::timers::{Timer, Timers};
@@ -286,11 +286,37 @@ impl Shard {
         let hunger = if self.ready.is_empty() {
             Hunger::None
         } else if passed_over >= self.ready.len() {
-            Hunger::Unfit
+            Hunger::Unfit(self.wants())
         } else {
-            Hunger::Quota
+            Hunger::Quota(self.wants())
         };
         credits.end_turn(self.options.shard, hunger);
         Ok(())
     }
+
+    /// What the READY tasks ask of a worker.
+    fn wants(&mut self) -> Wants {
+        if self.ready.len() > MOST_TOLD_APART {
+            return None;
+        }
+        let mut wants = Vec::new();
+        for id in self.ready.iter() {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            let mut policies = Vec::new();
+            while let NextReady::Task { number, policy } = job.next_ready(&|policy| policies.contains(&policy)) {
+                policies.push(policy);
+                let requires = job.policy(number).map(|policy| &policy.requires)?;
+                if requires.is_empty() || policies.len() > MOST_TOLD_APART {
+                    return None;
+                }
+                if !wants.contains(requires) {
+                    wants.push(requires.clone());
+                }
+            }
+        }
+        (wants.len() <= MOST_TOLD_APART).then_some(wants)
+    }
 }
+
+/// Jobs, policies of a job, and kinds of labels that are told apart when a shard says what it waits for.
+const MOST_TOLD_APART: usize = 32;

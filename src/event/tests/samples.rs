@@ -523,8 +523,18 @@ pub fn beats() -> Vec<Beat> {
                 used: 0,
                 worker: incarnation(),
                 returned: 12,
+                unwanted: false,
             }],
         )),
         Beat::Worker(worker_beat(true)),
+        Beat::Jobmaster(jobmaster(
+            true,
+            vec![ReturnedCredits {
+                used: 3,
+                worker: incarnation(),
+                returned: 12,
+                unwanted: true,
+            }],
+        )),
     ]
 }

@@ -47,7 +47,9 @@ impl Credits {
     /// A jobmaster says that it lives. `me`: this worker process.
     pub(super) fn beat(&mut self, beat: &JobmasterBeat, me: Incarnation, now: Timestamp) {
         let jobmaster = self.jobmasters.entry(beat.jobmaster).or_default();
+        let mut unwanted = false;
         for totals in beat.returned.iter().filter(|totals| totals.worker == me) {
+            unwanted = totals.unwanted;
             jobmaster.returned = jobmaster.returned.max(totals.returned);
             // Assignments that were never sent, or got lost, have used up their credits too.
             jobmaster.received = jobmaster.received.max(totals.used);
@@ -58,7 +60,8 @@ impl Credits {
         jobmaster.sent_at = beat.sent_at;
         jobmaster.seen_at = now;
         jobmaster.live = !beat.leaving;
-        jobmaster.hungry = beat.hungry && !beat.leaving;
+        // One whose tasks may not run here gains nothing by credits of this worker.
+        jobmaster.hungry = beat.hungry && !beat.leaving && !unwanted;
     }
 
     /// `count` charged assignments of this jobmaster have arrived.

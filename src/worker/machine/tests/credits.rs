@@ -60,6 +60,29 @@ fn what_is_given_back_goes_to_the_hungry() {
     assert_eq!(given.machine.glance().outstanding, 4);
 }
 
+/// Tasks that ask for labels which this worker lacks make their jobmaster hungry, but not for its credits.
+#[test]
+fn who_cannot_use_credits_does_not_get_them() {
+    let mut given = worker(4);
+    given
+        .beat_of(OTHER, true, 0)
+        .beat_with(MASTER, true, 0, true)
+        .pass_ms(10);
+    let outputs = given.outputs.clone();
+    assert_eq!(given.granted(OTHER), 4);
+    given.outputs = outputs;
+    assert_eq!(given.granted(MASTER), 0);
+    // What it had been granted before, it gives back.
+    let mut given = worker(4);
+    given
+        .beat_of(MASTER, true, 0)
+        .beat_of(OTHER, true, 0)
+        .pass_ms(10)
+        .take();
+    given.beat_with(MASTER, true, 4, true).pass_ms(10);
+    assert_eq!(given.granted(OTHER), 4);
+}
+
 #[test]
 fn one_slot_goes_round_among_the_hungry() {
     let mut given = worker(1);

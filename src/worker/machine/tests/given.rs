@@ -159,6 +159,17 @@ impl Given {
     }
 
     pub(super) fn beat_of(&mut self, jobmaster: Incarnation, hungry: bool, returned: u64) -> &mut Self {
+        self.beat_with(jobmaster, hungry, returned, false)
+    }
+
+    /// `unwanted`: nothing that waits there may run on this worker.
+    pub(super) fn beat_with(
+        &mut self,
+        jobmaster: Incarnation,
+        hungry: bool,
+        returned: u64,
+        unwanted: bool,
+    ) -> &mut Self {
         self.input(Input::Beat(Beat::Jobmaster(JobmasterBeat {
             v: Version,
             jobmaster,
@@ -169,6 +180,7 @@ impl Given {
                 worker: ME,
                 returned,
                 used: 0,
+                unwanted,
             }],
         })))
     }

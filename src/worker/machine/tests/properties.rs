@@ -190,6 +190,7 @@ impl World {
                     worker: ME,
                     returned: mine.returned,
                     used: 0,
+                    unwanted: false,
                 }];
                 self.given.input(Input::Beat(Beat::Jobmaster(JobmasterBeat {
                     v: Version,
