@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::report::is_usual;
 use super::version::{Version, Wire};
 use crate::domain::{Attempt, Epoch, ExecutorKind, Incarnation, ShardId, Standing, TaskId};
 
@@ -29,6 +30,15 @@ impl Wire for AssignmentMessage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum AssignmentItem {
+    /// That the worker began is in the log: it may grant credits, as it stands.
+    Registered {
+        #[serde(skip_serializing_if = "is_usual", default)]
+        standing: Standing,
+    },
+    /// A newer process bears the worker's name, or this one was given up: it must end.
+    Superseded {},
+    /// That the worker left is in the log.
+    Removed {},
     Assign {
         assignment: Assignment,
     },

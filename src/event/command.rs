@@ -76,11 +76,11 @@ pub enum Command {
     BringForwardRetry {
         task: TaskId,
     },
-    /// To the shard `worker.slot(shards)`.
+    /// To the shard `worker.slot(shards)`. Of workers before they said this in their reports.
     RegisterWorker {
         registration: Registration,
     },
-    /// To the same shard: the process has ended.
+    /// To the same shard: the process has ended. As above.
     RemoveWorker {
         worker: WorkerName,
         incarnation: Incarnation,

@@ -1,4 +1,5 @@
-//! What workers say of attempts (on `grid.reports`, partition = the job's shard): repeated until acknowledged.
+//! What workers say (on `grid.reports`): of attempts to the job's shard, of themselves to the shard of their name;
+//! repeated until acknowledged. A worker writes here and to the heartbeats, and nowhere else.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::assignment::AttemptRef;
 use super::beat::Grant;
 use super::version::{Version, Wire};
-use crate::domain::{AttemptOutcome, Failure, Incarnation, Standing, Timestamp, WorkerName};
+use crate::domain::{AttemptOutcome, Failure, Incarnation, Labels, Standing, Timestamp, WorkerName};
 
 /// One message per (worker, shard): items in the order in which things happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,17 @@ impl Wire for ReportMessage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum ReportItem {
+    /// The worker process has begun. To the shard `worker.slot(shards)`.
+    Began {
+        endpoint_url: String,
+        max_capacity: u32,
+        #[serde(skip_serializing_if = "Labels::is_empty", default)]
+        labels: Labels,
+        /// Read later than that, nobody wants it any more.
+        not_after: Timestamp,
+    },
+    /// The process takes no work any more and has ended what it had. To the same shard.
+    Left {},
     Started {
         attempt: AttemptRef,
     },
@@ -71,6 +83,6 @@ impl From<Outcome> for AttemptOutcome {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
-fn is_usual(standing: &Standing) -> bool {
+pub(super) fn is_usual(standing: &Standing) -> bool {
     *standing == Standing::default()
 }

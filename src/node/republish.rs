@@ -4,6 +4,7 @@
 //! its owner would, and remembers in the shard's row how far it is; an owner that comes, or comes back, fences it and goes
 //! on from there, in an epoch of its own. So every message has its place, and readers need no rule but the one they have.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,6 +20,9 @@ use crate::publish::{Batch, Incoming, Item, Run, encode};
 
 /// How long the first message of a partition, or an acknowledgement, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Messages at the end of a partition among which its newest event is looked for: one who has lost the shard may have
+/// published a batch of older ones behind it.
+const LOOK_BACK: i64 = 5_000;
 /// Failures of the brokers in a row before giving up.
 const MOST_FAILURES: u32 = 10;
 
@@ -109,13 +113,41 @@ impl Republisher {
         if last == Seq(0) {
             return Ok(None);
         }
-        let from = match first(bus, head.shard).await? {
-            // Begun by an earlier run, or never interrupted: the cursor says how far it is.
-            Some(Seq(0)) => head.published,
-            Some(_) if head.owner == REPUBLISHER => head.published,
-            Some(_) | None => Seq(0),
+        let Some((begins, newest)) = self.holds(bus, head.shard).await? else {
+            return Ok(Some(Seq(0)));
         };
+        // The cursor in the log is moved by later commits only: the topic itself may know better.
+        if begins && newest >= last {
+            return Ok(None);
+        }
+        // Begun by an earlier run, or never interrupted: what the cursor says is there.
+        let begun = begins || head.owner == REPUBLISHER;
+        let from = if begun { head.published } else { Seq(0) };
         Ok((from < last).then_some(from))
+    }
+
+    /// Whether the shard's partition has the beginning of this log, and the highest place at its end; nothing when it holds
+    /// no message, or those of another timeline.
+    async fn holds(&self, bus: &dyn Bus, shard: ShardId) -> anyhow::Result<Option<(bool, Seq)>> {
+        let (low, high) = bus.range(Topic::Events, shard.0).await?;
+        let ours = |message: &Incoming| message.source.as_bytes() == self.source;
+        let mut newest = None;
+        scan(bus, shard, low.max(high - LOOK_BACK)..high, |message| {
+            if ours(message) {
+                newest = newest.max(Some(message.position));
+            }
+            true
+        })
+        .await?;
+        let Some(newest) = newest else { return Ok(None) };
+        // What an owner published before somebody filled the topic stands in front of the beginning.
+        let mut begins = false;
+        scan(bus, shard, low..high, |message| {
+            begins = ours(message) && message.previous == Seq(0);
+            !begins
+        })
+        .await?;
+        Ok(Some((begins, newest)))
     }
 
     /// False: an owner has claimed the shard meanwhile.
@@ -165,17 +197,29 @@ impl Republisher {
     }
 }
 
-/// What the first message of the shard's partition says came before it; `None`: there is no message.
-async fn first(bus: &dyn Bus, shard: ShardId) -> anyhow::Result<Option<Seq>> {
-    let (low, high) = bus.range(Topic::Events, shard.0).await?;
-    if low == high {
-        return Ok(None);
+/// Shows the messages of the shard's partition at these offsets, until `more` wants no more.
+async fn scan(
+    bus: &dyn Bus,
+    shard: ShardId,
+    offsets: Range<i64>,
+    mut more: impl FnMut(&Incoming) -> bool,
+) -> anyhow::Result<()> {
+    if offsets.is_empty() {
+        return Ok(());
     }
-    let mut reader = bus.subscribe(Topic::Events, shard.0, Start::Beginning).await?;
+    let mut reader = bus
+        .subscribe(Topic::Events, shard.0, Start::Offset(offsets.start))
+        .await?;
     let mut records: Vec<Record> = Vec::new();
-    tokio::time::timeout(PATIENCE, reader.recv_many(&mut records, 1))
-        .await
-        .with_context(|| format!("the first message of shard {shard} does not arrive"))??;
-    let first = records.first().map(|record| Incoming::read(&record.message));
-    Ok(first.transpose()?.map(|incoming| incoming.previous))
+    while reader.position() < offsets.end {
+        tokio::time::timeout(PATIENCE, reader.recv_many(&mut records, 1_000))
+            .await
+            .with_context(|| format!("messages of shard {shard} do not arrive"))??;
+        for record in records.drain(..) {
+            if !more(&Incoming::read(&record.message)?) {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }

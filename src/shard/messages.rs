@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::machine::{HomeWorker, Poisoned, Shard, WorkerGone};
-use super::staging::Output;
+use super::staging::{Output, WorkerAnswer};
 use super::turn::{assignment, cancellation, stop};
+use crate::domain::event::WorkerEnd;
 use crate::domain::{
-    AttemptOutcome, Decision, Event, Incarnation, Job, JobId, LossCause, Refusal, RefusalCode, TaskState, Timestamp,
-    WorkerHistory, WorkerName,
+    AttemptOutcome, Decision, Event, Incarnation, Job, JobId, LossCause, Refusal, RefusalCode, Registration, TaskState,
+    Timestamp, WorkerHistory, WorkerName,
 };
 use crate::event::{Accepted, AttemptRef, Command, CommandMessage, Meta, ReportItem, ReportKind, ReportMessage};
 use crate::failpoint;
@@ -170,6 +171,29 @@ impl Shard {
             failpoint::hit("shard.report", || format!("{item:?}"));
             let meta = self.meta(&principal, None, now);
             match item {
+                ReportItem::Began {
+                    endpoint_url,
+                    max_capacity,
+                    labels,
+                    not_after,
+                } => {
+                    let registration = Registration {
+                        worker: worker.clone(),
+                        incarnation,
+                        endpoint_url,
+                        max_capacity,
+                        labels,
+                    };
+                    // Who still wants it says it again; and a name has one home.
+                    let home = worker.slot(self.options.shards) == self.options.shard.0;
+                    if home && now <= not_after {
+                        self.worker_began(&registration, &meta);
+                    }
+                }
+                ReportItem::Left {} => {
+                    self.worker_left(&worker, incarnation, WorkerEnd::Drained, &meta);
+                    self.tell(&worker, incarnation, WorkerAnswer::Removed);
+                }
                 ReportItem::Started { attempt } => {
                     if self.is_of(attempt, incarnation) {
                         let decision = self.on_job(attempt, |job| {

@@ -20,6 +20,9 @@ mod supervisor;
 mod timers;
 mod turn;
 
+#[cfg(test)]
+mod tests;
+
 pub use beats::WorkerDirectory;
 pub use credits::{CreditPool, Hunger, Wanted};
 pub use directory::{Directory, DirectoryOptions, LiveWorker, Liveness};
@@ -27,6 +30,6 @@ pub use host::{Committed, Followers, Host, HostParts};
 pub use machine::{Input, Loaded, Observed, Poisoned, Shard, ShardOptions, Taken, WorkerGone};
 pub use options::JobmasterOptions;
 pub use placing::{Candidate, Placing};
-pub use staging::{Batch, JobSnapshot, Output};
+pub use staging::{Batch, JobSnapshot, Output, WorkerAnswer};
 pub use supervisor::{Supervisor, SupervisorHandle};
 pub use timers::{Timer, Timers};

@@ -44,6 +44,11 @@ pub(super) fn send(host: &Host, shard: ShardId, epoch: Epoch, outputs: Vec<Outpu
                     .post(Topic::Replies, to.partition, Message::new(reply.encode()));
                 continue;
             }
+            Output::Tell {
+                worker,
+                incarnation,
+                answer,
+            } => (worker, incarnation, answer.into()),
             Output::Assign {
                 worker,
                 incarnation,
@@ -103,9 +108,12 @@ impl Parcel {
     fn add(&mut self, item: AssignmentItem) {
         self.bytes += match &item {
             AssignmentItem::Assign { assignment } => ASSIGNMENT_BYTES + assignment.external_id.len(),
-            AssignmentItem::Cancel { .. } | AssignmentItem::Stop { .. } | AssignmentItem::Standing { .. } => {
-                2 * ATTEMPT_BYTES
-            }
+            AssignmentItem::Cancel { .. }
+            | AssignmentItem::Stop { .. }
+            | AssignmentItem::Standing { .. }
+            | AssignmentItem::Registered { .. }
+            | AssignmentItem::Superseded {}
+            | AssignmentItem::Removed {} => 2 * ATTEMPT_BYTES,
             AssignmentItem::Ack { attempts, .. } => ATTEMPT_BYTES * attempts.len(),
         };
         if let Some(item) = self.join(item) {

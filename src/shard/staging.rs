@@ -1,7 +1,7 @@
 //! What a turn leaves behind: events to be committed, and outputs that wait for that commit.
 
 use crate::domain::{Epoch, Incarnation, JobId, Refusal, Seq, ShardId, Standing, WorkerName};
-use crate::event::{Accepted, Assignment, AttemptRef, EventRecord, ReplyAddress, ReportKind};
+use crate::event::{Accepted, Assignment, AssignmentItem, AttemptRef, EventRecord, ReplyAddress, ReportKind};
 use crate::log::Cursor;
 
 /// Something that may leave the shard once the commit it was staged with has succeeded.
@@ -10,6 +10,12 @@ pub enum Output {
     Reply {
         to: ReplyAddress,
         result: Result<Accepted, Refusal>,
+    },
+    /// What becomes of a worker's saying that it began, or left.
+    Tell {
+        worker: WorkerName,
+        incarnation: Incarnation,
+        answer: WorkerAnswer,
     },
     Assign {
         worker: WorkerName,
@@ -38,6 +44,24 @@ pub enum Output {
         kind: ReportKind,
         attempt: AttemptRef,
     },
+}
+
+/// An answer to a worker about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerAnswer {
+    Registered(Standing),
+    Superseded,
+    Removed,
+}
+
+impl From<WorkerAnswer> for AssignmentItem {
+    fn from(answer: WorkerAnswer) -> Self {
+        match answer {
+            WorkerAnswer::Registered(standing) => Self::Registered { standing },
+            WorkerAnswer::Superseded => Self::Superseded {},
+            WorkerAnswer::Removed => Self::Removed {},
+        }
+    }
 }
 
 /// A job's state as of the batch it travels with, to be written after that batch's commit.

@@ -4,7 +4,7 @@
 //! it changes, at a load, and when its inventory shows that it believes otherwise.
 
 use super::machine::{HomeWorker, Shard};
-use super::staging::Output;
+use super::staging::{Output, WorkerAnswer};
 use crate::domain::event::WorkerEnd;
 use crate::domain::{
     Event, Incarnation, Refusal, RefusalCode, Registration, Standing, StreamId, WorkerHistory, WorkerName,
@@ -120,9 +120,31 @@ impl Shard {
         let Command::RegisterWorker { registration } = command else {
             return None;
         };
+        self.standing_of(registration)
+    }
+
+    /// How the process stands that has registered, when it is not as usual.
+    fn standing_of(&self, registration: &Registration) -> Option<Standing> {
         let home = self.workers.get(&registration.worker)?;
         let standing = home.history.standing();
         let is_this = home.history.incarnation == Some(registration.incarnation);
         (is_this && standing != Standing::default() && !mutant!(SilentRegistration)).then_some(standing)
+    }
+
+    /// A worker says that it has begun.
+    pub(super) fn worker_began(&mut self, registration: &Registration, meta: &Meta) {
+        let answer = match self.register(registration, meta) {
+            Ok(()) => WorkerAnswer::Registered(self.standing_of(registration).unwrap_or_default()),
+            Err(_) => WorkerAnswer::Superseded,
+        };
+        self.tell(&registration.worker, registration.incarnation, answer);
+    }
+
+    pub(super) fn tell(&mut self, worker: &WorkerName, incarnation: Incarnation, answer: WorkerAnswer) {
+        self.staged.outputs.push(Output::Tell {
+            worker: worker.clone(),
+            incarnation,
+            answer,
+        });
     }
 }

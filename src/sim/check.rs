@@ -214,7 +214,18 @@ impl Checker {
                         self.acknowledged(*kind, *attempt, incarnation);
                     }
                 }
-                AssignmentItem::Cancel { .. } | AssignmentItem::Stop { .. } | AssignmentItem::Standing { .. } => {}
+                AssignmentItem::Registered { .. } => {
+                    if !self.registered.contains(&incarnation) {
+                        self.wrong(format!(
+                            "{incarnation} is told that it is registered, which is not in the log"
+                        ));
+                    }
+                }
+                AssignmentItem::Cancel { .. }
+                | AssignmentItem::Stop { .. }
+                | AssignmentItem::Standing { .. }
+                | AssignmentItem::Superseded {}
+                | AssignmentItem::Removed {} => {}
             }
         }
     }

@@ -17,8 +17,6 @@ pub struct Client {
     specs: BTreeMap<JobId, JobSpec>,
     answers: BTreeMap<Uuid, Result<Accepted, Refusal>>,
     questions: BTreeMap<Uuid, CommandMessage>,
-    /// What workers have asked, by what they call the question.
-    of_workers: BTreeMap<Uuid, Command>,
 }
 
 impl Client {
@@ -28,8 +26,7 @@ impl Client {
 
     /// The command, with its id, whose answer has this name.
     pub fn asked(&self, correlation: Uuid) -> Option<(Uuid, &Command)> {
-        let of_client = self.questions.get(&correlation).map(|it| (it.id, &it.command));
-        of_client.or_else(|| Some((correlation, self.of_workers.get(&correlation)?)))
+        self.questions.get(&correlation).map(|it| (it.id, &it.command))
     }
 
     pub fn spec(&self, job: JobId) -> Option<&JobSpec> {
@@ -182,18 +179,10 @@ impl World {
     }
 
     pub fn send_command(&mut self, message: CommandMessage) {
-        self.send_command_after(0, message);
-    }
-
-    pub fn send_command_after(&mut self, earliest_ms: i64, message: CommandMessage) {
         let shard = message.command.shard(SHARDS);
-        let known = |to: &ReplyAddress| self.client.questions.contains_key(&to.correlation);
-        if let Some(to) = message.reply_to.filter(|to| !known(to)) {
-            self.client.of_workers.insert(to.correlation, message.command.clone());
-        }
         // Each machine sends in its own order.
         let sender = message.reply_to.map_or(0, |to| to.node.0.as_u128());
-        self.send_after(earliest_ms, 4, sender, Happening::Command(shard, Box::new(message)));
+        self.send(4, sender, Happening::Command(shard, Box::new(message)));
     }
 
     fn spec(&mut self, replicas: std::ops::Range<i64>) -> JobSpec {

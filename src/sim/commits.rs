@@ -56,7 +56,7 @@ impl World {
     /// Only for the bugs put in on purpose: lets outputs leave before their commit.
     pub fn release_early(&mut self, number: usize, shard: ShardId) {
         let early = |output: &Output| match output {
-            Output::Reply { .. } => mutant::is(Mutant::AnswerBeforeCommit),
+            Output::Reply { .. } | Output::Tell { .. } => mutant::is(Mutant::AnswerBeforeCommit),
             Output::Ack { .. } => mutant::is(Mutant::AckBeforeCommit),
             Output::Assign { .. } => mutant::is(Mutant::AssignBeforeCommit),
             Output::Cancel { .. } | Output::Stop { .. } | Output::Standing { .. } => false,

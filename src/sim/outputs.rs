@@ -113,6 +113,9 @@ impl World {
 fn item(output: Output) -> Option<(Incarnation, AssignmentItem)> {
     match output {
         Output::Reply { .. } => None,
+        Output::Tell {
+            incarnation, answer, ..
+        } => Some((incarnation, answer.into())),
         Output::Assign {
             incarnation,
             assignment,

@@ -80,6 +80,8 @@ fn report(message: &ReportMessage) -> String {
         ReportItem::Started { attempt } => format!("started {}", json(attempt)),
         ReportItem::Ended { attempt, outcome } => format!("ended {} {}", json(attempt), json(outcome)),
         ReportItem::Inventory { attempts, standing } => format!("inventory {} {}", json(attempts), json(standing)),
+        ReportItem::Began { .. } => "began".to_owned(),
+        ReportItem::Left {} => "left".to_owned(),
     };
     let items: Vec<_> = message.items.iter().map(item).collect();
     format!("{} {} says {}", message.worker, message.incarnation, items.join(", "))
@@ -104,7 +106,7 @@ pub fn worker_input(input: &WorkerInput) -> Option<String> {
         WorkerInput::AttemptStarted(attempt) => Some(format!("{} has started", json(attempt))),
         WorkerInput::AttemptEnded(attempt, outcome) => Some(format!("{} has ended: {}", json(attempt), json(outcome))),
         WorkerInput::Drain => Some("must leave".to_owned()),
-        WorkerInput::Reply(_) | WorkerInput::Beat(_) | WorkerInput::BeatAcknowledged { .. } | WorkerInput::Tick => None,
+        WorkerInput::Beat(_) | WorkerInput::BeatAcknowledged { .. } | WorkerInput::Tick => None,
     }
 }
 
@@ -117,7 +119,6 @@ pub fn worker_output(output: &WorkerOutput) -> Option<String> {
         WorkerOutput::Cancel { attempt } => Some(format!("ends {}", json(attempt))),
         WorkerOutput::Stop { attempt } => Some(format!("stops {}", json(attempt))),
         WorkerOutput::Report { shard, message } => Some(format!("reports to shard {shard}: {}", report(message))),
-        WorkerOutput::Command { message, .. } => Some(format!("wishes {}", json(&message.command))),
         WorkerOutput::Exit { reason } => Some(format!("exits: {reason:?}")),
         WorkerOutput::Beat(_) => None,
     }
@@ -126,6 +127,9 @@ pub fn worker_output(output: &WorkerOutput) -> Option<String> {
 pub fn output(output: &Output) -> String {
     match output {
         Output::Reply { to, result } => format!("answers {}: {result:?}", to.correlation),
+        Output::Tell {
+            incarnation, answer, ..
+        } => format!("tells {incarnation}: {answer:?}"),
         Output::Assign {
             incarnation,
             assignment,

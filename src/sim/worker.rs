@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::trace;
 use super::world::{Happening, SHARDS, TIMELINE, World};
 use crate::domain::{Failure, FailureReason, Incarnation, Labels, Timestamp, WorkerHistory, WorkerName};
-use crate::event::{AssignmentMessage, AttemptRef, Beat, Outcome, Reply};
+use crate::event::{AssignmentMessage, AttemptRef, Beat, Outcome};
 use crate::worker::WorkerOptions;
 use crate::worker::machine::{ExitReason, Identity, Input, Output, WorkerMachine};
 
@@ -73,7 +73,6 @@ impl World {
             timeline: TIMELINE,
             shards: SHARDS,
             endpoint_url: String::new(),
-            reply_partition: 0,
         };
         let options = WorkerOptions {
             slots: SLOTS,
@@ -214,7 +213,6 @@ impl World {
                 };
                 self.send_after(cut, 6, sender, acknowledged);
             }
-            Output::Command { message, .. } => self.send_command_after(cut, message),
             Output::Exit { reason } => {
                 self.check.died(incarnation);
                 self.workers[number].process = None;
@@ -393,12 +391,6 @@ impl World {
         }
     }
 
-    pub fn worker_replies(&mut self, reply: &Reply) {
-        for number in 0..self.workers.len() {
-            self.worker_turn(number, Input::Reply(reply.clone()));
-        }
-    }
-
     pub fn worker_beats(&mut self, beat: &Beat) {
         for number in 0..self.workers.len() {
             self.worker_turn(number, Input::Beat(beat.clone()));
@@ -425,7 +417,7 @@ impl World {
 
 fn is_from_outside(input: &Input) -> bool {
     match input {
-        Input::Assignments { .. } | Input::Reply(_) | Input::Beat(_) | Input::BeatAcknowledged { .. } => true,
+        Input::Assignments { .. } | Input::Beat(_) | Input::BeatAcknowledged { .. } => true,
         Input::AttemptStarted(_) | Input::AttemptEnded(..) | Input::Tick | Input::Drain => false,
     }
 }

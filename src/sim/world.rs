@@ -389,10 +389,7 @@ impl World {
             } => self.assignment_again(worker, incarnation, offset, message),
             Happening::Beat(beat) => self.deliver_beat(&beat),
             Happening::LateBeat { jobmaster, beat } => self.hear_beat(jobmaster, &beat),
-            Happening::Reply(reply) => {
-                self.worker_replies(&reply);
-                self.client.on_reply(reply);
-            }
+            Happening::Reply(reply) => self.client.on_reply(reply),
             Happening::Command(shard, message) => {
                 self.commands.entry(shard).or_default().push(*message);
                 self.wake_reader(shard);

@@ -198,7 +198,6 @@ impl WorkerActor {
             Output::Cancel { attempt } => self.wish(attempt, ControlState::Kill),
             Output::Stop { attempt } => self.wish(attempt, ControlState::Stop),
             Output::Report { shard, message } => self.post(Topic::Reports, shard.0, message.encode()),
-            Output::Command { shard, message } => self.post(Topic::Commands, shard.0, message.encode()),
             Output::Beat(beat) => self.beat(beat, ctx),
             Output::Exit { reason } => {
                 self.show(now);
@@ -309,7 +308,6 @@ impl Handler<Arrived> for WorkerActor {
         let inputs = news.into_iter().map(|news| match news {
             News::Assignments { offset, message } => Input::Assignments { offset, message },
             News::Beat(beat) => Input::Beat(beat),
-            News::Reply(reply) => Input::Reply(reply),
         });
         self.turn(inputs, ctx);
     }

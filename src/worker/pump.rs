@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use super::actor::{Arrived, Broken, WorkerActor};
 use crate::bus::{Record, RecvError, Subscription, Topic};
 use crate::domain::WorkerName;
-use crate::event::{AssignmentMessage, Beat, Reply, Unreadable, Wire};
+use crate::event::{AssignmentMessage, Beat, Unreadable, Wire};
 
 /// Records that are handed over at once.
 const BATCH: usize = 512;
@@ -16,7 +16,6 @@ const BATCH: usize = 512;
 pub(super) enum News {
     Assignments { offset: i64, message: AssignmentMessage },
     Beat(Beat),
-    Reply(Reply),
 }
 
 /// A running pump; it ends with its handle.
@@ -73,8 +72,7 @@ impl Reader {
             }),
             Topic::Heartbeats if self.others.has(payload) => return None,
             Topic::Heartbeats => Beat::decode(payload).map(News::Beat),
-            Topic::Replies => Reply::decode(payload).map(News::Reply),
-            Topic::Commands | Topic::Reports | Topic::Events => return None,
+            Topic::Commands | Topic::Reports | Topic::Replies | Topic::Events => return None,
         };
         read.map_err(|error| self.unreadable(record.offset, &error)).ok()
     }

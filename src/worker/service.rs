@@ -239,7 +239,7 @@ struct Life {
     over: oneshot::Receiver<Ending>,
     tasks: Arbiter,
     /// End with it.
-    _pumps: [Pump; 3],
+    _pumps: [Pump; 2],
 }
 
 impl Life {
@@ -247,10 +247,8 @@ impl Life {
         let (bus, name) = (&setup.bus, &setup.name);
         let partitions = bus.partitions();
         let of = |topic| name.slot(partitions.of(topic));
-        let reply_partition = of(Topic::Replies);
         // First all ears, then the registration: nothing that is meant for this incarnation is missed.
         let heartbeats = bus.subscribe(Topic::Heartbeats, 0, Start::End).await?;
-        let replies = bus.subscribe(Topic::Replies, reply_partition, Start::End).await?;
         let assignments = bus
             .subscribe(Topic::Assignments, of(Topic::Assignments), Start::End)
             .await?;
@@ -261,7 +259,6 @@ impl Life {
             timeline: setup.timeline,
             shards: partitions.of(Topic::Commands),
             endpoint_url: setup.endpoint_url.clone(),
-            reply_partition,
         };
         tracing::info!(worker = %name, incarnation = %identity.incarnation, "worker.begins");
         let incarnation = identity.incarnation;
@@ -285,7 +282,6 @@ impl Life {
         let pumps = [
             pump(Topic::Assignments, assignments),
             pump(Topic::Heartbeats, heartbeats),
-            pump(Topic::Replies, replies),
         ];
         Ok(Self {
             actor,

@@ -186,8 +186,13 @@ impl ClientContext for FetchContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Errors of a partition arrive in its queue too.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AutoOffsetReset) {
+        // Errors of a partition arrive in its queue too. And the library asks for the group that a fetcher only names: a
+        // worker has no right to it, and needs none.
+        let known = [
+            RDKafkaErrorCode::AutoOffsetReset,
+            RDKafkaErrorCode::GroupAuthorizationFailed,
+        ];
+        if error.rdkafka_error_code().is_none_or(|code| !known.contains(&code)) {
             log_error(&error, reason);
         }
     }

@@ -432,6 +432,12 @@ pub fn reports() -> Vec<ReportMessage> {
         outcome,
     };
     let inventory = |attempts, standing| ReportItem::Inventory { attempts, standing };
+    let began = |labels| ReportItem::Began {
+        endpoint_url: "http://10.0.0.1:9000".into(),
+        max_capacity: 8,
+        labels,
+        not_after: at(30_000),
+    };
     let items = vec![
         ReportItem::Started { attempt: attempt_ref() },
         ended(Outcome::Completed { counters: [].into() }),
@@ -446,6 +452,8 @@ pub fn reports() -> Vec<ReportMessage> {
         report(vec![], vec![inventory(vec![], Standing::default())]),
         report(vec![grant()], items),
         report(vec![], vec![inventory(vec![], standing())]),
+        report(vec![], vec![began(labels()), ReportItem::Left {}]),
+        report(vec![], vec![began(Labels::new())]),
     ]
 }
 
@@ -485,7 +493,15 @@ pub fn assignments() -> Vec<AssignmentMessage> {
         items,
     };
     let told = AssignmentItem::Standing { standing: standing() };
-    vec![message(vec![]), message(items), message(vec![told])]
+    let of_worker = vec![
+        AssignmentItem::Registered {
+            standing: Standing::default(),
+        },
+        AssignmentItem::Registered { standing: standing() },
+        AssignmentItem::Superseded {},
+        AssignmentItem::Removed {},
+    ];
+    vec![message(vec![]), message(items), message(vec![told]), message(of_worker)]
 }
 
 pub fn beats() -> Vec<Beat> {

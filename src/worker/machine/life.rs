@@ -1,45 +1,12 @@
 //! The worker itself: registered, heard or cut off, draining, leaving.
 
-use uuid::Uuid;
-
 use super::attempt::Ending;
 use super::liveness::Contact;
 use super::{ExitReason, LEAVE_PATIENCE, Output, Phase, WorkerMachine};
-use crate::domain::{RefusalCode, Standing, Timestamp};
-use crate::event::{Beat, Reply};
+use crate::domain::{Standing, Timestamp};
+use crate::event::Beat;
 
 impl WorkerMachine {
-    /// What its registration is called: the same at every repeat, so that it is decided once.
-    pub(super) fn registration_id(&self) -> Uuid {
-        Uuid::new_v5(&self.identity.incarnation.0, b"register")
-    }
-
-    pub(super) fn goodbye_id(&self) -> Uuid {
-        Uuid::new_v5(&self.identity.incarnation.0, b"goodbye")
-    }
-
-    pub(super) fn reply(&mut self, reply: &Reply, now: Timestamp, outputs: &mut Vec<Output>) {
-        if reply.node != self.identity.incarnation {
-            return;
-        }
-        if reply.correlation == self.registration_id() {
-            match &reply.result {
-                Ok(accepted) => {
-                    // Before the first credit. One that comes late may be older than what was told since.
-                    if !self.registered && !self.standing_told {
-                        self.stand(accepted.standing.unwrap_or_default(), now);
-                    }
-                    self.registered = true;
-                }
-                Err(refusal) if refusal.code == RefusalCode::Superseded => self.exit(ExitReason::Superseded, outputs),
-                // Too late, or not decided: it is sent again.
-                Err(_) => {}
-            }
-        } else if reply.correlation == self.goodbye_id() && matches!(self.phase, Phase::Leaving { .. }) {
-            self.exit(ExitReason::Drained, outputs);
-        }
-    }
-
     pub(super) fn beat(&mut self, beat: &Beat, now: Timestamp, outputs: &mut Vec<Output>) {
         match beat {
             Beat::Jobmaster(beat) => self.credits.beat(beat, self.identity.incarnation, now),
@@ -71,11 +38,6 @@ impl WorkerMachine {
 
     /// Its shard says how it stands.
     pub(super) fn told_standing(&mut self, standing: Standing, now: Timestamp) {
-        self.standing_told = true;
-        self.stand(standing, now);
-    }
-
-    fn stand(&mut self, standing: Standing, now: Timestamp) {
         if standing == self.standing {
             return;
         }
@@ -132,7 +94,7 @@ impl WorkerMachine {
         }
     }
 
-    fn exit(&mut self, reason: ExitReason, outputs: &mut Vec<Output>) {
+    pub(super) fn exit(&mut self, reason: ExitReason, outputs: &mut Vec<Output>) {
         if self.phase == Phase::Gone {
             return;
         }

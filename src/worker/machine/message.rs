@@ -3,9 +3,7 @@
 use uuid::Uuid;
 
 use crate::domain::{Epoch, Incarnation, ShardId, Timestamp, WorkerName};
-use crate::event::{
-    Assignment, AssignmentMessage, AttemptRef, Beat, CommandMessage, Outcome, Reply, ReportMessage, WorkerBeat,
-};
+use crate::event::{Assignment, AssignmentMessage, AttemptRef, Beat, Outcome, ReportMessage, WorkerBeat};
 
 /// Who this worker is, for its whole life.
 #[derive(Clone, Debug)]
@@ -17,16 +15,12 @@ pub struct Identity {
     pub shards: u16,
     /// Where health, metrics and the live log of the process are.
     pub endpoint_url: String,
-    /// Its partition of the replies.
-    pub reply_partition: u16,
 }
 
 #[derive(Clone, Debug)]
 pub enum Input {
     /// From the worker's partition of the assignments, with the place in it: the bus may deliver one twice.
     Assignments { offset: i64, message: AssignmentMessage },
-    /// From the worker's partition of the replies.
-    Reply(Reply),
     /// From the heartbeats: jobmasters' and workers', this one's own too.
     Beat(Beat),
     /// The bus has the heartbeat that was sent then.
@@ -62,10 +56,6 @@ pub enum Output {
     },
     /// With zero for CPU and memory: who sends it fills them in, and says when it is acknowledged.
     Beat(WorkerBeat),
-    Command {
-        shard: ShardId,
-        message: CommandMessage,
-    },
     /// The last output: this incarnation is over, and whatever it still runs must die.
     Exit {
         reason: ExitReason,

@@ -106,8 +106,6 @@ pub struct WorkerMachine {
     register_at: Timestamp,
     /// As its shard has said last.
     standing: Standing,
-    /// That was by a message of its own, which is newer than any answer to a registration.
-    standing_told: bool,
     /// Of the last message of assignments.
     offset: Option<i64>,
     shards: Vec<Shard>,
@@ -155,7 +153,6 @@ impl WorkerMachine {
             registered: false,
             register_at: now,
             standing: Standing::default(),
-            standing_told: false,
             offset: None,
             shards,
             dirty: BTreeSet::new(),
@@ -201,7 +198,6 @@ impl WorkerMachine {
         }
         match input {
             Input::Assignments { offset, message } => self.assignments(offset, message, now, outputs),
-            Input::Reply(reply) => self.reply(&reply, now, outputs),
             Input::Beat(beat) => self.beat(&beat, now, outputs),
             Input::AttemptStarted(attempt) => self.started(attempt),
             Input::AttemptEnded(attempt, outcome) => self.ended(attempt, outcome, now),

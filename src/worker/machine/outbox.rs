@@ -1,12 +1,10 @@
-//! What is sent at the end of a turn: reports, heartbeats, commands.
+//! What is sent at the end of a turn: reports and heartbeats.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 
 use super::{BEAT_GAP, Output, Phase, REGISTER_RETRY, REGISTER_WANTED, WorkerMachine};
-use crate::domain::event::WorkerEnd;
-use crate::domain::{Incarnation, Registration, ShardId, Timestamp};
-use crate::event::{Command, CommandMessage, Grant, ReplyAddress, ReportMessage, Version, WorkerBeat};
+use crate::domain::{Incarnation, ShardId, Timestamp};
+use crate::event::{Grant, ReportItem, ReportMessage, Version, WorkerBeat};
 
 /// Ends that may wait for their acknowledgement, besides twice the prefetch, before credits are held back for them.
 pub(super) const PILE: u32 = 1_000;
@@ -142,40 +140,30 @@ impl WorkerMachine {
     pub(super) fn say_goodbye(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
         self.send_reports(now, outputs);
         self.send_beat(now, outputs);
-        let command = Command::RemoveWorker {
-            worker: self.identity.worker.clone(),
-            incarnation: self.identity.incarnation,
-            cause: WorkerEnd::Drained,
-        };
-        outputs.push(self.command(command, self.goodbye_id(), now));
+        outputs.push(self.say_of_itself(ReportItem::Left {}, now));
     }
 
     fn registration(&self, now: Timestamp) -> Output {
-        let registration = Registration {
-            worker: self.identity.worker.clone(),
-            incarnation: self.identity.incarnation,
+        let began = ReportItem::Began {
             endpoint_url: self.identity.endpoint_url.clone(),
             max_capacity: self.options.slots,
             labels: self.options.labels.clone(),
+            not_after: now + REGISTER_WANTED,
         };
-        self.command(Command::RegisterWorker { registration }, self.registration_id(), now)
+        self.say_of_itself(began, now)
     }
 
-    fn command(&self, command: Command, id: uuid::Uuid, now: Timestamp) -> Output {
-        let message = CommandMessage {
+    /// To the shard of its name, which keeps its history.
+    fn say_of_itself(&self, item: ReportItem, now: Timestamp) -> Output {
+        let message = ReportMessage {
             v: Version,
-            id,
-            principal: Arc::from(self.identity.worker.to_string()),
-            not_after: now + REGISTER_WANTED,
-            traceparent: None,
-            reply_to: Some(ReplyAddress {
-                partition: self.identity.reply_partition,
-                node: self.identity.incarnation,
-                correlation: id,
-            }),
-            command,
+            worker: self.identity.worker.clone(),
+            incarnation: self.identity.incarnation,
+            sent_at: now,
+            grants: Vec::new(),
+            items: vec![item],
         };
-        Output::Command {
+        Output::Report {
             shard: ShardId(self.identity.worker.slot(self.identity.shards)),
             message,
         }

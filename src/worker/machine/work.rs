@@ -1,7 +1,7 @@
 //! Attempts come, run, end and are forgotten.
 
 use super::attempt::{Ending, Held, Stage};
-use super::{Output, WorkerMachine};
+use super::{ExitReason, Output, Phase, WorkerMachine};
 use crate::domain::{Failure, FailureReason, ShardId, Timestamp};
 use crate::event::{Assignment, AssignmentItem, AssignmentMessage, AttemptRef, Outcome, ReportKind};
 
@@ -35,6 +35,17 @@ impl WorkerMachine {
         }
         for item in message.items {
             match item {
+                AssignmentItem::Registered { standing } => {
+                    // It stands as it is told before the first credit.
+                    self.told_standing(standing, now);
+                    self.registered = true;
+                }
+                AssignmentItem::Superseded {} => return self.exit(ExitReason::Superseded, outputs),
+                AssignmentItem::Removed {} => {
+                    if matches!(self.phase, Phase::Leaving { .. }) {
+                        return self.exit(ExitReason::Drained, outputs);
+                    }
+                }
                 AssignmentItem::Assign { assignment } => self.assign(message.shard, assignment, now),
                 AssignmentItem::Cancel { attempt } => self.cancel(message.shard, attempt, outputs),
                 AssignmentItem::Stop { attempt } => self.stop(message.shard, attempt, outputs),

@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::bus::SHARDS;
 use crate::bus::{Bus, Message, Record, Start, Subscription, Topic};
 use crate::clock;
-use crate::domain::{Attempt, Epoch, ExecutorKind, Incarnation, JobId, Position, Seq, ShardId, TaskId, WorkerName};
+use crate::domain::{Attempt, Epoch, ExecutorKind, Incarnation, JobId, ShardId, Standing, TaskId, WorkerName};
 use crate::event::{
-    Accepted, Assignment, AssignmentItem, AssignmentMessage, AttemptRef, Beat, Command, CommandMessage, JobmasterBeat,
-    Outcome, Reply, ReportItem, ReportKind, ReportMessage, Version, Wire, WorkerBeat,
+    Assignment, AssignmentItem, AssignmentMessage, AttemptRef, Beat, JobmasterBeat, Outcome, ReportItem, ReportKind,
+    ReportMessage, Version, Wire,
 };
 
 pub(super) const TIMELINE: Uuid = Uuid::from_u128(7);
@@ -31,7 +31,11 @@ pub(super) struct Jobmaster {
     me: Incarnation,
     worker: WorkerName,
     pub(super) incarnation: Option<Incarnation>,
-    commands: Subscription,
+    /// A process that has begun since somebody asked.
+    begun: Option<Incarnation>,
+    /// It has said goodbye: in its reports, and by a heartbeat.
+    left: bool,
+    leaving: bool,
     heartbeats: Subscription,
     reports: Vec<Subscription>,
     /// Reported and not looked at.
@@ -44,10 +48,6 @@ pub(super) struct Jobmaster {
 impl Jobmaster {
     pub(super) async fn new(bus: Arc<dyn Bus>, worker: &str) -> Self {
         let worker: WorkerName = worker.parse().unwrap();
-        let commands = bus
-            .subscribe(Topic::Commands, worker.slot(SHARDS), Start::Beginning)
-            .await
-            .unwrap();
         let heartbeats = bus.subscribe(Topic::Heartbeats, 0, Start::End).await.unwrap();
         let mut reports = Vec::new();
         for shard in 0..SHARDS {
@@ -58,7 +58,9 @@ impl Jobmaster {
             me: Incarnation(Uuid::now_v7()),
             worker,
             incarnation: None,
-            commands,
+            begun: None,
+            left: false,
+            leaving: false,
             heartbeats,
             reports,
             items: Vec::new(),
@@ -71,41 +73,52 @@ impl Jobmaster {
         assert!(self.bus.post(topic, partition, Message::new(message.encode())));
     }
 
-    pub(super) async fn command(&mut self) -> CommandMessage {
-        let mut records = Vec::new();
-        within("a command", self.commands.recv_many(&mut records, 1))
-            .await
-            .unwrap();
-        CommandMessage::decode(&records[0].message.payload).unwrap()
-    }
-
-    pub(super) fn answer(&self, message: &CommandMessage) {
-        let to = message.reply_to.unwrap();
-        let reply = Reply {
-            v: Version,
-            node: to.node,
-            correlation: to.correlation,
-            result: Ok(Accepted::at(Position {
-                shard: ShardId(0),
-                seq: Seq(1),
-            })),
-        };
-        self.send(Topic::Replies, to.partition, &reply);
-    }
-
-    /// Waits for the registration of an incarnation other than the present one, and accepts it.
+    /// Waits for a process of the worker other than the present one to begin, and accepts it.
     pub(super) async fn register(&mut self) -> Incarnation {
         loop {
-            let message = self.command().await;
-            let Command::RegisterWorker { registration } = &message.command else {
-                continue;
-            };
-            assert_eq!(registration.worker, self.worker);
-            self.answer(&message);
-            if self.incarnation != Some(registration.incarnation) {
-                (self.incarnation, self.granted, self.charged) = (Some(registration.incarnation), 0, 0);
-                return registration.incarnation;
+            if let Some(begun) = self.begun.take() {
+                return begun;
             }
+            self.listen().await;
+        }
+    }
+
+    /// Waits until the worker has said goodbye, and answers.
+    pub(super) async fn see_off(&mut self) {
+        while !(self.left && self.leaving) {
+            self.listen().await;
+        }
+        self.tell(self.home(), vec![AssignmentItem::Removed {}]);
+    }
+
+    fn home(&self) -> ShardId {
+        ShardId(self.worker.slot(SHARDS))
+    }
+
+    /// What a worker says of itself is answered at once; the rest is kept.
+    fn take(&mut self, message: ReportMessage) {
+        for item in message.items {
+            match item {
+                ReportItem::Began { .. } if self.incarnation <= Some(message.incarnation) => {
+                    if self.incarnation != Some(message.incarnation) {
+                        (self.incarnation, self.granted, self.charged) = (Some(message.incarnation), 0, 0);
+                        self.begun = Some(message.incarnation);
+                    }
+                    assert_eq!(message.worker, self.worker);
+                    self.tell(
+                        self.home(),
+                        vec![AssignmentItem::Registered {
+                            standing: Standing::default(),
+                        }],
+                    );
+                }
+                ReportItem::Left {} => self.left |= Some(message.incarnation) == self.incarnation,
+                item if Some(message.incarnation) == self.incarnation => self.items.push(item),
+                _ => {}
+            }
+        }
+        if Some(message.incarnation) == self.incarnation {
+            self.note(&message.grants);
         }
     }
 
@@ -183,17 +196,14 @@ impl Jobmaster {
             within("a report or a heartbeat", any).await;
         }
         for record in records {
-            let message = ReportMessage::decode(&record.message.payload).unwrap();
-            if Some(message.incarnation) == self.incarnation {
-                self.note(&message.grants);
-                self.items.extend(message.items);
-            }
+            self.take(ReportMessage::decode(&record.message.payload).unwrap());
         }
         for record in beats {
             if let Beat::Worker(beat) = Beat::decode(&record.message.payload).unwrap()
                 && Some(beat.incarnation) == self.incarnation
             {
                 self.note(&beat.grants);
+                self.leaving |= beat.leaving && beat.draining;
             }
         }
         for shard in 0..SHARDS {
@@ -235,20 +245,6 @@ impl Jobmaster {
             self.listen().await;
         }
         self.acknowledge(&[attempt], ReportKind::Started);
-    }
-
-    /// Waits for the next heartbeat of the worker that passes.
-    pub(super) async fn beat_that(&mut self, passes: impl Fn(&WorkerBeat) -> bool) -> WorkerBeat {
-        loop {
-            let mut records = Vec::new();
-            within("a heartbeat", self.heartbeats.recv_many(&mut records, 1))
-                .await
-                .unwrap();
-            match Beat::decode(&records[0].message.payload).unwrap() {
-                Beat::Worker(beat) if passes(&beat) => return beat,
-                Beat::Worker(_) | Beat::Jobmaster(_) => {}
-            }
-        }
     }
 }
 

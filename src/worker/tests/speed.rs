@@ -44,7 +44,7 @@ async fn no_ops_a_second() {
             .drain(..)
             .filter_map(|item| match item {
                 ReportItem::Ended { attempt, .. } => Some(attempt),
-                ReportItem::Started { .. } | ReportItem::Inventory { .. } => None,
+                _ => None,
             })
             .collect();
         ended += fresh.len() as u32;
@@ -99,7 +99,6 @@ fn where_the_time_goes() {
         timeline: TIMELINE,
         shards: SHARDS,
         endpoint_url: String::new(),
-        reply_partition: 0,
     };
     let options = WorkerOptions {
         slots: 10_000,

@@ -17,6 +17,7 @@ pub struct Consumer {
     brokers: String,
     topic: String,
     state: PathBuf,
+    properties: Vec<String>,
     running: Option<Child>,
 }
 
@@ -26,8 +27,20 @@ impl Consumer {
             brokers: brokers.to_owned(),
             topic: topic.to_owned(),
             state: state.to_owned(),
+            properties: Vec::new(),
             running: None,
         }
+    }
+
+    /// By SASL, SCRAM-SHA-256, without TLS; in a consumer group that it may name.
+    pub fn login(&mut self, user: &str, password: &str, group: &str) {
+        self.properties = vec![
+            "security.protocol=SASL_PLAINTEXT".to_owned(),
+            "sasl.mechanism=SCRAM-SHA-256".to_owned(),
+            format!("sasl.username={user}"),
+            format!("sasl.password={password}"),
+            format!("group.id={group}"),
+        ];
     }
 
     fn command(&self) -> std::process::Command {
@@ -35,6 +48,9 @@ impl Consumer {
         command.arg(format!("{SCHEMAS}/consumer.py"));
         command.args(["--brokers", &self.brokers, "--topic", &self.topic, "--state"]);
         command.arg(&self.state);
+        for property in &self.properties {
+            command.args(["--property", property]);
+        }
         command
     }
 

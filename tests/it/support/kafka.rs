@@ -206,6 +206,44 @@ listener.name.login.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.secur
     }
 }
 
+/// A broker that refuses what no right allows. Its plain listener may do everything; the other one wants SASL
+/// (SCRAM-SHA-256) and knows the roles of docs/kafka-acls.md.
+pub struct Guarded {
+    pub kafka: Kafka,
+    login_port: u16,
+}
+
+impl Guarded {
+    pub fn start() -> Guarded {
+        let login_port = free_port();
+        let configured = "\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+listener.name.login.sasl.enabled.mechanisms=SCRAM-SHA-256
+listener.name.login.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+";
+        let login = |role: &str| format!("SCRAM-SHA-256=[name={role},password=the {role}]");
+        let logins = ["migrate", "jobmaster", "worker", "reader"].map(login);
+        let formatting: Vec<&str> = logins.iter().flat_map(|login| ["--add-scram", login]).collect();
+        let listeners = [("LOGIN", "SASL_PLAINTEXT", login_port)];
+        let folder = guardian::server_folder("kafka");
+        Guarded {
+            kafka: Kafka::start_in(folder, &listeners, configured, &formatting),
+            login_port,
+        }
+    }
+
+    /// `host:port` of the listener that wants SASL.
+    pub fn login_brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.login_port)
+    }
+
+    /// Of the login that is called like the role.
+    pub fn password(&self, role: &str) -> String {
+        format!("the {role}")
+    }
+}
+
 impl Drop for Kafka {
     fn drop(&mut self) {
         self.kill();

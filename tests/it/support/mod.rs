@@ -18,7 +18,7 @@ use rand::RngExt;
 
 pub use authority::Authority;
 pub use certificates::PASSWORD;
-pub use kafka::{Kafka, Secured};
+pub use kafka::{Guarded, Kafka, Secured};
 pub use metrics::counted;
 pub use postgres::Postgres;
 pub use python::python;

@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use super::super::*;
 use crate::domain::{
-    Attempt, Epoch, ExecutorKind, Failure, FailureReason, Incarnation, JobId, Position, Seq, ShardId, TaskId, Timestamp,
+    Attempt, Epoch, ExecutorKind, Failure, FailureReason, Incarnation, JobId, ShardId, Standing, TaskId, Timestamp,
 };
 use crate::event::{
-    Accepted, Assignment, AssignmentItem, AssignmentMessage, AttemptRef, Beat, JobmasterBeat, Outcome, Reply,
-    ReportItem, ReportKind, ReportMessage, ReturnedCredits, Version, WorkerBeat,
+    Assignment, AssignmentItem, AssignmentMessage, AttemptRef, Beat, JobmasterBeat, Outcome, ReportItem, ReportKind,
+    ReportMessage, ReturnedCredits, Version, WorkerBeat,
 };
 
 pub(super) const TIMELINE: Uuid = Uuid::from_u128(7);
@@ -92,7 +92,6 @@ pub(super) fn fresh(options: WorkerOptions) -> Given {
         timeline: TIMELINE,
         shards: SHARDS,
         endpoint_url: "http://here".into(),
-        reply_partition: 3,
     };
     Given {
         machine: WorkerMachine::new(identity, options, now).unwrap(),
@@ -122,16 +121,17 @@ impl Given {
     }
 
     pub(super) fn register(&mut self) -> &mut Self {
-        let reply = Reply {
-            v: Version,
-            node: ME,
-            correlation: self.machine.registration_id(),
-            result: Ok(Accepted::at(Position {
-                shard: ShardId(0),
-                seq: Seq(1),
-            })),
-        };
-        self.input(Input::Reply(reply))
+        self.home_says(AssignmentItem::Registered {
+            standing: Standing::default(),
+        })
+    }
+
+    /// From the shard that keeps the worker's history.
+    pub(super) fn home_says(&mut self, item: AssignmentItem) -> &mut Self {
+        let mut message = self.message(1, vec![item]);
+        message.shard = ShardId(self.machine.identity().worker.slot(SHARDS));
+        let offset = self.offset;
+        self.input(Input::Assignments { offset, message })
     }
 
     pub(super) fn message(&mut self, epoch: u64, items: Vec<AssignmentItem>) -> AssignmentMessage {
@@ -232,11 +232,11 @@ impl Given {
         reports.collect()
     }
 
-    /// Reported items without inventories.
+    /// What was reported of attempts, without inventories.
     pub(super) fn items(&mut self) -> Vec<ReportItem> {
         let items = self.reports().into_iter().flat_map(|report| report.items);
         items
-            .filter(|item| !matches!(item, ReportItem::Inventory { .. }))
+            .filter(|item| matches!(item, ReportItem::Started { .. } | ReportItem::Ended { .. }))
             .collect()
     }
 

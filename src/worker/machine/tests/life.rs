@@ -6,15 +6,17 @@ use uuid::Uuid;
 
 use super::super::*;
 use super::given::*;
-use crate::domain::{FailureReason, Incarnation, Refusal, RefusalCode, ShardId};
-use crate::event::{Beat, Command, CommandMessage, Outcome, Reply, ReportItem, ReportKind, Version};
+use crate::domain::{FailureReason, Incarnation, ShardId, Standing};
+use crate::event::{AssignmentItem, Beat, Outcome, ReportItem, ReportKind};
 
-fn commands(given: &mut Given) -> Vec<(ShardId, CommandMessage)> {
-    let commands = given.take().into_iter().filter_map(|output| match output {
-        Output::Command { shard, message } => Some((shard, message)),
+/// What it says of itself, and to which shard.
+fn of_itself(outputs: Vec<Output>) -> Vec<(ShardId, ReportItem)> {
+    let reports = outputs.into_iter().filter_map(|output| match output {
+        Output::Report { shard, message } => Some(message.items.into_iter().map(move |item| (shard, item))),
         _ => None,
     });
-    commands.collect()
+    let of_itself = |(_, item): &(ShardId, ReportItem)| matches!(item, ReportItem::Began { .. } | ReportItem::Left {});
+    reports.flatten().filter(of_itself).collect()
 }
 
 fn secs(secs: u64) -> Duration {
@@ -25,37 +27,33 @@ fn secs(secs: u64) -> Duration {
 fn it_registers_at_the_shard_of_its_name_until_it_is_answered() {
     let mut given = fresh(WorkerOptions::default());
     given.pass(Duration::from_millis(2_500), true);
-    let sent = commands(&mut given);
+    let sent = of_itself(given.take());
     assert_eq!(sent.len(), 3);
-    for (shard, message) in &sent {
+    for (shard, item) in &sent {
         assert_eq!(shard.0, given.machine.identity().worker.slot(SHARDS));
-        assert_eq!(message.id, sent[0].1.id);
-        assert!(matches!(message.command, Command::RegisterWorker { .. }));
-        assert_eq!(message.reply_to.unwrap().partition, 3);
+        let ReportItem::Began { not_after, .. } = item else {
+            panic!("{item:?}")
+        };
+        assert!(*not_after > given.now + secs(20));
     }
-    let mut other = Reply {
-        v: Version,
-        node: ME,
-        correlation: sent[0].1.id,
-        result: Err(Refusal::new(RefusalCode::Expired, "too late")),
+    // Of another process of its name.
+    let registered = AssignmentItem::Registered {
+        standing: Standing::default(),
     };
-    given.input(Input::Reply(other.clone()));
+    let mut other = given.message(1, vec![registered]);
+    other.incarnation = OTHER;
+    let offset = given.offset;
+    given.input(Input::Assignments { offset, message: other });
     assert!(!given.machine.glance().registered);
-    other.node = OTHER;
-    given.input(Input::Reply(other));
     given.register().pass(secs(5), true);
-    assert_eq!(commands(&mut given), []);
+    assert!(given.machine.glance().registered);
+    assert_eq!(of_itself(given.take()), []);
 }
 
 #[test]
 fn an_older_process_is_told_to_go() {
     let mut given = fresh(WorkerOptions::default());
-    given.input(Input::Reply(Reply {
-        v: Version,
-        node: ME,
-        correlation: given.machine.registration_id(),
-        result: Err(Refusal::new(RefusalCode::Superseded, "a newer one")),
-    }));
+    given.home_says(AssignmentItem::Superseded {});
     assert_eq!(given.exits(), [ExitReason::Superseded]);
 
     let mut given = worker(1);
@@ -155,18 +153,9 @@ fn drained_without_work_it_says_goodbye_and_goes() {
             .iter()
             .any(|output| matches!(output, Output::Beat(beat) if beat.leaving && beat.draining))
     );
-    let goodbye = outputs.iter().find_map(|output| match output {
-        Output::Command { message, .. } => Some(message.clone()),
-        _ => None,
-    });
-    let goodbye = goodbye.unwrap();
-    assert!(matches!(goodbye.command, Command::RemoveWorker { .. }));
-    given.input(Input::Reply(Reply {
-        v: Version,
-        node: ME,
-        correlation: goodbye.id,
-        result: Err(Refusal::new(RefusalCode::Expired, "whatever")),
-    }));
+    let home = ShardId(given.machine.identity().worker.slot(SHARDS));
+    assert_eq!(of_itself(outputs), [(home, ReportItem::Left {})]);
+    given.home_says(AssignmentItem::Removed {});
     assert_eq!(given.exits(), [ExitReason::Drained]);
 }
 
@@ -197,19 +186,9 @@ fn draining_it_hands_back_what_waits_and_lets_finish_what_runs() {
         ack(ReportKind::Ended, attempt(2)),
         ack(ReportKind::Ended, attempt(3)),
     ]);
-    assert!(
-        !given
-            .outputs
-            .iter()
-            .any(|output| matches!(output, Output::Command { .. }))
-    );
+    assert_eq!(of_itself(given.outputs.clone()), []);
     given.assignments(vec![ack(ReportKind::Ended, attempt(1))]);
-    assert!(
-        given
-            .outputs
-            .iter()
-            .any(|output| matches!(output, Output::Command { .. }))
-    );
+    assert_eq!(of_itself(given.outputs.clone()).len(), 1);
 }
 
 #[test]

@@ -330,7 +330,6 @@ impl World {
                     items.extend(message.items);
                 }
                 Output::Beat(beat) => beat.grants.iter().for_each(|grant| self.grant(grant)),
-                Output::Command { .. } => {}
                 Output::Exit { .. } => self.exited = true,
             }
         }
@@ -360,6 +359,7 @@ impl World {
                     assert_eq!(&before, outcome, "an end is said the same way each time");
                 }
             }
+            ReportItem::Began { .. } | ReportItem::Left {} => {}
             ReportItem::Inventory { attempts, .. } => {
                 let owed = self
                     .owed

@@ -4,27 +4,13 @@ use std::time::Duration;
 
 use super::super::*;
 use super::given::*;
-use crate::domain::{Position, Seq, Standing};
-use crate::event::{Accepted, AssignmentItem, Outcome, Reply, ReportItem, ReportKind, Version};
+use crate::domain::Standing;
+use crate::event::{AssignmentItem, Outcome, ReportItem, ReportKind};
 
 fn told(cordoned: bool, draining: bool) -> AssignmentItem {
     AssignmentItem::Standing {
         standing: Standing { cordoned, draining },
     }
-}
-
-/// The answer to its registration.
-fn answer(given: &Given, standing: Option<Standing>) -> Input {
-    let position = Position {
-        shard: ShardId(0),
-        seq: Seq(1),
-    };
-    Input::Reply(Reply {
-        v: Version,
-        node: ME,
-        correlation: given.machine.registration_id(),
-        result: Ok(Accepted { position, standing }),
-    })
 }
 
 #[test]
@@ -80,25 +66,16 @@ fn it_knows_with_its_registration_before_it_grants() {
         draining: false,
     };
     given.beat_of(MASTER, true, 0);
-    let answered = answer(&given, Some(cordoned));
-    given.input(answered).pass_ms(5_000);
+    given
+        .home_says(AssignmentItem::Registered { standing: cordoned })
+        .pass_ms(5_000);
     assert!(given.machine.glance().registered);
     assert_eq!(given.granted(MASTER), 0);
     given.assignments(vec![told(false, false)]).pass_ms(10);
     assert_eq!(given.granted(MASTER), 4);
-    // An answer to a repeated registration that comes late is older than that.
-    let late = answer(&given, Some(cordoned));
-    given.input(late);
-    assert!(!given.machine.glance().cordoned);
-}
-
-#[test]
-fn an_answer_that_is_overtaken_changes_nothing() {
-    let mut given = fresh(WorkerOptions::default());
-    given.assignments(vec![told(true, false)]);
-    let late = answer(&given, None);
-    given.input(late);
-    assert!(given.machine.glance().registered && given.machine.glance().cordoned);
+    // What its shard says comes in order: the last word counts, whatever it answers.
+    given.home_says(AssignmentItem::Registered { standing: cordoned });
+    assert!(given.machine.glance().cordoned);
 }
 
 #[test]
@@ -120,7 +97,7 @@ fn its_inventory_says_how_it_believes_to_stand() {
         .flat_map(|report| report.items)
         .filter_map(|item| match item {
             ReportItem::Inventory { standing, .. } => Some(standing),
-            ReportItem::Started { .. } | ReportItem::Ended { .. } => None,
+            _ => None,
         })
         .collect();
     assert_eq!(said.len(), usize::from(SHARDS));

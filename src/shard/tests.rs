@@ -1,0 +1,306 @@
+//! Whose reports count: those of the very process that an attempt was given to, and of nobody else.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{CreditPool, Input, Loaded, Output, Shard, ShardOptions, WorkerAnswer};
+use crate::domain::event::WorkerEnd;
+use crate::domain::{
+    Attempt, Epoch, Event, ExecutorKind, Failure, FailureReason, Incarnation, JobId, JobSpec, Labels, Policy, Seq,
+    ShardId, Standing, TaskGroup, TaskId, TaskState, Timestamp, WorkerName,
+};
+use crate::event::{AttemptRef, Command, CommandMessage, Outcome, ReportItem, ReportMessage, Version};
+use crate::log::Cursor;
+
+const ALICE: Incarnation = Incarnation(Uuid::from_u128(1));
+/// A later process of the same name.
+const ALICE_AGAIN: Incarnation = Incarnation(Uuid::from_u128(2));
+const MALLORY: Incarnation = Incarnation(Uuid::from_u128(3));
+
+struct Given {
+    shard: Shard,
+    credits: CreditPool,
+    job: JobId,
+    now: Timestamp,
+    offset: i64,
+}
+
+/// A task of one job is SCHEDULED on Alice; Mallory has room too.
+fn given() -> Given {
+    let now = Timestamp::from_ms(1_755_600_000_000);
+    let ms = u128::from(now.as_ms().unsigned_abs());
+    let options = ShardOptions {
+        shard: ShardId(0),
+        shards: 1,
+        timeline: Uuid::nil(),
+        jobmaster: Incarnation(Uuid::from_u128(9)),
+        chunk_events: 100,
+        most_staged: 100,
+        most_parked: 10,
+        snapshot_events: 1_000,
+        seed: 1,
+    };
+    let loaded = Loaded {
+        epoch: Epoch(1),
+        next_seq: Seq(1),
+        last_at: Timestamp::ZERO,
+        cursor: Cursor {
+            bus: Arc::from("b"),
+            commands: 0,
+            reports: 0,
+        },
+        jobs: Vec::new(),
+        changed: Vec::new(),
+        finished: Vec::new(),
+        workers: Vec::new(),
+        tail_events: 0,
+    };
+    let mut credits = CreditPool::default();
+    credits.introduce(ALICE, &name("alice"), &Labels::new(), true);
+    credits.grant(ALICE, 1);
+    let mut given = Given {
+        shard: Shard::load(options, loaded),
+        credits,
+        job: JobId(Uuid::from_u128((ms << 80) | (0x7000 << 64) | (0x8000 << 48))),
+        now,
+        offset: 0,
+    };
+    given.submit();
+    assert_eq!(given.state(), TaskState::Scheduled);
+    given.take();
+    given
+}
+
+fn name(name: &str) -> WorkerName {
+    name.parse().unwrap()
+}
+
+impl Given {
+    fn submit(&mut self) {
+        let group = TaskGroup {
+            external_id: "a".into(),
+            replicas: 1,
+            executor: ExecutorKind::Noop,
+            policy: 0,
+        };
+        let spec = JobSpec {
+            document_hash: "00".into(),
+            task_count: 1,
+            policies: vec![Policy::default()],
+            groups: vec![group],
+            ..JobSpec::default()
+        };
+        let message = CommandMessage {
+            v: Version,
+            id: Uuid::from_u128(7),
+            principal: Arc::from("client"),
+            not_after: self.now,
+            traceparent: None,
+            reply_to: None,
+            command: Command::SubmitJob {
+                job: self.job,
+                spec: Box::new(spec),
+            },
+        };
+        let input = Input::Command { offset: 0, message };
+        self.shard.handle(input, self.now, &mut self.credits).unwrap();
+    }
+
+    fn attempt(&self, attempt: u32) -> AttemptRef {
+        AttemptRef {
+            task: TaskId {
+                job: self.job,
+                number: 1,
+            },
+            attempt: Attempt(attempt),
+        }
+    }
+
+    fn state(&self) -> TaskState {
+        self.shard.jobs().next().unwrap().task(1).unwrap().state()
+    }
+
+    /// What is committed, and what leaves then.
+    fn take(&mut self) -> (Vec<Event>, Vec<Output>) {
+        let Some(batch) = self.shard.take() else {
+            return (Vec::new(), Vec::new());
+        };
+        let events = batch.events.into_iter().map(|record| record.event).collect();
+        let outputs = self.shard.committed(self.now, &mut self.credits).unwrap();
+        (events, outputs)
+    }
+
+    fn report(&mut self, worker: &str, incarnation: Incarnation, items: Vec<ReportItem>) -> (Vec<Event>, Vec<Output>) {
+        let message = ReportMessage {
+            v: Version,
+            worker: name(worker),
+            incarnation,
+            sent_at: self.now,
+            grants: Vec::new(),
+            items,
+        };
+        self.offset += 1;
+        let offset = self.offset;
+        self.shard
+            .handle(Input::Report { offset, message }, self.now, &mut self.credits)
+            .unwrap();
+        self.take()
+    }
+}
+
+fn ends() -> Vec<Outcome> {
+    let failure = Failure::new(FailureReason::Unrecoverable, "says the wrong one");
+    vec![
+        Outcome::Completed { counters: [].into() },
+        Outcome::Failed { failure },
+        Outcome::HandedBack,
+    ]
+}
+
+#[test]
+fn nothing_that_another_process_says_of_an_attempt_counts() {
+    for (worker, incarnation) in [("mallory", MALLORY), ("alice", ALICE_AGAIN), ("alice", MALLORY)] {
+        let mut given = given();
+        let attempt = given.attempt(1);
+        let (events, _) = given.report(worker, incarnation, vec![ReportItem::Started { attempt }]);
+        assert_eq!((events, given.state()), (vec![], TaskState::Scheduled));
+        for outcome in ends() {
+            let (events, _) = given.report(worker, incarnation, vec![ReportItem::Ended { attempt, outcome }]);
+            assert_eq!((events, given.state()), (vec![], TaskState::Scheduled));
+        }
+        // The attempt's own process is heard as if nobody else had spoken.
+        let (events, _) = given.report("alice", ALICE, vec![ReportItem::Started { attempt }]);
+        assert!(matches!(events[..], [Event::TaskStarted(_)]), "{events:?}");
+        for outcome in ends() {
+            let (events, _) = given.report(worker, incarnation, vec![ReportItem::Ended { attempt, outcome }]);
+            assert_eq!((events, given.state()), (vec![], TaskState::Running));
+        }
+        let outcome = Outcome::Completed { counters: [].into() };
+        given.report("alice", ALICE, vec![ReportItem::Ended { attempt, outcome }]);
+        assert_eq!(given.state(), TaskState::Completed);
+    }
+}
+
+#[test]
+fn nothing_that_is_said_of_another_attempt_counts() {
+    let mut given = given();
+    for number in [0, 2, u32::MAX] {
+        let attempt = given.attempt(number);
+        for outcome in ends() {
+            let items = vec![ReportItem::Started { attempt }, ReportItem::Ended { attempt, outcome }];
+            let (events, _) = given.report("alice", ALICE, items);
+            assert_eq!((events, given.state()), (vec![], TaskState::Scheduled));
+        }
+    }
+}
+
+fn inventory(attempts: Vec<AttemptRef>) -> ReportItem {
+    ReportItem::Inventory {
+        attempts,
+        standing: Standing::default(),
+    }
+}
+
+#[test]
+fn an_inventory_speaks_for_its_own_process_alone() {
+    let mut given = given();
+    let attempt = given.attempt(1);
+    given.report("alice", ALICE, vec![ReportItem::Started { attempt }]);
+    // Another one's empty inventory loses nothing, and who claims to hold the attempt is told to end it.
+    let (events, outputs) = given.report("mallory", MALLORY, vec![inventory(vec![])]);
+    assert_eq!((events, outputs, given.state()), (vec![], vec![], TaskState::Running));
+    let attempts = vec![attempt];
+    let (events, outputs) = given.report("mallory", MALLORY, vec![inventory(attempts)]);
+    assert_eq!((events, given.state()), (vec![], TaskState::Running));
+    assert!(
+        matches!(
+            outputs[..],
+            [Output::Cancel {
+                incarnation: MALLORY,
+                ..
+            }]
+        ),
+        "{outputs:?}"
+    );
+    // Its own does.
+    let (events, _) = given.report("alice", ALICE, vec![inventory(vec![])]);
+    assert!(
+        matches!(&events[0], Event::TaskFailed(failed) if failed.failure.reason == FailureReason::WorkerLost),
+        "{events:?}"
+    );
+}
+
+fn began(given: &Given) -> ReportItem {
+    ReportItem::Began {
+        endpoint_url: "http://here".into(),
+        max_capacity: 1,
+        labels: Labels::new(),
+        not_after: given.now,
+    }
+}
+
+fn answers(outputs: &[Output]) -> Vec<(Incarnation, WorkerAnswer)> {
+    let answer = |output: &Output| match output {
+        Output::Tell {
+            incarnation, answer, ..
+        } => Some((*incarnation, *answer)),
+        _ => None,
+    };
+    outputs.iter().filter_map(answer).collect()
+}
+
+#[test]
+fn a_worker_registers_and_leaves_by_its_reports() {
+    let mut given = given();
+    let item = began(&given);
+    let (events, outputs) = given.report("alice", ALICE, vec![item.clone()]);
+    assert!(
+        matches!(&events[..], [Event::WorkerRegistered(it)] if it.incarnation == ALICE),
+        "{events:?}"
+    );
+    assert_eq!(
+        answers(&outputs),
+        [(ALICE, WorkerAnswer::Registered(Standing::default()))]
+    );
+    // Said again, it is answered again and written once.
+    let (events, outputs) = given.report("alice", ALICE, vec![item.clone()]);
+    assert_eq!(
+        (events, answers(&outputs)),
+        (vec![], vec![(ALICE, WorkerAnswer::Registered(Standing::default()))])
+    );
+
+    let (events, outputs) = given.report("alice", ALICE_AGAIN, vec![item.clone()]);
+    assert!(
+        matches!(&events[..], [Event::WorkerLeft(left), Event::WorkerRegistered(_)] if left.cause == WorkerEnd::Superseded),
+        "{events:?}"
+    );
+    assert_eq!(
+        answers(&outputs),
+        [(ALICE_AGAIN, WorkerAnswer::Registered(Standing::default()))]
+    );
+    let (events, outputs) = given.report("alice", ALICE, vec![item.clone()]);
+    assert_eq!(
+        (events, answers(&outputs)),
+        (vec![], vec![(ALICE, WorkerAnswer::Superseded)])
+    );
+    // Its goodbye is not that of its successor.
+    let (events, outputs) = given.report("alice", ALICE, vec![ReportItem::Left {}]);
+    assert_eq!(
+        (events, answers(&outputs)),
+        (vec![], vec![(ALICE, WorkerAnswer::Removed)])
+    );
+    let (events, _) = given.report("alice", ALICE_AGAIN, vec![ReportItem::Left {}]);
+    assert!(
+        matches!(&events[..], [Event::WorkerLeft(left)] if left.cause == WorkerEnd::Drained),
+        "{events:?}"
+    );
+
+    given.now = given.now + std::time::Duration::from_millis(1);
+    let (events, outputs) = given.report("bob", MALLORY, vec![item]);
+    assert_eq!(
+        (events, outputs),
+        (vec![], vec![]),
+        "read too late, nobody wants it any more"
+    );
+}
