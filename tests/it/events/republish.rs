@@ -85,5 +85,11 @@ async fn a_lost_topic_is_filled_from_the_log_and_readers_go_on() {
     let mut late = Consumer::new(&brokers, &topic, &cluster.folder().join("late.json"));
     assert_eq!(agrees(&mut late, &heads, &server).await, 32);
     validate(&brokers, &topic, &heads);
+    // Again it finds nothing to do, and takes no shard from anybody.
+    let before = psql(&cluster.database, "SELECT sum(epoch) FROM shards");
+    let done = republish(&cluster);
+    assert_eq!((&done["events"], &done["complete"]), (&json!(0), &json!(8)), "{done}");
+    assert_eq!(psql(&cluster.database, "SELECT sum(epoch) FROM shards"), before);
+    run_jobs(&cluster, 1, 1).await;
     cluster.stop();
 }
