@@ -1,5 +1,7 @@
 //! Jobs: list, look, kill, retry, stop, and the document as it was submitted.
 
+use std::collections::BTreeSet;
+
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use sqlx::Row;
@@ -82,6 +84,7 @@ const REPEATABLE: [&str; 3] = ["status", "externalId", "label"];
 
 pub(super) fn read_filter(params: &Params) -> Result<JobFilter, Problem> {
     Ok(JobFilter {
+        ids: BTreeSet::new(),
         statuses: params
             .all_of("status", &JobStatus::ALL, JobStatus::name)?
             .into_iter()

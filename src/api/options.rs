@@ -24,6 +24,10 @@ options! {
         idempotency_keep: Duration = Duration::from_secs(24 * 60 * 60),
         /// How often keys that have had their time are swept away.
         idempotency_sweep_interval: Duration = Duration::from_secs(60),
+        /// Jobs that one call for many acts on at most.
+        bulk_jobs: u32 = 1_000,
+        /// Of those, how many are acted on at a time.
+        bulk_side_by_side: u16 = 32,
         /// How long a client may take to send a body.
         body_timeout: Duration = Duration::from_secs(30),
         /// How long a client may take to send the head of a request, and a connection to be made secure.

@@ -114,14 +114,8 @@ impl Params {
     /// # Errors
     /// 400 when it is neither.
     pub fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
-        let Some(text) = self.get(name) else { return Ok(None) };
-        let time = text
-            .parse()
-            .or_else(|_| format!("{text}T00:00:00Z").parse::<Timestamp>());
-        time.map(Some).map_err(|_| {
-            let expected = "expected a time like 2026-01-31T10:00:00Z, or a day like 2026-01-31";
-            Problem::bad_parameter(name, format!("{expected}, found {}", shown(text)))
-        })
+        let time = self.get(name).map(read_time).transpose();
+        time.map_err(|message| Problem::bad_parameter(name, message))
     }
 
     /// # Errors
@@ -160,6 +154,20 @@ impl Params {
         };
         self.get(name).map(parse).transpose()
     }
+}
+
+/// RFC 3339, or a day.
+///
+/// # Errors
+/// What was expected.
+pub fn read_time(text: &str) -> Result<Timestamp, String> {
+    let time = text
+        .parse()
+        .or_else(|_| format!("{text}T00:00:00Z").parse::<Timestamp>());
+    time.map_err(|_| {
+        let expected = "expected a time like 2026-01-31T10:00:00Z, or a day like 2026-01-31";
+        format!("{expected}, found {}", shown(text))
+    })
 }
 
 fn unknown(name: &str, known: &[&str]) -> String {

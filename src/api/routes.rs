@@ -12,7 +12,10 @@ use actix_web::{Error, HttpRequest, HttpResponse, Resource, Route, web};
 use super::auth::{self, Access, Role};
 use super::graphql::handlers as graphql;
 use super::problem::Problem;
-use super::{checkpoints, explain, feed, history, jobs, retries, schema, submit, system, tasks, tokens, workers};
+use super::{
+    bulk, checkpoints, explain, export, feed, history, jobs, retries, schema, search, submit, system, tasks, tokens,
+    workers,
+};
 
 /// Builds a resource: each method with those who may use it and its handler; any other method is answered with those
 /// that there are.
@@ -88,6 +91,8 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/jobs")
             .get(Viewer, |it| it.to(jobs::list))
             .post(Operator, |it| it.to(submit::submit)),
+        Place::at("/api/v1/jobs/bulk").post(Operator, |it| it.to(bulk::run)),
+        Place::at("/api/v1/jobs/export").get(Viewer, |it| it.to(export::jobs)),
         Place::at("/api/v1/jobs/kill/{id}").delete(Operator, |it| it.to(jobs::kill)),
         Place::at("/api/v1/jobs/{id}").get(Viewer, |it| it.to(jobs::get)),
         Place::at("/api/v1/jobs/{id}/tasks").get(Viewer, |it| it.to(tasks::list)),
@@ -96,6 +101,7 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/jobs/{id}/explain").get(Viewer, |it| it.to(explain::of_job)),
         Place::at("/api/v1/jobs/{id}/retry").post(Operator, |it| it.to(jobs::retry)),
         Place::at("/api/v1/jobs/{id}/stop").post(Operator, |it| it.to(jobs::stop)),
+        Place::at("/api/v1/tasks").get(Viewer, |it| it.to(tasks::list_all)),
         Place::at("/api/v1/tasks/{id}").get(Viewer, |it| it.to(tasks::get)),
         Place::at("/api/v1/tasks/{id}/events").get(Viewer, |it| it.to(history::of_task)),
         Place::at("/api/v1/tasks/{id}/explain").get(Viewer, |it| it.to(explain::of_task)),
@@ -111,6 +117,7 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/workers/{id}/drain").post(Operator, |it| it.to(workers::drain)),
         Place::at("/api/v1/workers/{id}/events").get(Viewer, |it| it.to(history::of_worker)),
         Place::at("/api/v1/events").get(Viewer, |it| it.to(feed::events)),
+        Place::at("/api/v1/search").get(Viewer, |it| it.to(search::search)),
         Place::at("/api/v1/quarantine").get(Viewer, |it| it.to(history::quarantine)),
         Place::at("/api/v1/schema").get(Viewer, |it| it.to(schema::list)),
         Place::at("/api/v1/schema/{name:.+}").get(Viewer, |it| it.to(schema::get)),

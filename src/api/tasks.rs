@@ -1,18 +1,24 @@
-//! Tasks: those of a job, one of them, and its scheduled retry.
+//! Tasks: those of a job or of all, one of them, and its scheduled retry.
 
+use std::collections::BTreeSet;
+
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::auth::Caller;
 use super::idempotency::{CarriedOut, IdempotencyKey};
-use super::page::{List, ListId, ListKind, PAGE_PARAMS, PageQuery};
+use super::jobs::read_created;
+use super::page::{List, ListId, ListKind, PageQuery};
 use super::params::Params;
 use super::problem::Problem;
 use super::view::{FailureView, TaskView};
 use super::{Api, etag};
-use crate::domain::event::Failure;
+use crate::domain::event::{Failure, TaskState};
 use crate::domain::{JobId, TaskId};
 use crate::event::Command;
-use crate::projection::{Plan, TaskRow};
+use crate::projection::{
+    Direction, LabelPair, Plan, Slice, Start, TaskFilter, TaskKey, TaskListError, TaskOrder, TaskRow, TaskSort,
+};
 
 impl From<Failure> for FailureView {
     fn from(failure: Failure) -> Self {
@@ -89,31 +95,151 @@ impl Api {
     }
 }
 
-pub async fn list(api: web::Data<Api>, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let params = Params::read(&request, &PAGE_PARAMS)?;
-    let job: JobId = id.parse()?;
-    let tasks = ListId::new(ListKind::Tasks, &job);
-    let query = PageQuery::read(&params, &tasks, 50)?;
-    let after = match query.after.as_deref() {
-        Some(key) => u64::from(u32::from_be_bytes(key.try_into().map_err(|_| PageQuery::bad_cursor())?)),
-        None => query.offset(),
+/// What the list of a job's tasks can be asked for.
+const OF_JOB_PARAMS: [&str; 8] = [
+    "page",
+    "size",
+    "cursor",
+    "minPosition",
+    "sort",
+    "state",
+    "worker",
+    "externalId",
+];
+/// And that of all tasks.
+const LIST_PARAMS: [&str; 12] = [
+    "page",
+    "size",
+    "cursor",
+    "minPosition",
+    "sort",
+    "state",
+    "worker",
+    "externalId",
+    "jobId",
+    "label",
+    "createdFrom",
+    "createdTo",
+];
+const REPEATABLE: [&str; 4] = ["state", "worker", "externalId", "label"];
+
+/// Without the job.
+fn read_filter(params: &Params) -> Result<TaskFilter, Problem> {
+    Ok(TaskFilter {
+        job: None,
+        states: params
+            .all_of("state", &TaskState::ALL, TaskState::name)?
+            .into_iter()
+            .collect(),
+        workers: params.all("worker")?.into_iter().collect(),
+        external_ids: params.all("externalId")?.into_iter().collect(),
+        labels: params.all::<LabelPair>("label")?.into_iter().collect(),
+        created: read_created(params)?,
+    })
+}
+
+/// How a list of tasks is named in its cursors.
+pub(super) fn list_id(filter: &TaskFilter, order: TaskOrder) -> ListId {
+    ListId::new(ListKind::Tasks, &(filter, order))
+}
+
+fn no_list(error: TaskListError) -> Problem {
+    match error {
+        TaskListError::Database(error) => Problem::database(&error),
+        TaskListError::TooBroad { .. } => Problem::new(StatusCode::BAD_REQUEST, "FILTER_TOO_BROAD", error.to_string()),
+    }
+}
+
+impl Api {
+    /// How many tasks the filter lets through.
+    pub(super) async fn count_tasks(&self, filter: &TaskFilter) -> Result<u64, Problem> {
+        self.reading.task_count(filter).await.map_err(no_list)
+    }
+
+    /// Sorted by number, the filter names a job.
+    pub(super) async fn slice_of_tasks(
+        &self,
+        filter: &TaskFilter,
+        order: TaskOrder,
+        start: &Start<TaskKey>,
+        size: u32,
+    ) -> Result<Slice<(TaskKey, TaskView)>, Problem> {
+        let found = self.reading.tasks(filter, order, start, size).await.map_err(no_list)?;
+        let jobs: BTreeSet<JobId> = found.rows.iter().map(|(key, _)| key.task.job).collect();
+        let jobs: Vec<JobId> = jobs.into_iter().collect();
+        let plans = self
+            .reading
+            .plans(&jobs)
+            .await
+            .map_err(|error| Problem::database(&error))?;
+        let seen = |(key, row): (TaskKey, TaskRow)| Some((key, view(row, plans.get(&key.task.job)?)?));
+        Ok(Slice {
+            rows: found.rows.into_iter().filter_map(seen).collect(),
+            more: found.more,
+        })
+    }
+
+    /// A page of tasks. Sorted by number, the filter names a job.
+    pub(super) async fn list_tasks(
+        &self,
+        filter: &TaskFilter,
+        order: TaskOrder,
+        query: &PageQuery,
+    ) -> Result<List<TaskView>, Problem> {
+        let after = query.after.as_deref();
+        let after = after.map(|key| TaskKey::from_bytes(key).ok_or_else(PageQuery::bad_cursor));
+        let (offset, total) = (query.offset(), None);
+        let start = after.transpose()?.map_or(Start::Offset { offset, total }, Start::After);
+        let slice = self.slice_of_tasks(filter, order, &start, query.size);
+        let (total, slice) = futures::try_join!(self.count_tasks(filter), slice)?;
+        let last = slice.rows.last().filter(|_| slice.more);
+        let next = last.map(|(key, _)| query.next(&list_id(filter, order), &key.to_bytes()));
+        let items = slice.rows.into_iter().map(|(_, task)| task).collect();
+        Ok(List::new(query, items, total, next))
+    }
+}
+
+/// `GET /api/v1/tasks`: of all jobs, the newest job first.
+pub async fn list_all(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let params = Params::read_repeating(&request, &LIST_PARAMS, &REPEATABLE)?;
+    let job = params.parsed::<JobId>("jobId")?;
+    let filter = TaskFilter {
+        job,
+        ..read_filter(&params)?
     };
+    let order = params.parsed::<TaskOrder>("sort")?.unwrap_or_default();
+    if order.by == TaskSort::Number && job.is_none() {
+        let message = "numbers order the tasks of one job: name it by jobId, or sort by createdAt";
+        return Err(Problem::bad_parameter("sort", message));
+    }
+    let query = PageQuery::read(&params, &list_id(&filter, order), 50)?;
+    api.wait_for_position(&params).await?;
+    Ok(HttpResponse::Ok().json(api.list_tasks(&filter, order, &query).await?))
+}
+
+/// `GET /api/v1/jobs/{jobId}/tasks`: by number.
+pub async fn list(api: web::Data<Api>, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let params = Params::read_repeating(&request, &OF_JOB_PARAMS, &REPEATABLE)?;
+    let job: JobId = id.parse()?;
+    let filter = TaskFilter {
+        job: Some(job),
+        ..read_filter(&params)?
+    };
+    let order = params.parsed::<TaskOrder>("sort")?.unwrap_or(BY_NUMBER);
+    let query = PageQuery::read(&params, &list_id(&filter, order), 50)?;
     api.wait_for_position(&params).await?;
     let database = |error: sqlx::Error| Problem::database(&error);
-    let Some(plan) = api.reading.plan(job).await.map_err(database)? else {
+    if api.reading.plan(job).await.map_err(database)?.is_none() {
         return Err(api.missing_job(job).await);
-    };
-    let total = plan.spec.task_count;
-    // Numbers have no gaps: a page is found by its first number.
-    let last = u32::try_from(after + u64::from(query.size)).unwrap_or(total).min(total);
-    let rows = match u32::try_from(after).ok().filter(|after| *after < last) {
-        Some(after) => api.reading.tasks(job, after + 1, last).await.map_err(database)?,
-        None => Vec::new(),
-    };
-    let next = (!rows.is_empty() && last < total).then(|| query.next(&tasks, &last.to_be_bytes()));
-    let items: Vec<TaskView> = rows.into_iter().filter_map(|row| view(row, &plan)).collect();
-    Ok(HttpResponse::Ok().json(List::new(&query, items, u64::from(total), next)))
+    }
+    Ok(HttpResponse::Ok().json(api.list_tasks(&filter, order, &query).await?))
 }
+
+/// The order of a job's tasks when nobody says.
+pub(super) const BY_NUMBER: TaskOrder = TaskOrder {
+    by: TaskSort::Number,
+    direction: Direction::Asc,
+};
 
 pub async fn get(api: web::Data<Api>, request: HttpRequest, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     let params = Params::read(&request, &["minPosition", "asOf"])?;

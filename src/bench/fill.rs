@@ -14,9 +14,20 @@ const SIDE_BY_SIDE: usize = 64;
 /// When one is refused.
 pub async fn submit(server: &Server, count: u32, task: &Value) -> anyhow::Result<Vec<String>> {
     let document = json!({"externalId": "filled", "labels": {"team": "bench"}, "tasks": [task]});
-    let submissions = (0..count).map(|_| server.submit(&document));
+    submit_each(server, count, |_| document.clone()).await
+}
+
+/// Submits `count` jobs, each of its own document; gives their ids in that order.
+///
+/// # Errors
+/// When one is refused.
+pub async fn submit_each(server: &Server, count: u32, document: impl Fn(u32) -> Value) -> anyhow::Result<Vec<String>> {
+    let submissions = (0..count).map(|number| {
+        let document = document(number);
+        async move { server.submit(&document).await }
+    });
     futures::stream::iter(submissions)
-        .buffer_unordered(SIDE_BY_SIDE)
+        .buffered(SIDE_BY_SIDE)
         .try_collect()
         .await
 }

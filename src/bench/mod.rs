@@ -4,6 +4,7 @@
 //! Postgres (fsync on); or a jobmaster and a worker, each in its process, over a Kafka that is named; or a server that is
 //! named.
 
+pub mod api;
 pub mod fanout;
 mod fill;
 pub mod latency;

@@ -161,6 +161,24 @@ impl Server {
         Ok(request.send().await?.error_for_status()?.json().await?)
     }
 
+    /// Reads the whole answer, and lets it go.
+    ///
+    /// # Errors
+    /// When the server does not answer well.
+    pub async fn read(&self, path: &str) -> anyhow::Result<()> {
+        let request = self.client.get(format!("{}{path}", self.url));
+        let mut answer = request.send().await?.error_for_status()?;
+        while answer.chunk().await?.is_some() {}
+        Ok(())
+    }
+
+    /// # Errors
+    /// When the server does not answer well.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.client.post(format!("{}{path}", self.url)).json(body);
+        Ok(request.send().await?.error_for_status()?.json().await?)
+    }
+
     /// # Errors
     /// When the server does not answer well.
     pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {

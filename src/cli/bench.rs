@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::output::{Output, print, print_json};
 use crate::bench::server::Target;
-use crate::bench::{fanout, latency, list, pipeline, start, subscriptions, tasks};
+use crate::bench::{api, fanout, latency, list, pipeline, start, subscriptions, tasks};
 
 /// `grid bench`
 #[derive(Args, Debug)]
@@ -70,6 +70,23 @@ enum What {
         #[command(flatten)]
         target: Target,
     },
+    /// Lists, details and search when there are many jobs and tasks, while tasks run
+    Api {
+        /// Jobs; several sizes give a column each
+        #[arg(long, default_value = "100000", value_delimiter = ',')]
+        jobs: Vec<u32>,
+        /// Tasks of each job
+        #[arg(long, default_value_t = 10)]
+        tasks_per_job: u32,
+        /// Requests of each kind, one after the other
+        #[arg(long, default_value_t = 1_000)]
+        requests: u32,
+        /// Tasks a second that run beside the reading
+        #[arg(long, default_value_t = 2_000)]
+        tasks_per_second: u32,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Start of standalone on a data folder, until the first job is accepted
     Start {
         #[command(flatten)]
@@ -118,6 +135,23 @@ pub async fn run(args: BenchArgs, output: Output) -> anyhow::Result<()> {
         } => columns.push(Column::of(
             &subscriptions::run(&target, subscriptions, replicas).await?,
         )?),
+        What::Api {
+            jobs,
+            tasks_per_job,
+            requests,
+            tasks_per_second,
+            target,
+        } => {
+            for jobs in jobs {
+                let load = api::Load {
+                    jobs,
+                    tasks_per_job,
+                    requests,
+                    tasks_per_second,
+                };
+                columns.push(Column::of(&api::run(&target, load).await?)?);
+            }
+        }
         What::Start { data, target } => {
             for figures in start::run(&target, data).await? {
                 columns.push(Column::of(&figures)?);

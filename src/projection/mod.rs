@@ -26,9 +26,10 @@ pub use machine::{Feed, LogPage, Machine, Move, Want, WriteSet, Written};
 pub use options::ProjectionOptions;
 pub use position::{PositionError, PositionToken, from_base64url, to_base64url};
 pub use read::{
-    At, AttemptRow, Direction, JobFilter, JobKey, JobOrder, JobRow, JobSort, LabelError, LabelFilter, LabelPair, Order,
-    OrderError, Overview, Plan, Reading, RetriesFrom, RetryKey, Slice, SortField, Span, Start, TaskFilter, TaskRange,
-    TaskRow, WorkerFilter, WorkerKey, WorkerRow,
+    Among, At, AttemptRow, Direction, Hit, JobFilter, JobKey, JobOrder, JobRow, JobSort, LabelError, LabelFilter,
+    LabelPair, Matched, Order, OrderError, Overview, Plan, Reading, RetriesFrom, RetryKey, Slice, SortField, Span,
+    Start, TaskFilter, TaskKey, TaskListError, TaskOrder, TaskRange, TaskRow, TaskSort, WorkerFilter, WorkerKey,
+    WorkerOrder, WorkerRow, WorkerSort,
 };
 pub use rebuild::{RebuildError, Rebuilt, rebuild};
 pub use verify::ReadModelCheck;

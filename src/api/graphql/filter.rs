@@ -1,5 +1,7 @@
 //! Which items a list holds, and in which order.
 
+use std::collections::BTreeSet;
+
 use async_graphql::{Enum, InputObject};
 
 use super::fault::Answer;
@@ -56,6 +58,7 @@ impl JobFilter {
         let statuses = self.statuses.unwrap_or_default().into_iter().map(Status::from);
         let labels = self.labels.unwrap_or_default().into_iter().map(label);
         Ok(Filter {
+            ids: BTreeSet::new(),
             statuses: statuses.collect(),
             external_ids: self.external_ids.unwrap_or_default().into_iter().collect(),
             labels: labels.collect::<Result<_, _>>()?,

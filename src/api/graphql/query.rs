@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, Object};
 
-use super::fault::{Answer, Fault};
+use super::fault::Answer;
 use super::filter::{JobFilter, JobOrder};
 use super::guard::Needs;
 use super::job::{Job, JobAsOf, api};
@@ -13,8 +13,9 @@ use super::system::{Info, Quarantined};
 use super::task::{Task, TaskAsOf};
 use super::worker::Worker;
 use crate::api::problem::Problem;
+use crate::api::workers::WorkersAsked;
 use crate::domain::{JobId, TaskId, WorkerName};
-use crate::projection::{JobKey, Start, WorkerKey};
+use crate::projection::{JobKey, Start, WorkerKey, WorkerOrder};
 
 pub struct Query;
 
@@ -124,21 +125,21 @@ impl Query {
         let limit = size(context, first)?;
         let key = read_cursor(b'w', after.as_deref(), WorkerKey::from_bytes)?;
         api.wait_for(min_position.as_deref()).await?;
-        let database = |error: sqlx::Error| Fault(Problem::database(&error));
-        let total = api.reading.worker_count().await.map_err(database)?;
-        let rows = match &key {
-            Some(key) => api.reading.workers_after(key, limit + 1).await,
-            None => api.reading.workers(0, limit + 1).await,
-        };
-        let mut rows = rows.map_err(database)?;
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
+        let (offset, asked) = (Start::Offset { offset: 0, total: None }, WorkersAsked::default());
+        let start = key.map_or(offset, Start::After);
+        let slice = api.slice_of_workers(&asked, WorkerOrder::default(), &start, limit);
+        let (total, slice) = slice.await?;
         let total = i64::try_from(total).unwrap_or(i64::MAX);
         let edge = |row: crate::projection::WorkerRow| {
-            let key = cursor(b'w', &row.key().to_bytes());
+            let key = cursor(b'w', &WorkerKey::of(&row).to_bytes());
             (key, Worker(api.worker_view(row)))
         };
-        Ok(counted(after.is_some(), more, total, rows.into_iter().map(edge)))
+        Ok(counted(
+            after.is_some(),
+            slice.more,
+            total,
+            slice.rows.into_iter().map(edge),
+        ))
     }
 
     /// The process that answers.

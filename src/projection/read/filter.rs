@@ -89,6 +89,7 @@ impl Span {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobFilter {
+    pub ids: BTreeSet<JobId>,
     pub statuses: BTreeSet<JobStatus>,
     pub external_ids: BTreeSet<String>,
     pub labels: LabelFilter,
@@ -98,6 +99,28 @@ pub struct JobFilter {
 impl JobFilter {
     pub fn is_all(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl TaskFilter {
+    /// What it says of jobs. A status that excludes the states is left out.
+    pub(super) fn of_jobs(&self) -> JobFilter {
+        use JobStatus::{Failed, Mixed, Running, Timeout};
+        let unfinished = [TaskState::Ready, TaskState::Scheduled, TaskState::Running];
+        let statuses: &[JobStatus] = if self.states.is_empty() || self.states.contains(&TaskState::Completed) {
+            &[]
+        } else if self.states.iter().all(|state| unfinished.contains(state)) {
+            &[Running]
+        } else {
+            &[Running, Failed, Timeout, Mixed]
+        };
+        JobFilter {
+            ids: self.job.into_iter().collect(),
+            statuses: statuses.iter().copied().collect(),
+            external_ids: BTreeSet::new(),
+            labels: self.labels.clone(),
+            created: self.created,
+        }
     }
 }
 

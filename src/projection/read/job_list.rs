@@ -60,6 +60,15 @@ enum Sorted {
 }
 
 impl JobKey {
+    /// In a list sorted by creation.
+    pub(super) const fn created(created_at: Timestamp, id: JobId) -> Self {
+        Self {
+            sorted: Sorted::CreatedAt,
+            created_at,
+            id,
+        }
+    }
+
     pub fn of(row: &JobRow, by: JobSort) -> Self {
         let sorted = match by {
             JobSort::CreatedAt => Sorted::CreatedAt,
@@ -105,8 +114,10 @@ impl JobKey {
 
 /// Which index the keys come from, and with which of its values.
 #[derive(Clone, Debug)]
-enum Driver<'a> {
+pub(super) enum Driver<'a> {
     All,
+    /// All of the filter's, which are few.
+    Ids,
     Statuses(Vec<JobStatus>),
     ExternalIds(Vec<&'a str>),
     Label(&'a str, Vec<&'a str>),
@@ -114,7 +125,10 @@ enum Driver<'a> {
 
 impl<'a> Driver<'a> {
     /// The part of the filter that says most.
-    fn of(filter: &'a JobFilter) -> Self {
+    pub(super) fn of(filter: &'a JobFilter) -> Self {
+        if !filter.ids.is_empty() {
+            return Self::Ids;
+        }
         if !filter.external_ids.is_empty() {
             return Self::ExternalIds(filter.external_ids.iter().map(String::as_str).collect());
         }
@@ -131,7 +145,7 @@ impl<'a> Driver<'a> {
     /// One for each value: the keys of each come in order.
     fn split(self) -> Vec<Self> {
         match self {
-            Self::All => vec![Self::All],
+            Self::All | Self::Ids => vec![self],
             Self::Statuses(all) => all.into_iter().map(|one| Self::Statuses(vec![one])).collect(),
             Self::ExternalIds(all) => all.into_iter().map(|one| Self::ExternalIds(vec![one])).collect(),
             Self::Label(name, all) => all.into_iter().map(|one| Self::Label(name, vec![one])).collect(),
@@ -142,12 +156,12 @@ impl<'a> Driver<'a> {
     const fn key(&self) -> (&'static str, &'static str) {
         match self {
             Self::Label(..) => ("l.created_at", "l.job"),
-            Self::All | Self::Statuses(_) | Self::ExternalIds(_) => ("j.created_at", "j.id"),
+            Self::All | Self::Ids | Self::Statuses(_) | Self::ExternalIds(_) => ("j.created_at", "j.id"),
         }
     }
 }
 
-type Sql = QueryBuilder<Postgres>;
+pub(super) type Sql = QueryBuilder<Postgres>;
 
 const NAME: &str = "COALESCE(j.external_id, '') COLLATE \"C\"";
 const END: &str = "COALESCE(j.finished_at, 'infinity')";
@@ -164,7 +178,7 @@ fn push_one_of(sql: &mut Sql, column: &str, values: &[&str]) {
     };
 }
 
-fn push_span(sql: &mut Sql, column: &str, span: Span) {
+pub(super) fn push_span(sql: &mut Sql, column: &str, span: Span) {
     if let Some(from) = span.from {
         sql.push(format!(" AND {column} >= ")).push_bind(from.to_datetime());
     }
@@ -178,7 +192,7 @@ fn names(statuses: impl IntoIterator<Item = JobStatus>) -> Vec<&'static str> {
 }
 
 /// From which rows, and which of them. `with_job`: the job's row is wanted in any case.
-fn push_from(sql: &mut Sql, filter: &JobFilter, driver: &Driver<'_>, with_job: bool) {
+pub(super) fn push_from(sql: &mut Sql, filter: &JobFilter, driver: &Driver<'_>, with_job: bool) {
     let (created_at, id) = driver.key();
     match driver {
         Driver::Label(name, values) => {
@@ -189,9 +203,13 @@ fn push_from(sql: &mut Sql, filter: &JobFilter, driver: &Driver<'_>, with_job: b
             sql.push(" WHERE l.name = ").push_bind((*name).to_owned());
             push_one_of(sql, "l.value", values);
         }
-        Driver::All | Driver::Statuses(_) | Driver::ExternalIds(_) => {
+        Driver::All | Driver::Ids | Driver::Statuses(_) | Driver::ExternalIds(_) => {
             sql.push(" FROM grid_read.jobs j WHERE true");
         }
+    }
+    if !filter.ids.is_empty() {
+        let ids: Vec<Uuid> = filter.ids.iter().map(|id| id.0).collect();
+        sql.push(format!(" AND {id} = ANY(")).push_bind(ids).push(")");
     }
     match driver {
         Driver::ExternalIds(values) => push_one_of(sql, NAME, values),
@@ -203,6 +221,12 @@ fn push_from(sql: &mut Sql, filter: &JobFilter, driver: &Driver<'_>, with_job: b
         ),
     }
     match driver {
+        // As a range, so that the order may begin with it: see `Keys::push_branch`.
+        Driver::Statuses(values) if with_job && values.len() == 1 => {
+            let status = names(values.iter().copied()).concat();
+            sql.push(" AND j.status >= ").push_bind(status.clone());
+            sql.push(" AND j.status <= ").push_bind(status);
+        }
         Driver::Statuses(values) => push_one_of(sql, "j.status", &names(values.iter().copied())),
         _ if filter.statuses.is_empty() => {}
         _ => push_one_of(sql, "j.status", &names(filter.statuses.iter().copied())),
@@ -222,17 +246,22 @@ fn push_from(sql: &mut Sql, filter: &JobFilter, driver: &Driver<'_>, with_job: b
 }
 
 /// Which keys, in which order.
-struct Keys<'a> {
-    filter: &'a JobFilter,
-    by: JobSort,
-    direction: Direction,
-    after: Option<&'a JobKey>,
-    skip: u64,
-    limit: u64,
+pub(super) struct Keys<'a> {
+    pub filter: &'a JobFilter,
+    pub by: JobSort,
+    pub direction: Direction,
+    pub after: Option<&'a JobKey>,
+    /// The job with the key `after` as well.
+    pub inclusive: bool,
+    pub skip: u64,
+    pub limit: u64,
+    /// How many of each job's tasks are wanted, from its row: jobs without any are left out, and the keys have the
+    /// columns `task_count` and `expected` besides.
+    pub expected: Option<&'a str>,
 }
 
 impl Keys<'_> {
-    fn push(&self, sql: &mut Sql) {
+    pub(super) fn push(&self, sql: &mut Sql) {
         let drivers = match self.by {
             JobSort::CreatedAt => Driver::of(self.filter).split(),
             // In the order of another index: everything else is looked at on the way.
@@ -260,21 +289,35 @@ impl Keys<'_> {
         sql.push(format!(
             "SELECT {sorted} AS sorted, {created_at} AS created_at, {id} AS id"
         ));
-        push_from(sql, self.filter, driver, false);
+        if let Some(expected) = self.expected {
+            sql.push(format!(", j.task_count, {expected} AS expected"));
+        }
+        push_from(sql, self.filter, driver, self.expected.is_some());
+        if let Some(expected) = self.expected {
+            sql.push(format!(" AND {expected} > 0"));
+        }
         if let Some(key) = self.after {
             self.push_after(sql, (sorted, created_at, id), key);
         }
         let order = self.direction.sql();
-        let sorted = match self.by {
-            JobSort::CreatedAt => String::new(),
-            JobSort::FinishedAt | JobSort::ExternalId => format!("{sorted} {order}, "),
+        let sorted = match (self.by, driver) {
+            // Counters are in no index. Whoever estimates how many jobs have some may be far off, and would look through
+            // all jobs, newest first: only the index of the statuses has this order.
+            (JobSort::CreatedAt, Driver::Statuses(_)) if self.expected.is_some() => {
+                format!("j.status {}, ", self.direction.reversed().sql())
+            }
+            (JobSort::CreatedAt, _) => String::new(),
+            (JobSort::FinishedAt | JobSort::ExternalId, _) => format!("{sorted} {order}, "),
         };
         sql.push(format!(" ORDER BY {sorted}{created_at} {order}, {id} {order} LIMIT "));
         sql.push_bind(to_i64(self.skip.saturating_add(self.limit)));
     }
 
     fn push_after(&self, sql: &mut Sql, (sorted, created_at, id): (&str, &str, &str), key: &JobKey) {
-        let beyond = self.direction.beyond();
+        let mut beyond = self.direction.beyond().to_owned();
+        if self.inclusive {
+            beyond.push('=');
+        }
         let at = key.created_at.to_datetime();
         match &key.sorted {
             Sorted::CreatedAt => {
@@ -304,7 +347,7 @@ fn order_by(of: &str, by: JobSort, direction: Direction) -> String {
     format!("ORDER BY {sorted}{of}created_at {direction}, {of}id {direction}")
 }
 
-fn to_i64(count: u64) -> i64 {
+pub(super) fn to_i64(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
@@ -352,8 +395,10 @@ impl Reading {
             by: order.by,
             direction: order.direction,
             after: None,
+            inclusive: false,
             skip: 0,
             limit: u64::from(size) + 1,
+            expected: None,
         };
         match start {
             Start::After(key) => keys.after = Some(key),

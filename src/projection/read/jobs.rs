@@ -1,9 +1,12 @@
 //! Rows of jobs.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, Row};
+use uuid::Uuid;
 
 use super::{Reading, at};
 use crate::domain::{Counters, JobId, Labels, Timestamp};
@@ -67,5 +70,16 @@ impl Reading {
             .fetch_optional(&self.pool)
             .await?;
         row.as_ref().map(read).transpose()
+    }
+
+    /// Which of the jobs there are.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn jobs_there(&self, jobs: &[JobId]) -> Result<HashSet<JobId>, sqlx::Error> {
+        let ids: Vec<Uuid> = jobs.iter().map(|job| job.0).collect();
+        let query = sqlx::query_scalar("SELECT id FROM grid_read.jobs WHERE id = ANY($1)").bind(ids);
+        let there: Vec<Uuid> = query.fetch_all(&self.pool).await?;
+        Ok(there.into_iter().map(JobId).collect())
     }
 }

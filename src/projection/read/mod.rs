@@ -12,8 +12,11 @@ mod order;
 mod overview;
 mod plan;
 mod retries;
+mod search;
+mod task_list;
 mod tasks;
 mod totals;
+mod worker_list;
 mod workers;
 
 pub use filter::{JobFilter, LabelError, LabelFilter, LabelPair, Span, TaskFilter, WorkerFilter};
@@ -25,8 +28,11 @@ pub use order::{Direction, Order, OrderError, Slice, SortField, Start};
 pub use overview::Overview;
 pub use plan::Plan;
 pub use retries::{RetriesFrom, RetryKey};
+pub use search::{Hit, Matched};
+pub use task_list::{TaskKey, TaskListError, TaskOrder, TaskSort};
 pub use tasks::TaskRow;
-pub use workers::{WorkerKey, WorkerRow};
+pub use worker_list::{Among, WorkerKey, WorkerOrder, WorkerSort};
+pub use workers::WorkerRow;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;

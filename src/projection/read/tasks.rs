@@ -111,34 +111,4 @@ impl Reading {
         };
         Ok(numbers.into_iter().map(task).collect())
     }
-
-    /// The tasks `first` to `last` of a job of at least so many, by number.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn tasks(&self, job: JobId, first: u32, last: u32) -> Result<Vec<TaskRow>, sqlx::Error> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM grid_read.tasks WHERE job = $1 AND number BETWEEN $2 AND $3 ORDER BY number"
-        );
-        let query = sqlx::query(AssertSqlSafe(sql))
-            .bind(job.0)
-            .bind(first as i32)
-            .bind(last as i32);
-        let rows = query.fetch_all(&self.pool).await?;
-        let mut tasks: Vec<TaskRow> = (first..=last)
-            .map(|number| TaskRow::unwritten(TaskId { job, number }))
-            .collect();
-        for row in &rows {
-            let task = read(row)?;
-            if let Some(slot) = task
-                .id
-                .number
-                .checked_sub(first)
-                .and_then(|index| tasks.get_mut(index as usize))
-            {
-                *slot = task;
-            }
-        }
-        Ok(tasks)
-    }
 }

@@ -25,15 +25,8 @@ pub struct WorkerRow {
     pub draining: bool,
 }
 
-/// Where a worker stands in the list, newest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkerKey {
-    pub created_at: Timestamp,
-    pub name: String,
-}
-
-pub(super) const COLUMNS: &str = "name, incarnation, endpoint_url, max_capacity, labels, registered_at, created_at, left_at, \
-    cordoned, draining";
+pub(super) const COLUMNS: &str = "name, incarnation, endpoint_url, max_capacity, labels, registered_at, created_at, \
+    left_at, cordoned, draining";
 
 pub(super) fn read(row: &PgRow) -> Result<WorkerRow, sqlx::Error> {
     let name: &str = row.try_get(0)?;
@@ -51,15 +44,6 @@ pub(super) fn read(row: &PgRow) -> Result<WorkerRow, sqlx::Error> {
     })
 }
 
-impl WorkerRow {
-    pub fn key(&self) -> WorkerKey {
-        WorkerKey {
-            created_at: self.created_at,
-            name: self.name.as_str().to_owned(),
-        }
-    }
-}
-
 impl Reading {
     /// # Errors
     /// When the database does not answer.
@@ -70,63 +54,5 @@ impl Reading {
             .fetch_optional(&self.pool)
             .await?;
         row.as_ref().map(read).transpose()
-    }
-
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn worker_count(&self) -> Result<u64, sqlx::Error> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM grid_read.workers")
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(count.max(0).unsigned_abs())
-    }
-
-    /// `limit` workers, newest first, after the first `offset`.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn workers(&self, offset: u64, limit: u32) -> Result<Vec<WorkerRow>, sqlx::Error> {
-        let sql =
-            format!("SELECT {COLUMNS} FROM grid_read.workers ORDER BY created_at DESC, name DESC LIMIT $1 OFFSET $2");
-        let query = sqlx::query(AssertSqlSafe(sql))
-            .bind(i64::from(limit))
-            .bind(i64::try_from(offset).unwrap_or(i64::MAX));
-        query.fetch_all(&self.pool).await?.iter().map(read).collect()
-    }
-
-    /// `limit` workers, newest first, that come after `key`.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn workers_after(&self, key: &WorkerKey, limit: u32) -> Result<Vec<WorkerRow>, sqlx::Error> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM grid_read.workers WHERE (created_at, name) < ($1, $2)
-             ORDER BY created_at DESC, name DESC LIMIT $3"
-        );
-        let query = sqlx::query(AssertSqlSafe(sql))
-            .bind(key.created_at.to_datetime())
-            .bind(&key.name);
-        query
-            .bind(i64::from(limit))
-            .fetch_all(&self.pool)
-            .await?
-            .iter()
-            .map(read)
-            .collect()
-    }
-}
-
-impl WorkerKey {
-    pub fn to_bytes(&self) -> Vec<u8> {
-        [&self.created_at.as_ms().to_be_bytes()[..], self.name.as_bytes()].concat()
-    }
-
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (at, name) = bytes.split_first_chunk::<8>()?;
-        let name = std::str::from_utf8(name).ok()?.to_owned();
-        Some(Self {
-            created_at: Timestamp::from_ms(i64::from_be_bytes(*at)),
-            name,
-        })
     }
 }

@@ -1,6 +1,7 @@
 //! The REST API over real shards and a real Postgres; the bus is the one inside the process.
 
 mod access;
+mod bulk;
 mod checkpoints;
 mod conditional;
 mod durability;
@@ -13,8 +14,12 @@ mod idempotency;
 mod jobs;
 mod limits;
 mod lists;
+mod plans;
 mod retries;
+mod search;
+mod seed;
 mod speed;
+mod task_lists;
 mod tls;
 pub mod workers;
 

@@ -322,6 +322,26 @@ fn an_edited_row_is_found() {
             ),
             ("UPDATE grid_read.attempts SET worker = 'x'", "attempts["),
             (
+                "UPDATE grid_read.task_names SET name = 'x' WHERE job = 'JOB'",
+                "task_names",
+            ),
+            (
+                "INSERT INTO grid_read.job_labels VALUES ('JOB', 'x', 'y', now())",
+                "job_labels",
+            ),
+            (
+                "INSERT INTO grid_read.task_blocks VALUES ('JOB', 0, 1, 0, 0, 0, 0)",
+                "task_blocks[0]",
+            ),
+            (
+                "INSERT INTO grid_read.task_blocks VALUES (gen_random_uuid(), 0, 1, 0, 0, 0, 0)",
+                "a row in task_blocks",
+            ),
+            (
+                "UPDATE grid_read.projection_cursors SET ready = ready + 1",
+                "projection_cursors",
+            ),
+            (
                 "INSERT INTO grid_read.workers VALUES ('x', 0, gen_random_uuid(), '', 1, '{}', now(), now(), null, null, 1)",
                 "workers",
             ),

@@ -1,0 +1,97 @@
+//! What the database looks at for a list: never a whole table.
+
+use super::fixture::Fixture;
+use crate::support::Postgres;
+
+const JOBS: u32 = 20_000;
+
+const FILL: &str = "UPDATE grid_read.jobs SET external_id = 'seldom' WHERE seq % 400 = 0;
+         INSERT INTO grid_read.task_names SELECT id, 1, 10, 'task ' || seq % 100, created_at FROM grid_read.jobs;
+         UPDATE grid_read.jobs SET task_count = 10, ready = 10 * ready, completed = 10 * completed, failed = 10 * failed,
+             final_error = 10 * final_error, final_timeout = 10 * final_timeout, final_killed = 10 * final_killed;
+         INSERT INTO grid_read.tasks (job, number, attempt, retry_count, state, worker)
+         SELECT id, n, 1, 0, CASE WHEN ready > 0 THEN 'READY' WHEN failed > 0 THEN 'FAILED' ELSE 'COMPLETED' END, 'w' || n
+         FROM grid_read.jobs, generate_series(1, 10) n;
+         INSERT INTO grid_read.job_specs
+         SELECT id, json_build_object('documentHash', '', 'taskCount', 10, 'policies', '[]'::json, 'groups',
+             json_build_array(json_build_object('externalId', 'x', 'replicas', 10, 'executor', 'noop', 'policy', 0)))
+         FROM grid_read.jobs ON CONFLICT DO NOTHING;
+         UPDATE grid_read.projection_cursors p SET ready = r, completed = c, failed = f
+         FROM (SELECT shard, sum(ready) AS r, sum(completed) AS c, sum(failed) AS f FROM grid_read.jobs GROUP BY shard) x
+         WHERE x.shard = p.shard";
+
+/// As in `api::lists`, with ten tasks each, and names.
+async fn fill(grid: &Fixture) {
+    super::lists::refill(grid, JOBS).await;
+    // Not on the thread that tends the connections of the client, which would grow old unseen.
+    let url = grid.url.clone();
+    let work = move || {
+        Postgres::shared().psql(&url, FILL);
+        Postgres::shared().psql(&url, "VACUUM ANALYZE");
+    };
+    actix_web::web::block(work).await.unwrap();
+}
+
+/// Rows read by sequential scans, and rows fetched from tables by way of their indexes.
+fn read(grid: &Fixture) -> (u64, u64) {
+    // A connection tells what it has read at its end.
+    grid.psql(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+         WHERE datname = current_database() AND usename = 'grid' AND application_name <> 'grid projector'",
+    );
+    let rows = grid.psql(
+        "SELECT sum(seq_tup_read), sum(idx_tup_fetch) FROM pg_stat_user_tables WHERE schemaname = 'grid_read'
+         AND relname IN ('jobs', 'tasks', 'job_labels', 'task_names', 'job_specs', 'task_blocks')",
+    );
+    let (scanned, fetched) = rows.split_once('|').unwrap();
+    (scanned.parse().unwrap(), fetched.parse().unwrap())
+}
+
+#[actix_web::test]
+async fn no_list_reads_a_whole_table() {
+    let grid = Fixture::new().await;
+    fill(&grid).await;
+    let some = grid.psql("SELECT id FROM grid_read.jobs OFFSET 777 LIMIT 1");
+    // The most rows that may be fetched for it.
+    let cases = [
+        ("/jobs".to_owned(), 100),
+        ("/jobs?page=500".to_owned(), 200),
+        ("/jobs?page=999".to_owned(), 100),
+        (format!("/jobs/{some}"), 5),
+        ("/jobs?status=RUNNING".to_owned(), 100),
+        ("/jobs?status=FAILED&status=TIMEOUT&page=50".to_owned(), 200),
+        ("/jobs?label=team:t1".to_owned(), 100),
+        (
+            "/jobs?label=n:777&status=COMPLETED&status=RUNNING&status=FAILED".to_owned(),
+            100,
+        ),
+        ("/jobs?externalId=seldom".to_owned(), 200),
+        (
+            "/jobs?createdFrom=2026-01-01T00:10:00Z&createdTo=2026-01-01T00:20:00Z".to_owned(),
+            100,
+        ),
+        ("/jobs?sort=finishedAt".to_owned(), 100),
+        ("/jobs?sort=externalId".to_owned(), 100),
+        (format!("/jobs/{some}/tasks"), 100),
+        (format!("/jobs/{some}/tasks?state=READY&state=FAILED"), 100),
+        ("/tasks".to_owned(), 500),
+        // The unfinished jobs, which are a sixth, may all have to be looked at: none of them has a failed task.
+        ("/tasks?state=FAILED".to_owned(), 5_000),
+        ("/tasks?state=READY&page=3".to_owned(), 2_000),
+        (format!("/tasks?worker=w3&jobId={some}"), 100),
+        ("/search?q=job%203".to_owned(), 200),
+        ("/search?q=team".to_owned(), 200),
+        ("/search?q=task%2033".to_owned(), 200),
+        (format!("/search?q={}", &some[..6]), 200),
+    ];
+    let mut before = read(&grid);
+    for (path, most) in cases {
+        grid.get(&format!("/api/v1{path}")).await;
+        let after = read(&grid);
+        assert_eq!(after.0 - before.0, 0, "{path} reads a whole table");
+        let fetched = after.1 - before.1;
+        assert!(fetched <= most, "{path} fetches {fetched} rows");
+        before = after;
+    }
+    grid.stop().await;
+}
