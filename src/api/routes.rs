@@ -128,11 +128,11 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/internal/documents/{hash}").get(Worker, |it| it.to(system::document)),
         // Who may ask for a field is said at the field: a WebSocket tells who it is after it is open.
         Place::at("/graphql")
-            .get(Open, |it| it.to(graphql::graphql))
-            .post(Open, |it| it.to(graphql::graphql)),
+            .get(Secret, |it| it.to(graphql::graphql))
+            .post(Secret, |it| it.to(graphql::graphql)),
         Place::at("/graphql/stream")
-            .get(Open, |it| it.to(graphql::stream))
-            .post(Open, |it| it.to(graphql::stream)),
+            .get(Secret, |it| it.to(graphql::stream))
+            .post(Secret, |it| it.to(graphql::stream)),
         Place::at("/graphql/page/{name}").get(Open, |it| it.to(graphql::page_file)),
         Place::at("/api/v1/internal/checkpoint-key/{incarnation}").get(Worker, |it| it.to(checkpoints::key)),
         Place::at("/api/v1/checkpoints/{task}/{attempt}/{secret}")
@@ -169,10 +169,10 @@ impl Offer {
     fn has(self, place: &Place) -> bool {
         match self {
             Self::All => true,
-            Self::Workers => place
-                .rules
-                .iter()
-                .all(|rule| matches!(rule.access, Access::Secret | Access::Least(Role::Worker))),
+            Self::Workers => {
+                let for_workers = |rule: &Rule| matches!(rule.access, Access::Secret | Access::Least(Role::Worker));
+                place.path.starts_with("/api/v1/") && place.rules.iter().all(for_workers)
+            }
             Self::Metrics => ["/metrics", "/health/live", "/health/ready"].contains(&place.path),
         }
     }
