@@ -75,9 +75,9 @@ async fn no_list_reads_a_whole_table() {
         (format!("/jobs/{some}/tasks"), 100),
         (format!("/jobs/{some}/tasks?state=READY&state=FAILED"), 100),
         ("/tasks".to_owned(), 500),
-        // The unfinished jobs, which are a sixth, may all have to be looked at: none of them has a failed task.
+        // Counters are in no index: the unfinished jobs, which are a sixth, may all have to be looked at.
         ("/tasks?state=FAILED".to_owned(), 5_000),
-        ("/tasks?state=READY&page=3".to_owned(), 2_000),
+        ("/tasks?state=READY&page=3".to_owned(), 5_000),
         (format!("/tasks?worker=w3&jobId={some}"), 100),
         ("/search?q=job%203".to_owned(), 200),
         ("/search?q=team".to_owned(), 200),
