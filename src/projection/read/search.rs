@@ -184,12 +184,14 @@ impl Reading {
     async fn search_tasks_by_name(&self, text: &str, limit: u32) -> Result<Vec<(TaskId, Matched)>, sqlx::Error> {
         let replica = super::task_list::replica(text);
         let (name, index) = replica.map_or((None, 0), |(name, index)| (Some(name), index));
+        // The order is that of the column, not of what is given under its name.
         let sql = "
-            (SELECT job, first_number + $4, name || '-' || $4 FROM grid_read.task_names
-             WHERE name = $3 AND replicas > 1 AND replicas > $4 ORDER BY created_at DESC, job DESC LIMIT $5)
+            (SELECT n.job, n.first_number + $4, n.name || '-' || $4 AS found FROM grid_read.task_names n
+             WHERE n.name = $3 AND n.replicas > 1 AND n.replicas > $4 ORDER BY n.created_at DESC, n.job DESC LIMIT $5)
             UNION ALL
-            (SELECT job, first_number, CASE WHEN replicas > 1 THEN name || '-0' ELSE name END FROM grid_read.task_names
-             WHERE name >= $1 AND name < $2 ORDER BY name, created_at DESC, job DESC LIMIT $5)";
+            (SELECT n.job, n.first_number, CASE WHEN n.replicas > 1 THEN n.name || '-0' ELSE n.name END AS found
+             FROM grid_read.task_names n
+             WHERE n.name >= $1 AND n.name < $2 ORDER BY n.name, n.created_at DESC, n.job DESC LIMIT $5)";
         let query = sqlx::query(sql)
             .bind(text)
             .bind(format!("{text}{BEYOND}"))

@@ -82,6 +82,8 @@ async fn no_list_reads_a_whole_table() {
         ("/search?q=job%203".to_owned(), 200),
         ("/search?q=team".to_owned(), 200),
         ("/search?q=task%2033".to_owned(), 200),
+        ("/search?q=task".to_owned(), 200),
+        ("/search?q=job".to_owned(), 200),
         (format!("/search?q={}", &some[..6]), 200),
     ];
     let mut before = read(&grid);
