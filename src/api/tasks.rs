@@ -151,9 +151,9 @@ fn no_list(error: TaskListError) -> Problem {
 }
 
 impl Api {
-    /// How many tasks the filter lets through.
-    pub(super) async fn count_tasks(&self, filter: &TaskFilter) -> Result<u64, Problem> {
-        self.reading.task_count(filter).await.map_err(no_list)
+    /// How many tasks the filter lets through. `fresh`: not even a moment old.
+    pub(super) async fn count_tasks(&self, filter: &TaskFilter, fresh: bool) -> Result<u64, Problem> {
+        self.reading.task_count(filter, fresh).await.map_err(no_list)
     }
 
     /// Sorted by number, the filter names a job.
@@ -179,19 +179,32 @@ impl Api {
         })
     }
 
-    /// A page of tasks. Sorted by number, the filter names a job.
+    /// A page of tasks. Sorted by number, the filter names a job. `fresh`: as [`Api::count_tasks`].
     pub(super) async fn list_tasks(
         &self,
         filter: &TaskFilter,
         order: TaskOrder,
         query: &PageQuery,
+        fresh: bool,
     ) -> Result<List<TaskView>, Problem> {
         let after = query.after.as_deref();
         let after = after.map(|key| TaskKey::from_bytes(key).ok_or_else(PageQuery::bad_cursor));
-        let (offset, total) = (query.offset(), None);
-        let start = after.transpose()?.map_or(Start::Offset { offset, total }, Start::After);
-        let slice = self.slice_of_tasks(filter, order, &start, query.size);
-        let (total, slice) = futures::try_join!(self.count_tasks(filter), slice)?;
+        let offset = query.offset();
+        let (total, slice) = match after.transpose()? {
+            None if offset > NEAR => {
+                let total = self.count_tasks(filter, fresh).await?;
+                let start = Start::Offset {
+                    offset,
+                    total: Some(total),
+                };
+                (total, self.slice_of_tasks(filter, order, &start, query.size).await?)
+            }
+            after => {
+                let start = after.map_or(Start::Offset { offset, total: None }, Start::After);
+                let slice = self.slice_of_tasks(filter, order, &start, query.size);
+                futures::try_join!(self.count_tasks(filter, fresh), slice)?
+            }
+        };
         let last = slice.rows.last().filter(|_| slice.more);
         let next = last.map(|(key, _)| query.next(&list_id(filter, order), &key.to_bytes()));
         let items = slice.rows.into_iter().map(|(_, task)| task).collect();
@@ -214,7 +227,8 @@ pub async fn list_all(api: web::Data<Api>, request: HttpRequest) -> Result<HttpR
     }
     let query = PageQuery::read(&params, &list_id(&filter, order), 50)?;
     api.wait_for_position(&params).await?;
-    Ok(HttpResponse::Ok().json(api.list_tasks(&filter, order, &query).await?))
+    let fresh = params.get("minPosition").is_some();
+    Ok(HttpResponse::Ok().json(api.list_tasks(&filter, order, &query, fresh).await?))
 }
 
 /// `GET /api/v1/jobs/{jobId}/tasks`: by number.
@@ -232,8 +246,12 @@ pub async fn list(api: web::Data<Api>, request: HttpRequest, id: web::Path<Strin
     if api.reading.plan(job).await.map_err(database)?.is_none() {
         return Err(api.missing_job(job).await);
     }
-    Ok(HttpResponse::Ok().json(api.list_tasks(&filter, order, &query).await?))
+    let fresh = params.get("minPosition").is_some();
+    Ok(HttpResponse::Ok().json(api.list_tasks(&filter, order, &query, fresh).await?))
 }
+
+/// Pages that begin no deeper are not looked for from the end.
+const NEAR: u64 = 1_000;
 
 /// The order of a job's tasks when nobody says.
 pub(super) const BY_NUMBER: TaskOrder = TaskOrder {

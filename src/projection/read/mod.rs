@@ -45,6 +45,7 @@ pub struct Reading {
     pool: PgPool,
     plans: plan::Plans,
     totals: totals::Totals<JobFilter>,
+    task_totals: totals::Totals<TaskFilter>,
     retry_totals: totals::Totals<()>,
 }
 
@@ -54,6 +55,7 @@ impl Reading {
             pool,
             plans: plan::Plans::default(),
             totals: totals::Totals::default(),
+            task_totals: totals::Totals::default(),
             retry_totals: totals::Totals::default(),
         }
     }

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::{Reading, at};
 use crate::domain::event::{Failure, FailureReason, TaskState};
 use crate::domain::{JobId, TaskId, Timestamp};
+use crate::projection::change::BLOCK_TASKS;
 
 /// A task as its row tells it. The times, the worker and the failure are those of the present attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,20 +92,48 @@ impl Reading {
     }
 
     /// Of a job's tasks that are not finished some that stand for the others: the first and the last that is READY, one
-    /// that is SCHEDULED, one that runs, and the one whose retry is due first. Looks at all its rows at worst.
+    /// that is SCHEDULED, one that runs, and the one whose retry is due first. Of a large job the blocks say where to
+    /// look, up to the last task that is written out.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn samples(&self, job: JobId) -> Result<Vec<TaskId>, sqlx::Error> {
-        let sql = "
-            (SELECT number FROM grid_read.tasks WHERE job = $1 AND state = 'READY' ORDER BY number LIMIT 1)
-            UNION (SELECT number FROM grid_read.tasks WHERE job = $1 AND state = 'READY' ORDER BY number DESC LIMIT 1)
-            UNION (SELECT number FROM grid_read.tasks WHERE job = $1 AND state = 'SCHEDULED' ORDER BY number LIMIT 1)
-            UNION (SELECT number FROM grid_read.tasks WHERE job = $1 AND state = 'RUNNING' ORDER BY number LIMIT 1)
-            UNION (SELECT number FROM grid_read.tasks WHERE job = $1 AND next_retry_at IS NOT NULL
-                ORDER BY next_retry_at, number LIMIT 1)
-            ORDER BY number";
-        let numbers: Vec<i32> = sqlx::query_scalar(sql).bind(job.0).fetch_all(&self.pool).await?;
+        // A job without blocks is one of its own.
+        let in_block = |state: &str, block: &str, order: &str| {
+            format!(
+                "SELECT t.number FROM blocks b CROSS JOIN LATERAL (
+                     SELECT number FROM grid_read.tasks
+                     WHERE job = $1 AND number > {BLOCK_TASKS} * b.{block} AND number <= {BLOCK_TASKS} * (b.{block} + 1)
+                     AND state = '{state}' ORDER BY number {order} LIMIT 1
+                 ) t"
+            )
+        };
+        let sql = format!(
+            "WITH counted AS (
+                 SELECT count(*) AS blocks, min(block) FILTER (WHERE ready > 0) AS ready,
+                     max(block) FILTER (WHERE ready > 0) AS last_ready,
+                     min(block) FILTER (WHERE scheduled > 0) AS scheduled,
+                     min(block) FILTER (WHERE running > 0) AS running
+                 FROM grid_read.task_blocks WHERE job = $1
+                 AND block <= (SELECT (max(number) - 1) / {BLOCK_TASKS} FROM grid_read.tasks WHERE job = $1)
+             ), blocks AS (
+                 SELECT CASE blocks WHEN 0 THEN 0 ELSE ready END AS ready,
+                     CASE blocks WHEN 0 THEN 0 ELSE last_ready END AS last_ready,
+                     CASE blocks WHEN 0 THEN 0 ELSE scheduled END AS scheduled,
+                     CASE blocks WHEN 0 THEN 0 ELSE running END AS running
+                 FROM counted
+             )
+             {} UNION {} UNION {} UNION {} UNION (
+                 SELECT number FROM grid_read.tasks WHERE job = $1 AND next_retry_at IS NOT NULL
+                 ORDER BY next_retry_at, number LIMIT 1
+             ) ORDER BY number",
+            in_block("READY", "ready", "ASC"),
+            in_block("READY", "last_ready", "DESC"),
+            in_block("SCHEDULED", "scheduled", "ASC"),
+            in_block("RUNNING", "running", "ASC"),
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(job.0);
+        let numbers: Vec<i32> = query.fetch_all(&self.pool).await?;
         let task = |number: i32| TaskId {
             job,
             number: number.unsigned_abs(),

@@ -65,6 +65,8 @@ async fn no_list_reads_a_whole_table() {
             "/jobs?label=n:777&status=COMPLETED&status=RUNNING&status=FAILED".to_owned(),
             100,
         ),
+        // Many have both: they are merged, and counted, by index alone.
+        ("/jobs?label=team:t1&status=FAILED&page=100".to_owned(), 200),
         ("/jobs?externalId=seldom".to_owned(), 200),
         (
             "/jobs?createdFrom=2026-01-01T00:10:00Z&createdTo=2026-01-01T00:20:00Z".to_owned(),
@@ -75,6 +77,9 @@ async fn no_list_reads_a_whole_table() {
         (format!("/jobs/{some}/tasks"), 100),
         (format!("/jobs/{some}/tasks?state=READY&state=FAILED"), 100),
         ("/tasks".to_owned(), 500),
+        // In the middle, and at the end: by index alone up to the page.
+        ("/tasks?page=1600".to_owned(), 500),
+        ("/tasks?page=3300".to_owned(), 500),
         // Counters are in no index: the unfinished jobs, which are a sixth, may all have to be looked at.
         ("/tasks?state=FAILED".to_owned(), 5_000),
         ("/tasks?state=READY&page=3".to_owned(), 5_000),

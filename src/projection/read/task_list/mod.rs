@@ -13,6 +13,7 @@ mod source;
 
 use serde::Serialize;
 use sqlx::Row;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(super) use self::source::replica;
@@ -92,6 +93,54 @@ struct Walk {
     numbers: Direction,
 }
 
+impl Walk {
+    const fn reversed(self) -> Self {
+        Self {
+            jobs: self.jobs.reversed(),
+            numbers: self.numbers.reversed(),
+        }
+    }
+}
+
+/// Where a part of a list is read.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    walk: Walk,
+    from: From,
+    want: usize,
+    /// Its end comes first.
+    reversed: bool,
+}
+
+impl Part {
+    /// `want` tasks from `start` on. A deep part is read from the end of the list that is nearer.
+    fn of(walk: Walk, start: &Start<TaskKey>, want: usize) -> Self {
+        let forward = |from| Self {
+            walk,
+            from,
+            want,
+            reversed: false,
+        };
+        let (offset, total) = match start {
+            Start::After(key) => return forward(From::Behind(*key)),
+            Start::Offset { offset, total } => (*offset, *total),
+        };
+        let Some(left) = total.map(|total| total.saturating_sub(offset)) else {
+            return forward(From::Skip(offset));
+        };
+        let behind = left.saturating_sub(want as u64);
+        if behind >= offset {
+            return forward(From::Skip(offset));
+        }
+        Self {
+            walk: walk.reversed(),
+            from: From::Skip(behind),
+            want: want.min(usize::try_from(left).unwrap_or(want)),
+            reversed: true,
+        }
+    }
+}
+
 impl std::convert::From<TaskOrder> for Walk {
     fn from(order: TaskOrder) -> Self {
         match order.by {
@@ -136,6 +185,15 @@ fn expected(filter: &TaskFilter) -> String {
     format!("({})", columns.join(" + "))
 }
 
+/// Nothing is asked for but states: the cursors of the shards count these.
+fn is_of_all_jobs(filter: &TaskFilter) -> bool {
+    let by_state = TaskFilter {
+        states: filter.states.clone(),
+        ..TaskFilter::default()
+    };
+    *filter == by_state
+}
+
 const fn column(state: TaskState) -> &'static str {
     match state {
         TaskState::Ready => "ready",
@@ -147,11 +205,25 @@ const fn column(state: TaskState) -> &'static str {
 }
 
 impl Reading {
-    /// How many tasks the filter lets through.
+    /// How many tasks the filter lets through. Those of a job, and all of a state, are counted as they are written; of
+    /// others a total of 10,000 or more is remembered for a second, unless it is to be `fresh`.
     ///
     /// # Errors
     /// When the database does not answer, or too many would have to be looked at.
-    pub async fn task_count(&self, filter: &TaskFilter) -> Result<u64, TaskListError> {
+    pub async fn task_count(&self, filter: &TaskFilter, fresh: bool) -> Result<u64, TaskListError> {
+        if filter.job.is_some() || is_of_all_jobs(filter) {
+            return self.count_tasks(filter).await;
+        }
+        if let Some(total) = self.task_totals.get(filter).filter(|_| !fresh) {
+            return Ok(total);
+        }
+        let begun = Instant::now();
+        let total = self.count_tasks(filter).await?;
+        self.task_totals.keep(filter, total, begun);
+        Ok(total)
+    }
+
+    async fn count_tasks(&self, filter: &TaskFilter) -> Result<u64, TaskListError> {
         if matches!(Way::of(filter), Way::Scan) {
             return self.count_scanned(filter).await;
         }
@@ -161,7 +233,7 @@ impl Reading {
             sql = Sql::new("SELECT COALESCE(sum(expected), 0)::bigint FROM (");
             source::push_named(&mut sql, filter);
             sql.push(") named");
-        } else if filter.job.is_none() && filter.labels.is_empty() && filter.created.is_all() {
+        } else if is_of_all_jobs(filter) {
             let states = if filter.states.is_empty() {
                 "ready + scheduled + running + completed + failed".to_owned()
             } else {
@@ -189,14 +261,17 @@ impl Reading {
         start: &Start<TaskKey>,
         size: u32,
     ) -> Result<Slice<(TaskKey, TaskRow)>, TaskListError> {
-        let (walk, from) = (Walk::from(order), From::from(start));
         // One beyond, to see whether there is more.
-        let want = size as usize + 1;
-        let rows = match Way::of(filter) {
-            Way::Numbers => self.pick(filter, walk, from, want).await?,
-            Way::Counters => self.pick(filter, walk, from, want).await?,
+        let part = Part::of(Walk::from(order), start, size as usize + 1);
+        let Part { walk, from, want, .. } = part;
+        let mut rows = match Way::of(filter) {
+            _ if want == 0 => Vec::new(),
+            Way::Numbers | Way::Counters => self.pick(filter, walk, from, want).await?,
             Way::Scan => self.scan(filter, walk, from, want).await?,
         };
+        if part.reversed {
+            rows.reverse();
+        }
         Ok(Slice::cut(rows, size))
     }
 }
@@ -204,6 +279,27 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deep_part_is_read_from_the_nearer_end() {
+        let walk = Walk::from(TaskOrder::default());
+        let part = |offset, total| {
+            let part = Part::of(walk, &Start::Offset { offset, total }, 51);
+            let From::Skip(skip) = part.from else {
+                panic!("not by offset")
+            };
+            (part.reversed, skip, part.want)
+        };
+        assert_eq!(part(0, Some(1_000)), (false, 0, 51));
+        assert_eq!(part(900, None), (false, 900, 51));
+        // 949 behind the part.
+        assert_eq!(part(474, Some(1_000)), (false, 474, 51));
+        assert_eq!(part(475, Some(1_000)), (true, 474, 51));
+        // The last part, which is shorter, and what is beyond it.
+        assert_eq!(part(990, Some(1_000)), (true, 0, 10));
+        assert_eq!(part(1_000, Some(1_000)), (true, 0, 0));
+        assert_eq!(part(0, Some(0)), (false, 0, 51));
+    }
 
     #[test]
     fn keys_are_read_as_they_were_written() {

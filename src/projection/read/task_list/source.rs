@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 
 use super::super::job_list::{Driver, JobKey, JobSort, Keys, Sql, push_from, to_i64};
-use super::super::{Direction, Reading, Start, TaskFilter};
+use super::super::{Direction, Reading, TaskFilter};
 use super::{TaskKey, Walk, expected};
 use crate::domain::{JobId, Timestamp};
 
@@ -46,22 +46,13 @@ impl Range {
     }
 }
 
-/// Where to begin.
+/// Where to begin, in the order of the walk.
 #[derive(Clone, Copy, Debug)]
 pub enum From {
     /// So many wanted tasks are passed over.
     Skip(u64),
     /// Behind this task.
     Behind(TaskKey),
-}
-
-impl std::convert::From<&Start<TaskKey>> for From {
-    fn from(start: &Start<TaskKey>) -> Self {
-        match start {
-            Start::Offset { offset, .. } => Self::Skip(*offset),
-            Start::After(key) => Self::Behind(*key),
-        }
-    }
 }
 
 /// Ranges, and how many wanted tasks at their beginning are to be passed over.
@@ -125,7 +116,10 @@ impl Reading {
         );
         let offset = match from {
             From::Skip(offset) if offset > 0 => {
-                sql.push(format!("(sum(expected) OVER ({order}))::bigint AS upto"));
+                // By rows: to look for neighbours that are equal in order takes time, and no two are.
+                sql.push(format!(
+                    "(sum(expected) OVER ({order} ROWS UNBOUNDED PRECEDING))::bigint AS upto"
+                ));
                 offset
             }
             From::Skip(_) | From::Behind(_) => {
