@@ -20,6 +20,11 @@ pub struct FanoutBench {
     /// The most that the processes have taken up to then, without Postgres; only of those started for this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_peak_rss_bytes: Option<u64>,
+    /// `/jobs/{jobId}/explain`, `/jobs/{jobId}?asOf=…` (or the refusal, because it is too large), and a page in the
+    /// middle of its tasks; the longest of some.
+    pub explain_ms: f64,
+    pub as_of_ms: f64,
+    pub middle_task_page_ms: f64,
     /// From asking for the job to be killed to the answer.
     pub kill_answer_ms: f64,
     /// Until the read models say that every task has ended.
@@ -52,6 +57,11 @@ pub async fn run(target: &Target, tasks: u32) -> anyhow::Result<FanoutBench> {
     }
     let ready_seconds = begun.elapsed().as_secs_f64();
     let ready_peak_rss_bytes = server.peak_rss_bytes();
+    let now = crate::clock::now();
+    let explain_ms = longest(&server, &format!("/api/v1/jobs/{job}/explain")).await?;
+    let as_of_ms = longest(&server, &format!("/api/v1/jobs/{job}?asOf={now}")).await?;
+    let page = tasks / 100;
+    let middle_task_page_ms = longest(&server, &format!("/api/v1/jobs/{job}/tasks?page={page}&size=50")).await?;
     let begun = Instant::now();
     server.delete(&format!("/api/v1/jobs/kill/{job}")).await?;
     let kill_answer_ms = begun.elapsed().as_secs_f64() * 1e3;
@@ -62,10 +72,24 @@ pub async fn run(target: &Target, tasks: u32) -> anyhow::Result<FanoutBench> {
         ready_seconds,
         ready_tasks_per_second: f64::from(tasks) / ready_seconds,
         ready_peak_rss_bytes,
+        explain_ms,
+        as_of_ms,
+        middle_task_page_ms,
         kill_answer_ms,
         killed_seconds: begun.elapsed().as_secs_f64(),
         peak_rss_bytes: server.peak_rss_bytes(),
     };
     server.stop().await?;
     Ok(figures)
+}
+
+/// In milliseconds; also when it is refused.
+async fn longest(server: &Server, path: &str) -> anyhow::Result<f64> {
+    let mut longest = 0.0_f64;
+    for _ in 0..10 {
+        let begun = Instant::now();
+        server.answer(path).await?;
+        longest = longest.max(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(longest)
 }

@@ -161,6 +161,17 @@ impl Server {
         Ok(request.send().await?.error_for_status()?.json().await?)
     }
 
+    /// Reads the whole answer, or refusal, and lets it go.
+    ///
+    /// # Errors
+    /// When the server does not answer, or fails.
+    pub async fn answer(&self, path: &str) -> anyhow::Result<()> {
+        let answer = self.client.get(format!("{}{path}", self.url)).send().await?;
+        anyhow::ensure!(!answer.status().is_server_error(), "{path}: {}", answer.status());
+        answer.bytes().await?;
+        Ok(())
+    }
+
     /// Reads the whole answer, and lets it go.
     ///
     /// # Errors
@@ -227,6 +238,12 @@ impl Server {
     pub fn peak_rss_bytes(&self) -> Option<u64> {
         let known: Option<Vec<u64>> = self.processes.iter().map(Process::peak_rss_bytes).collect();
         known.filter(|known| !known.is_empty()).map(|known| known.iter().sum())
+    }
+
+    /// Lets [`Server::peak_rss_bytes`] begin anew; gives what the processes take now.
+    pub fn reset_peak_rss(&self) -> Option<u64> {
+        let reset: Option<()> = self.processes.iter().map(Process::reset_peak_rss).collect();
+        reset.and_then(|()| self.peak_rss_bytes())
     }
 
     /// Ends all that was started, in order.
@@ -323,6 +340,11 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         Some(line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()? * 1024)
+    }
+
+    /// proc(5), `clear_refs`: 5 sets the most to what is taken now.
+    fn reset_peak_rss(&self) -> Option<()> {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").ok()
     }
 
     /// Ends it by `signal`, and waits for it.

@@ -1,4 +1,7 @@
 //! How soon many subscriptions, each on one job, hear of its changes, while the jobs run.
+//!
+//! The jobs wait on cordoned workers until each is followed, and then run side by side: all of them change all the time,
+//! and each subscription gets as many items as it may.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -32,7 +35,7 @@ pub struct SubscriptionsBench {
     pub change_p50_ms: i64,
     pub change_p99_ms: i64,
     pub change_max_ms: i64,
-    /// Until a subscriber that follows everything and reads nothing was seen to be dropped, from the start on.
+    /// Until a subscriber that follows everything and reads nothing was seen to be dropped.
     pub stuck_dropped_seconds: f64,
     /// The most that the processes have taken, without Postgres; only of those started for this.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,22 +63,24 @@ const SIDE_BY_SIDE: usize = 16;
 pub async fn run(target: &Target, subscriptions: u32, replicas: u32) -> anyhow::Result<SubscriptionsBench> {
     allow_files(u64::from(subscriptions) * 2 + 1_000)?;
     let mut target = target.clone();
-    // As fast as slots allow, not as fast as the machine can.
+    // As fast as slots allow, not as fast as the machine can; and one caller asks for everything.
     target.set.push("worker.prefetch_max=0".to_owned());
+    target.set.push("api.rate_per_second=0".to_owned());
     let server = Server::open(&target).await?;
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
-    let stuck = Stuck::begin(&server.url)?;
     let document = json!({"tasks": [fill::finishing(replicas)]});
+    let workers = Workers::cordon(&server).await?;
+    let jobs = fill::submit_each(&server, subscriptions, |_| document.clone()).await?;
+    let followed = jobs.iter().map(|job| Followed::begin(&client, &server.url, job));
+    let followed: Vec<Followed> = futures::stream::iter(followed)
+        .buffered(SIDE_BY_SIDE)
+        .try_collect()
+        .await?;
+    let stuck = Stuck::begin(&server.url)?;
     let begun = Instant::now();
-    let mut following = Vec::new();
-    for _ in 0..subscriptions {
-        let job = server.submit(&document).await?;
-        let (client, url) = (client.clone(), server.url.clone());
-        following.push(crate::task::spawn("bench.follow", async move {
-            let items = follow(&client, &url, &job).await?;
-            Ok::<_, anyhow::Error>((job, items))
-        }));
-    }
+    let follow = |followed: Followed| crate::task::spawn("bench.follow", followed.until_the_end());
+    let following: Vec<_> = followed.into_iter().map(follow).collect();
+    workers.uncordon(&server).await?;
     let mut heard = Vec::new();
     for follower in following {
         heard.push(follower.await??);
@@ -168,21 +173,76 @@ fn place(position: &Value) -> anyhow::Result<u64> {
     Ok(token.positions().next().map_or(0, |place| place.seq.0))
 }
 
-/// Until the job has ended.
-async fn follow(client: &reqwest::Client, url: &str, job: &str) -> anyhow::Result<Vec<Item>> {
-    let mut answers = Answers::of(client, url, CHANGED, job).await?;
-    let mut items = Vec::new();
-    while let Some(answer) = answers.next().await? {
+/// A job that is followed, and what was heard of it.
+struct Followed {
+    job: String,
+    answers: Answers,
+    items: Vec<Item>,
+}
+
+impl Followed {
+    /// With the first item, which tells how the job is.
+    async fn begin(client: &reqwest::Client, url: &str, job: &str) -> anyhow::Result<Self> {
+        let mut followed = Self {
+            job: job.to_owned(),
+            answers: Answers::of(client, url, CHANGED, job).await?,
+            items: Vec::new(),
+        };
+        anyhow::ensure!(followed.hear().await?, "{job} has ended already");
+        Ok(followed)
+    }
+
+    /// Whether the job goes on after the next item.
+    async fn hear(&mut self) -> anyhow::Result<bool> {
+        let answer = self.answers.next().await?;
+        let answer = answer.with_context(|| format!("the subscription of {} ended before the job", self.job))?;
         let change = &answer["jobChanged"];
-        items.push(Item {
+        self.items.push(Item {
             through: place(&change["position"])?,
             at: clock::now(),
         });
-        if change["job"]["status"] != "RUNNING" {
-            return Ok(items);
+        Ok(change["job"]["status"] == "RUNNING")
+    }
+
+    async fn until_the_end(mut self) -> anyhow::Result<(String, Vec<Item>)> {
+        while self.hear().await? {}
+        Ok((self.job, self.items))
+    }
+}
+
+/// All workers of the server.
+struct Workers(Vec<String>);
+
+impl Workers {
+    /// They take no task from now on.
+    async fn cordon(server: &Server) -> anyhow::Result<Self> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let list = server.get("/api/v1/workers?size=500").await?;
+            let items = list["items"].as_array().context("no items")?;
+            let ids = items.iter().filter_map(|worker| worker["workerId"].as_str());
+            let workers = Self(ids.map(str::to_owned).collect());
+            if !workers.0.is_empty() {
+                workers.tell(server, "cordon").await?;
+                return Ok(workers);
+            }
+            anyhow::ensure!(Instant::now() < deadline, "there is no worker");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    anyhow::bail!("the subscription of {job} ended before the job")
+
+    async fn uncordon(&self, server: &Server) -> anyhow::Result<()> {
+        self.tell(server, "uncordon").await
+    }
+
+    async fn tell(&self, server: &Server, what: &str) -> anyhow::Result<()> {
+        for worker in &self.0 {
+            server
+                .post(&format!("/api/v1/workers/{worker}/{what}"), &json!({}))
+                .await?;
+        }
+        Ok(())
+    }
 }
 
 /// How long each change took to arrive, in order of length; those before a subscription began are left out.

@@ -65,7 +65,7 @@ enum What {
         #[arg(long, default_value_t = 1_000)]
         subscriptions: u32,
         /// Tasks of each job
-        #[arg(long, default_value_t = 30)]
+        #[arg(long, default_value_t = 100)]
         replicas: u32,
         #[command(flatten)]
         target: Target,
