@@ -30,6 +30,7 @@ suite format cargo fmt --check
 suite clippy cargo clippy --release --locked --all-targets -- -D warnings
 suite unit cargo test --release --locked --lib
 suite integration cargo test --release --locked --test it
+suite schemathesis scripts/schemathesis.sh
 suite demo scripts/demo-once.sh
 suite scripts shellcheck scripts/*.sh .ci/run
 finish

@@ -9,6 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::Caller;
@@ -23,7 +24,7 @@ use crate::event::Command;
 use crate::projection::{JobFilter, JobKey, JobOrder, LabelPair, PositionToken, Span, Start};
 
 /// What is done to each job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum BulkAction {
     Kill,
@@ -166,9 +167,11 @@ struct AskedFilter {
     created_to: Option<String>,
 }
 
-#[derive(Serialize)]
+/// What has become of many jobs.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BulkAnswer)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+pub struct BulkView {
     action: BulkAction,
     dry_run: bool,
     matched: u64,
@@ -179,7 +182,8 @@ struct Answer {
 }
 
 /// What the call for this one job alone would have been answered with.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BulkItem)]
 #[serde(rename_all = "camelCase")]
 struct Item {
     job_id: JobId,
@@ -229,6 +233,15 @@ impl AskedFilter {
             let pair = text.parse::<LabelPair>();
             pair.map_err(|error| wrong(&format!("/filter/label/{index}"), error.to_string()))
         };
+        if let Some(index) = self.external_id.iter().position(|name| name.contains('\0')) {
+            return Err(wrong(
+                &format!("/filter/externalId/{index}"),
+                "it holds a NUL character",
+            ));
+        }
+        if let Some(index) = self.label.iter().position(|pair| pair.contains('\0')) {
+            return Err(wrong(&format!("/filter/label/{index}"), "it holds a NUL character"));
+        }
         let time = |name: &str, text: Option<&str>| {
             let time = text.map(|text| read_time(text).map_err(|message| wrong(&format!("/filter/{name}"), message)));
             time.transpose()
@@ -327,7 +340,7 @@ pub async fn run(api: web::Data<Api>, request: HttpRequest, payload: web::Payloa
     let is_failed = |(_, outcome): &&(JobId, Outcome)| matches!(outcome, Outcome::Refused(_));
     let failed = answer.outcomes.iter().filter(is_failed).count();
     let next = answer.next.as_ref().zip(list);
-    Ok(HttpResponse::Ok().json(Answer {
+    Ok(HttpResponse::Ok().json(BulkView {
         action,
         dry_run,
         matched: answer.matched,

@@ -13,6 +13,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
+use utoipa::ToSchema;
 
 use super::params::Params;
 use super::problem::{Mistake, Problem};
@@ -27,22 +28,31 @@ const MAX_BODY_BYTES: usize = 6 * MAX_DATA_BYTES + 1_024;
 const PAGE: usize = 16;
 
 /// What an attempt keeps.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
     /// The attempt's own time of it, in milliseconds since 1970.
+    #[schema(minimum = 0, maximum = 253_402_300_799_999_i64)]
     pub ts: i64,
     /// At most 64 KiB of UTF-8, of whatever form the task likes.
+    #[schema(max_length = 65536)]
     pub data: String,
 }
 
 /// What it reads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CheckpointView {
     pub ts: i64,
     pub data: String,
     /// Which attempt wrote it.
     pub attempt: u32,
+}
+
+/// From what a worker makes the secrets of its attempts.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CheckpointKey)]
+pub struct CheckpointKeyView {
+    key: String,
 }
 
 /// What the log tells of an attempt.
@@ -76,7 +86,10 @@ impl Api {
             return Err(too_large());
         }
         if !(0..=Timestamp::MAX.as_ms()).contains(&checkpoint.ts) {
-            let mut problem = invalid("/ts: expected milliseconds since 1970, a whole number from 0".to_owned());
+            let mut problem = invalid(
+                "/ts: expected milliseconds since 1970, a whole number from 0 to 253402300799999 (the year 9999)"
+                    .to_owned(),
+            );
             problem.errors = vec![Mistake {
                 pointer: Some("/ts".to_owned()),
                 message: problem.detail.clone(),
@@ -355,7 +368,7 @@ pub async fn key(
     Params::read(&request, &[])?;
     let incarnation = uuid::Uuid::try_parse(&incarnation).map_err(|error| bad_incarnation(&error))?;
     let key = api.worker_key(Incarnation(incarnation)).await?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "key": key.reveal() })))
+    Ok(HttpResponse::Ok().json(CheckpointKeyView { key: key.reveal() }))
 }
 
 fn bad_incarnation(error: &dyn fmt::Display) -> Problem {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Api;
@@ -19,11 +20,12 @@ use crate::log::{FeedPage, Places, StoredEvent};
 use crate::projection::PositionToken;
 
 const PARAMS: [&str; 4] = ["after", "jobId", "limit", "wait"];
-const MOST_EVENTS: u32 = 5_000;
-const LONGEST_WAIT_SECONDS: u32 = 30;
+pub const MOST_EVENTS: u32 = 5_000;
+pub const LONGEST_WAIT_SECONDS: u32 = 30;
 
 /// Events after a token.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Feed)]
 #[serde(rename_all = "camelCase")]
 pub struct FeedView {
     pub items: Vec<FeedItem>,

@@ -208,6 +208,7 @@ pub async fn quarantine(api: web::Data<Api>, request: HttpRequest) -> Result<Htt
         Some(key) => u64::from_be_bytes(key.try_into().map_err(|_| PageQuery::bad_cursor())?),
         None => query.offset(),
     };
+    api.wait_for_position(&params).await?;
     let (total, items) = api.quarantined(skipped, query.size).await?;
     let end = skipped + items.len() as u64;
     let next = (end < total && !items.is_empty()).then(|| query.next(&quarantined, &end.to_be_bytes()));

@@ -18,6 +18,7 @@ mod history;
 mod idempotency;
 mod jobs;
 pub mod live;
+mod openapi;
 mod options;
 mod page;
 mod params;

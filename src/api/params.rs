@@ -32,12 +32,15 @@ impl Params {
             .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "INVALID_PARAMETER", error.to_string()))?;
         let given = query.into_inner();
         let mut errors = Vec::new();
-        for (index, (name, _)) in given.iter().enumerate() {
+        for (index, (name, value)) in given.iter().enumerate() {
             let message = if !known.contains(&name.as_str()) {
                 unknown(name, known)
             } else if !repeatable.contains(&name.as_str()) && given[..index].iter().any(|(earlier, _)| earlier == name)
             {
                 format!("{name:?} is given twice")
+            } else if value.contains('\0') {
+                // Postgres has no text with it.
+                format!("{name:?} holds a NUL character")
             } else {
                 continue;
             };
@@ -56,7 +59,7 @@ impl Params {
             .collect::<Vec<_>>()
             .join("; ");
         let mut problem = Problem::new(StatusCode::BAD_REQUEST, "UNKNOWN_PARAMETER", detail);
-        if errors.iter().all(|error| error.message.ends_with("twice")) {
+        if errors.iter().all(|error| !error.message.starts_with("unknown")) {
             problem.code = "INVALID_PARAMETER".into();
         }
         problem.errors = errors;

@@ -6,12 +6,13 @@ use std::fmt;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::document::{DocumentError, ErrorCode};
 use crate::domain::{IdError, JobId, Refusal, RefusalCode};
 
 /// One mistake in what was sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Mistake {
     /// RFC 6901, in the body; absent when the mistake is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,15 +44,23 @@ pub struct Problem {
     pub challenge: bool,
 }
 
-#[derive(Serialize)]
+/// What is wrong (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+pub struct ProblemView<'a> {
+    /// urn:grid:problem: and the code in lower case.
     r#type: String,
+    /// Of the status.
     title: &'a str,
     status: u16,
+    /// For people.
     detail: &'a str,
+    /// For programs: stable.
     code: &'a str,
+    /// Each mistake in what was sent.
     errors: &'a [Mistake],
+    /// The job whose command has an outcome that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     job_id: Option<JobId>,
 }
@@ -219,7 +228,7 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let body = Body {
+        let body = ProblemView {
             r#type: format!("urn:grid:problem:{}", self.code.to_lowercase().replace('_', "-")),
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),

@@ -13,8 +13,8 @@ use super::auth::{self, Access, Role};
 use super::graphql::handlers as graphql;
 use super::problem::Problem;
 use super::{
-    bulk, checkpoints, explain, export, feed, history, jobs, retries, schema, search, submit, system, tasks, tokens,
-    workers,
+    bulk, checkpoints, explain, export, feed, history, jobs, openapi, retries, schema, search, submit, system, tasks,
+    tokens, workers,
 };
 
 /// Builds a resource: each method with those who may use it and its handler; any other method is answered with those
@@ -138,6 +138,9 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/checkpoints/{task}/{attempt}/{secret}")
             .get(Secret, |it| it.to(checkpoints::get))
             .post(Secret, |it| it.to(checkpoints::save)),
+        Place::at("/api/openapi.json").get(Open, |it| it.to(openapi::description)),
+        Place::at("/api/docs").get(Open, |it| it.to(openapi::page)),
+        Place::at("/api/docs/{file}").get(Open, |it| it.to(openapi::file)),
         Place::at("/health/live").get(Open, |it| it.to(system::live)),
         Place::at("/health/ready").get(Open, |it| it.to(system::ready)),
         Place::at("/metrics").get(Viewer, |it| it.to(system::metrics)),

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use actix_web::http::header::EntityTag;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::etag;
 use super::params::Params;
@@ -47,7 +48,16 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
-#[derive(Serialize)]
+/// The files that describe how Grid is spoken to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SchemaFiles)]
+pub struct FilesView {
+    items: Vec<FileView>,
+}
+
+/// A file that describes how Grid is spoken to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SchemaFile)]
 #[serde(rename_all = "camelCase")]
 struct FileView {
     name: &'static str,
@@ -65,8 +75,8 @@ pub async fn list(request: HttpRequest) -> Result<HttpResponse, Problem> {
         content_type: file.content_type,
         bytes: file.text.len(),
     };
-    let items: Vec<FileView> = FILES.iter().map(view).collect();
-    etag::answer(&request, &serde_json::json!({ "items": items }))
+    let items = FILES.iter().map(view).collect();
+    etag::answer(&request, &FilesView { items })
 }
 
 /// `GET /api/v1/schema/{name}`: one of them.

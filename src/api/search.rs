@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::params::Params;
@@ -13,7 +14,8 @@ const PARAMS: [&str; 3] = ["q", "limit", "minPosition"];
 const MOST_CHARS: usize = 255;
 
 /// One thing that was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Hit)]
 #[serde(rename_all = "camelCase")]
 pub struct HitView {
     /// JOB, TASK or WORKER.
@@ -49,8 +51,9 @@ impl From<Hit> for HitView {
     }
 }
 
-#[derive(Serialize)]
-struct Found {
+/// What was found.
+#[derive(Serialize, ToSchema)]
+pub struct Found {
     query: String,
     items: Vec<HitView>,
 }

@@ -2,7 +2,8 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::Caller;
@@ -14,6 +15,18 @@ use super::problem::Problem;
 use super::view::JobView;
 use crate::document;
 use crate::domain::JobSpec;
+
+/// What a dry run answers.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DryRun)]
+#[serde(rename_all = "camelCase")]
+pub struct DryRunView {
+    valid: bool,
+    /// How many tasks the job would have.
+    task_count: u32,
+    /// SHA-256 of the document with its defaults filled in, in hexadecimal digits.
+    document_hash: String,
+}
 
 struct Checked {
     spec: JobSpec,
@@ -76,8 +89,11 @@ pub async fn submit(api: web::Data<Api>, request: HttpRequest, payload: web::Pay
     let body = body::read(&request, payload, api.parts.options.body_timeout).await?;
     if dry_run {
         let spec = api.dry_run(body).await?;
-        let hash = spec.document_hash;
-        return Ok(HttpResponse::Ok().json(json!({"valid": true, "taskCount": spec.task_count, "documentHash": hash})));
+        return Ok(HttpResponse::Ok().json(DryRunView {
+            valid: true,
+            task_count: spec.task_count,
+            document_hash: spec.document_hash,
+        }));
     }
     let submitted = api.submit(body, key, &Api::caller(&request)).await?;
     let mut response = HttpResponse::Created();

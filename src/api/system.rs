@@ -2,36 +2,93 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::Api;
 use super::params::Params;
 use super::problem::Problem;
+use crate::domain::Timestamp;
+
+/// What this cluster is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Info)]
+#[serde(rename_all = "camelCase")]
+pub struct InfoView {
+    name: &'static str,
+    version: &'static str,
+    api_version: &'static str,
+    /// Of the log: another one begins when it is restored.
+    #[schema(value_type = String, format = "uuid")]
+    timeline: Uuid,
+    shards: u16,
+    /// This process, from its start to its end.
+    #[schema(value_type = String, format = "uuid")]
+    node: Uuid,
+    /// What people call it.
+    node_name: String,
+    /// Where others reach it.
+    url: Option<String>,
+    /// What its clock says.
+    time: Timestamp,
+}
+
+/// What a worker has to know of the log before it can begin.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Setup)]
+pub struct SetupView {
+    #[schema(value_type = String, format = "uuid")]
+    timeline: Uuid,
+    shards: u16,
+}
+
+/// That the process runs.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Live)]
+pub struct LiveView {
+    /// UP.
+    status: &'static str,
+}
+
+/// Whether the process can serve.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ready)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadyView {
+    /// READY or WAITING.
+    status: &'static str,
+    /// In the words of whoever it waits for.
+    waiting_for: Vec<String>,
+}
 
 pub async fn info(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     Params::read(&request, &[])?;
-    Ok(HttpResponse::Ok().json(json!({
-        "name": "grid",
-        "version": env!("CARGO_PKG_VERSION"),
-        "apiVersion": "v1",
-        "timeline": api.parts.timeline,
-        "shards": api.shards,
-        "node": api.parts.node,
-        "nodeName": api.parts.node_name,
-        "url": api.parts.server.public_url,
-        "time": crate::clock::now(),
-    })))
+    Ok(HttpResponse::Ok().json(InfoView {
+        name: "grid",
+        version: env!("CARGO_PKG_VERSION"),
+        api_version: "v1",
+        timeline: api.parts.timeline,
+        shards: api.shards,
+        node: api.parts.node.0,
+        node_name: api.parts.node_name.clone(),
+        url: api.parts.server.public_url.clone(),
+        time: crate::clock::now(),
+    }))
 }
 
 /// `GET /api/v1/internal/setup`: what a worker has to know of the log before it can begin.
 pub async fn setup(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     Params::read(&request, &[])?;
-    Ok(HttpResponse::Ok().json(json!({"timeline": api.parts.timeline, "shards": api.shards})))
+    Ok(HttpResponse::Ok().json(SetupView {
+        timeline: api.parts.timeline,
+        shards: api.shards,
+    }))
 }
 
 /// The process runs.
 pub async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(json!({"status": "UP"}))
+    HttpResponse::Ok().json(LiveView { status: "UP" })
 }
 
 /// It can serve; if not, what it waits for.
@@ -41,11 +98,17 @@ pub async fn ready(api: web::Data<Api>) -> HttpResponse {
         waiting_for.push("the bus: answers of shards cannot be read".to_owned());
     }
     if waiting_for.is_empty() {
-        return HttpResponse::Ok().json(json!({"status": "READY", "waitingFor": []}));
+        return HttpResponse::Ok().json(ReadyView {
+            status: "READY",
+            waiting_for,
+        });
     }
     HttpResponse::ServiceUnavailable()
         .insert_header((header::RETRY_AFTER, "1"))
-        .json(json!({"status": "WAITING", "waitingFor": waiting_for}))
+        .json(ReadyView {
+            status: "WAITING",
+            waiting_for,
+        })
 }
 
 pub async fn metrics(api: web::Data<Api>) -> HttpResponse {

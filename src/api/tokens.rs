@@ -29,6 +29,8 @@ pub async fn list(api: web::Data<Api>, request: HttpRequest) -> Result<HttpRespo
         Some(key) => u64::from_be_bytes(key.try_into().map_err(|_| PageQuery::bad_cursor())?),
         None => query.offset(),
     };
+    // The log has no part in it; a token of it that is none is told all the same.
+    api.wait_for_position(&params).await?;
     let all = auth::list(api.parts.log.pool()).await?;
     let total = all.len() as u64;
     let first = usize::try_from(skipped).unwrap_or(usize::MAX);

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
+use super::openapi::{LabelSet, WorkerId, WorkerState};
 use crate::domain::event::{FailureReason, TaskState};
 use crate::domain::{Counters, JobId, JobSpec, JobStatus, Labels, TaskId, Timestamp};
 use crate::projection::PositionToken;
 
-#[derive(Clone, Copy, Debug, Serialize)]
+/// How many tasks are in each state; a task that waits for its retry counts as failed.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct TaskCounters {
     pub ready: u32,
     pub scheduled: u32,
@@ -18,18 +21,22 @@ pub struct TaskCounters {
     pub failed: u32,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Job)]
 #[serde(rename_all = "camelCase")]
 pub struct JobView {
     pub job_id: JobId,
     pub external_id: Option<String>,
+    #[schema(value_type = LabelSet)]
     pub labels: Labels,
     pub created_at: Timestamp,
     pub finished_at: Option<Timestamp>,
     pub task_counters: TaskCounters,
+    #[schema(value_type = JobStatus)]
     pub status: String,
     pub retries_pending: u32,
     /// Finally failed tasks by reason; reasons without any are left out.
+    #[schema(value_type = BTreeMap<String, u32>)]
     pub failure_summary: BTreeMap<&'static str, u32>,
 }
 
@@ -78,9 +85,11 @@ pub struct At<T> {
     pub position: PositionToken,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Failure)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureView {
+    #[schema(value_type = FailureReason)]
     pub reason: String,
     pub message: String,
     pub exit_code: Option<i32>,
@@ -90,7 +99,8 @@ pub struct FailureView {
 }
 
 /// The times, the worker and the failure are those of the present attempt.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Task)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskView {
     pub task_id: TaskId,
@@ -102,6 +112,7 @@ pub struct TaskView {
     pub retry_count: u32,
     pub max_retries: u32,
     pub next_retry_at: Option<Timestamp>,
+    #[schema(value_type = Option<WorkerId>)]
     pub worker_id: Option<String>,
     pub failure: Option<FailureView>,
     pub created_at: Timestamp,
@@ -110,13 +121,16 @@ pub struct TaskView {
     pub finished_at: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Worker)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerView {
+    #[schema(value_type = WorkerId)]
     pub worker_id: String,
     pub endpoint_url: String,
     pub current_tasks: u32,
     pub max_capacity: u32,
+    #[schema(value_type = WorkerState)]
     pub state: &'static str,
     /// Its process was told to finish and leave, or does so.
     pub draining: bool,
@@ -125,13 +139,15 @@ pub struct WorkerView {
     pub last_heartbeat_at: Option<Timestamp>,
     pub registered_at: Timestamp,
     pub created_at: Timestamp,
+    #[schema(value_type = LabelSet)]
     pub labels: Labels,
     /// Cores in use, and bytes: as of the last heartbeat.
     pub cpu_cores: Option<f64>,
     pub memory_bytes: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Event)]
 #[serde(rename_all = "camelCase")]
 pub struct EventView {
     pub position: PositionToken,
@@ -141,11 +157,14 @@ pub struct EventView {
     pub stream_version: u32,
     pub at: Timestamp,
     pub principal: String,
+    #[schema(value_type = Option<String>, format = "uuid")]
     pub causation_id: Option<uuid::Uuid>,
+    #[schema(value_type = Object)]
     pub data: Box<RawValue>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Quarantined)]
 #[serde(rename_all = "camelCase")]
 pub struct QuarantinedView {
     pub shard: u16,

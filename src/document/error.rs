@@ -33,6 +33,24 @@ pub enum ErrorCode {
     InvalidDag,
 }
 
+impl ErrorCode {
+    pub const ALL: [Self; 13] = [
+        Self::Syntax,
+        Self::TooLarge,
+        Self::DuplicateKey,
+        Self::UnknownField,
+        Self::MissingField,
+        Self::WrongType,
+        Self::OutOfRange,
+        Self::BadValue,
+        Self::BadDuration,
+        Self::DuplicateName,
+        Self::Conflict,
+        Self::TooManyTasks,
+        Self::InvalidDag,
+    ];
+}
+
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)

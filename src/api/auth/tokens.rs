@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{PgExecutor, Row};
+use utoipa::ToSchema;
 
 use super::token::{NewToken, TokenId};
 use super::{Caller, Role};
+use crate::api::openapi::RoleName;
 use crate::domain::Timestamp;
 
 /// Tokens that are listed at most.
@@ -16,15 +18,18 @@ const COLUMNS: &str = "id, secret_sha256, principal, role, created_at, created_b
     last_used_at";
 
 /// A token as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Token)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenRow {
     #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{16}$")]
     pub id: TokenId,
     #[serde(skip)]
     pub sha256: [u8; 32],
     pub principal: String,
     #[serde(serialize_with = "as_text")]
+    #[schema(value_type = RoleName)]
     pub role: Role,
     pub created_at: Timestamp,
     /// The user of the database.

@@ -1,12 +1,15 @@
 //! An explanation: a code for programs, a sentence for people, and what would change it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::api::openapi::{LabelSet, WorkerId};
 use crate::domain::event::FailureReason;
 use crate::domain::{Labels, Timestamp, WorkerName};
 
 /// Why a task, or a job, is not running, or that it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ExplanationReason)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Reason {
     // Over.
@@ -59,12 +62,14 @@ pub enum Reason {
 }
 
 /// What is known of it. What does not belong to the reason is left out.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = ExplanationDetails)]
 #[serde(rename_all = "camelCase")]
 pub struct Details {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<WorkerId>)]
     pub worker_id: Option<String>,
     /// When it came into its state.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +92,7 @@ pub struct Details {
     pub requested_at: Option<Timestamp>,
     /// Labels that its worker must have.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<LabelSet>)]
     pub requires: Option<Labels>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_parallel: Option<u32>,
@@ -109,10 +115,12 @@ pub struct Details {
 }
 
 /// A worker as the process that was asked hears it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerSeen {
+    #[schema(value_type = WorkerId)]
     pub worker_id: String,
+    #[schema(value_type = LabelSet)]
     pub labels: Labels,
     pub silent: bool,
     pub draining: bool,
@@ -126,7 +134,7 @@ pub struct WorkerSeen {
     pub credits: Option<u64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     pub reason: Reason,

@@ -3,7 +3,7 @@
 //! Must stay true: what is said is derived from the log, and of workers from what this process hears; where another
 //! process decides, that is said instead of what it might decide.
 
-mod explanation;
+pub(super) mod explanation;
 mod ready;
 mod task;
 #[cfg(test)]

@@ -25,6 +25,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::contract;
 use crate::log::service;
 use crate::support::Postgres;
 
@@ -232,12 +233,13 @@ impl Fixture {
     pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response {
         let mut request = self
             .http
-            .request(method, format!("http://{}{path}", self.address))
+            .request(method.clone(), format!("http://{}{path}", self.address))
             .body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        request.send().await.unwrap()
+        let response = request.send().await.unwrap();
+        contract::checked(&method, path, response).await
     }
 
     /// Makes a token; gives the header that shows it.

@@ -111,7 +111,8 @@ async fn what_begins_so_is_found() {
     for (query, names) in [
         ("q=", "1 to 255"),
         ("", "1 to 255"),
-        ("q=a%00b", "control"),
+        ("q=a%00b", "NUL"),
+        ("q=a%01b", "control"),
         ("q=a&limit=0", "1 to 100"),
     ] {
         let refused = grid
