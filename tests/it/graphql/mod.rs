@@ -1,5 +1,6 @@
 //! GraphQL: the public audits, the reference clients of its transports, and what subscriptions promise.
 
+mod access;
 mod clients;
 mod cluster;
 mod following;
