@@ -3,38 +3,12 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 import { kill, submit } from "./jobs.mjs";
-import { load, url } from "./modules.mjs";
+import { load } from "./modules.mjs";
+import { WebSocket, address, events, raw } from "./socket.mjs";
 
 const { createClient } = load("graphql-ws");
-const WebSocket = load("ws");
 
-const address = `${url.replace(/^http/, "ws")}/graphql`;
 const client = (options = {}) => createClient({ url: address, webSocketImpl: WebSocket, retryAttempts: 0, ...options });
-
-/** A connection without a client: what it says, and how it is closed. */
-async function raw(protocol = "graphql-transport-ws") {
-  const socket = new WebSocket(address, protocol ? [protocol] : [], { handshakeTimeout: 5000 });
-  const said = [];
-  const waiting = [];
-  socket.on("message", (data) => {
-    const message = JSON.parse(data.toString());
-    const next = waiting.shift();
-    if (next) next(message);
-    else said.push(message);
-  });
-  const closed = new Promise((resolve) =>
-    socket.on("close", (code, reason) => resolve({ code, reason: reason.toString() })),
-  );
-  socket.on("error", () => {});
-  await once(socket, "open");
-  return {
-    socket,
-    closed,
-    send: (message) => socket.send(typeof message === "string" ? message : JSON.stringify(message)),
-    next: () => (said.length ? Promise.resolve(said.shift()) : new Promise((resolve) => waiting.push(resolve))),
-    said,
-  };
-}
 
 async function introduced() {
   const it = await raw();
@@ -42,8 +16,6 @@ async function introduced() {
   assert.deepEqual(await it.next(), { type: "connection_ack" });
   return it;
 }
-
-const events = (id, more = "") => ({ type: "subscribe", id, payload: { query: `subscription { events${more} { position } }` } });
 
 test("the client asks a query", async () => {
   const it = client();
