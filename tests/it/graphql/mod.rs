@@ -6,4 +6,5 @@ mod cluster;
 mod following;
 mod queries;
 mod schema;
+mod standing;
 mod stream;

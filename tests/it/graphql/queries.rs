@@ -24,13 +24,15 @@ impl Fixture {
         answer.text().await.unwrap()
     }
 
-    async fn data(&self, query: &str, variables: &Value) -> Value {
+    /// The data of an answer without errors.
+    pub async fn data(&self, query: &str, variables: &Value) -> Value {
         let answer = self.graphql(query, variables).await;
         assert!(answer.get("errors").is_none(), "{answer:#}");
         answer["data"].clone()
     }
 
-    async fn code(&self, query: &str, variables: &Value) -> String {
+    /// The code of the first error.
+    pub async fn code(&self, query: &str, variables: &Value) -> String {
         let answer = self.graphql(query, variables).await;
         let extensions = &answer["errors"][0]["extensions"];
         assert!(extensions["status"].is_number(), "{answer:#}");
