@@ -57,6 +57,7 @@ need "python3's venv" python3-venv python3 -c "import ensurepip, venv"
 need "shellcheck" shellcheck command -v shellcheck
 need "Node (the tests' clients of GraphQL)" nodejs command -v node
 need "npm (fetches them, and a newer Node where it is older than 20)" npm command -v npm
+need "Chromium (the tests open the pages in it)" chromium command -v chromium
 
 if [[ ${#missing[@]} -eq 0 ]]; then
     scripts/web-modules.sh >/dev/null

@@ -105,3 +105,16 @@ async fn a_websocket_is_closed_when_nobody_can_tell_whether_its_token_is_good() 
     node(&grid, "outage.test.mjs", &[("GRID_TOKEN", token)]).await;
     grid.stop().await;
 }
+
+#[actix_web::test]
+async fn the_page_works_in_a_browser_and_loads_nothing_from_outside() {
+    let path = std::env::var_os("PATH").unwrap();
+    let browser = std::env::split_paths(&path)
+        .map(|folder| folder.join("chromium"))
+        .find(|file| file.exists())
+        .expect("Chromium, which scripts/setup.sh gets");
+    let grid = Fixture::with(small()).await;
+    let variables = [("GRID_CHROMIUM", browser.to_str().unwrap().to_owned())];
+    node(&grid, "page.test.mjs", &variables).await;
+    grid.stop().await;
+}
