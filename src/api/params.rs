@@ -10,7 +10,7 @@ use super::problem::{Mistake, Problem};
 use crate::domain::Timestamp;
 
 /// How often one parameter may be given.
-const MOST_VALUES: usize = 50;
+pub const MOST_VALUES: usize = 50;
 
 /// The query of a request.
 #[derive(Debug)]

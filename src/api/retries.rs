@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::tasks::view;
 use super::view::TaskView;
 use crate::domain::JobId;
-use crate::projection::{RetriesFrom, RetryKey, TaskRow};
+use crate::projection::{RetriesFrom, RetryKey, Slice, TaskRow};
 
 const LIST_PARAMS: [&str; 5] = ["page", "size", "cursor", "minPosition", "jobId"];
 
@@ -20,35 +20,53 @@ pub(super) fn list_id(job: Option<JobId>) -> ListId {
 }
 
 impl Api {
-    /// A page of the tasks that wait for a retry: of a job, or of all.
+    /// A slice of the tasks that wait for a retry, of a job or of all, and how many there are in all.
     ///
     /// # Errors
-    /// 404 and 410 for a job that is not there; 400 for a cursor that is none.
-    pub(super) async fn retries(&self, job: Option<JobId>, query: &PageQuery) -> Result<List<TaskView>, Problem> {
+    /// 404 and 410 for a job that is not there.
+    pub(super) async fn slice_of_retries(
+        &self,
+        job: Option<JobId>,
+        from: RetriesFrom,
+        size: u32,
+    ) -> Result<(u64, Slice<(RetryKey, TaskView)>), Problem> {
         let database = |error: sqlx::Error| Problem::database(&error);
-        let from = match query.after.as_deref() {
-            Some(key) => RetriesFrom::After(RetryKey::from_bytes(key).ok_or_else(PageQuery::bad_cursor)?),
-            None => RetriesFrom::Offset(query.offset()),
-        };
         if let Some(job) = job
             && self.reading.plan(job).await.map_err(database)?.is_none()
         {
             return Err(self.missing_job(job).await);
         }
         // One more tells whether there is another page: the total may be of a moment ago.
-        let more = query.size + 1;
-        let mut rows = self.reading.retries(job, from, more).await.map_err(database)?;
+        let limit = size + 1;
+        let mut rows = self.reading.retries(job, from, limit).await.map_err(database)?;
         let total = self.reading.retry_count(job).await.map_err(database)?;
-        let has_more = rows.len() == more as usize;
-        rows.truncate(query.size as usize);
-        let last = rows.last().and_then(TaskRow::retry_key).filter(|_| has_more);
-        let next = last.map(|key| query.next(&list_id(job), &key.to_bytes()));
+        let more = rows.len() == limit as usize;
+        rows.truncate(size as usize);
         let mut jobs: Vec<JobId> = rows.iter().map(|row| row.id.job).collect();
         jobs.sort_unstable();
         jobs.dedup();
         let plans = self.reading.plans(&jobs).await.map_err(database)?;
-        let shown = |row: TaskRow| plans.get(&row.id.job).and_then(|plan| view(row, plan));
-        let items: Vec<TaskView> = rows.into_iter().filter_map(shown).collect();
+        let shown = |row: TaskRow| {
+            let (key, plan) = (row.retry_key()?, plans.get(&row.id.job)?);
+            Some((key, view(row, plan)?))
+        };
+        let rows = rows.into_iter().filter_map(shown).collect();
+        Ok((total, Slice { rows, more }))
+    }
+
+    /// A page of the tasks that wait for a retry: of a job, or of all.
+    ///
+    /// # Errors
+    /// 404 and 410 for a job that is not there; 400 for a cursor that is none.
+    pub(super) async fn retries(&self, job: Option<JobId>, query: &PageQuery) -> Result<List<TaskView>, Problem> {
+        let from = match query.after.as_deref() {
+            Some(key) => RetriesFrom::After(RetryKey::from_bytes(key).ok_or_else(PageQuery::bad_cursor)?),
+            None => RetriesFrom::Offset(query.offset()),
+        };
+        let (total, slice) = self.slice_of_retries(job, from, query.size).await?;
+        let last = slice.rows.last().filter(|_| slice.more);
+        let next = last.map(|(key, _)| query.next(&list_id(job), &key.to_bytes()));
+        let items = slice.rows.into_iter().map(|(_, task)| task).collect();
         Ok(List::new(query, items, total, next))
     }
 }

@@ -22,6 +22,7 @@ mod page;
 mod query;
 mod request;
 mod scalar;
+mod search;
 mod socket;
 mod sse;
 mod subscription;

@@ -3,19 +3,26 @@
 use async_graphql::{Context, ID, Object};
 
 use super::fault::Answer;
-use super::filter::{JobFilter, JobOrder};
+use super::filter::{JobFilter, JobOrder, TaskFilter, TaskOrder, WorkerFilter, WorkerOrder};
 use super::guard::Needs;
 use super::job::{Job, JobAsOf, api};
 use super::list::{Counted, JobTotal, Jobs, cost, counted, cursor, read_cursor, read_number, size};
 use super::overview::{self, ClusterOverview};
 use super::scalar::DateTime;
+use super::search::SearchHit;
 use super::system::{Info, Quarantined};
 use super::task::{Task, TaskAsOf};
 use super::worker::Worker;
 use crate::api::problem::Problem;
-use crate::api::workers::WorkersAsked;
 use crate::domain::{JobId, TaskId, WorkerName};
-use crate::projection::{JobKey, Start, WorkerKey, WorkerOrder};
+use crate::projection::{JobKey, RetriesFrom, RetryKey, Start, TaskKey, WorkerKey};
+
+/// The most of each kind that a search gives.
+const MOST_HITS: u32 = 100;
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
 
 pub struct Query;
 
@@ -77,6 +84,89 @@ impl Query {
         Ok(Some(Task(api.task(id).await?)))
     }
 
+    /// Tasks of all jobs, those of the newest job first unless asked otherwise.
+    #[graphql(guard = "Needs::Viewer", complexity = "cost(first, child_complexity)")]
+    async fn tasks(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many.", default = 50)] first: i32,
+        #[graphql(desc = "The cursor of the task before.")] after: Option<String>,
+        filter: Option<TaskFilter>,
+        order_by: Option<TaskOrder>,
+    ) -> Answer<Counted<Task>> {
+        let api = api(context);
+        let limit = size(context, first)?;
+        let mut filter = filter.unwrap_or_default();
+        let min_position = filter.min_position.take();
+        let filter = filter.read()?;
+        let order = order_by
+            .map(|order| order.read(&filter))
+            .transpose()?
+            .unwrap_or_default();
+        let key = read_cursor(b'T', after.as_deref(), TaskKey::from_bytes)?;
+        let start = key.map_or(Start::Offset { offset: 0, total: None }, Start::After);
+        api.wait_for(min_position.as_deref()).await?;
+        // Nobody counts what is not asked for.
+        let is_counted = context.look_ahead().field("totalCount").exists();
+        let total = async {
+            match is_counted {
+                true => api.count_tasks(&filter, false).await,
+                false => Ok(0),
+            }
+        };
+        let (total, slice) = futures::try_join!(total, api.slice_of_tasks(&filter, order, &start, limit))?;
+        let edge = |(key, task): (TaskKey, _)| (cursor(b'T', &key.to_bytes()), Task(task));
+        let edges = slice.rows.into_iter().map(edge);
+        Ok(counted(after.is_some(), slice.more, signed(total), edges))
+    }
+
+    /// Tasks that wait for their retry, of a job or of all, the next due first.
+    #[graphql(guard = "Needs::Viewer", complexity = "cost(first, child_complexity)")]
+    async fn retries(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many.", default = 50)] first: i32,
+        #[graphql(desc = "The cursor of the task before.")] after: Option<String>,
+        #[graphql(desc = "Of this job only.")] job_id: Option<ID>,
+        #[graphql(desc = "At least as new as this token.")] min_position: Option<String>,
+    ) -> Answer<Counted<Task>> {
+        let api = api(context);
+        let limit = size(context, first)?;
+        let job = job_id.map(|id| id.parse::<JobId>()).transpose()?;
+        let key = read_cursor(b'r', after.as_deref(), RetryKey::from_bytes)?;
+        api.wait_for(min_position.as_deref()).await?;
+        let from = key.map_or(RetriesFrom::Offset(0), RetriesFrom::After);
+        let (total, slice) = api.slice_of_retries(job, from, limit).await?;
+        let edge = |(key, task): (RetryKey, _)| (cursor(b'r', &key.to_bytes()), Task(task));
+        let edges = slice.rows.into_iter().map(edge);
+        Ok(counted(after.is_some(), slice.more, signed(total), edges))
+    }
+
+    /// Jobs, tasks and workers by the beginning of an id, a name or a label: jobs first, then tasks, then workers.
+    #[graphql(
+        guard = "Needs::Viewer",
+        complexity = "20 + cost(first.saturating_mul(3), child_complexity)"
+    )]
+    async fn search(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "1 to 255 characters.")] q: String,
+        #[graphql(desc = "How many of each kind, from 1 to 100.", default = 20)] first: i32,
+        #[graphql(desc = "At least as new as this token.")] min_position: Option<String>,
+    ) -> Answer<Vec<SearchHit>> {
+        let limit = u32::try_from(first)
+            .ok()
+            .filter(|limit| (1..=MOST_HITS).contains(limit));
+        let Some(limit) = limit else {
+            let message = format!("expected a whole number from 1 to {MOST_HITS}, found {first}");
+            return Err(Problem::bad_parameter("first", message).into());
+        };
+        let api = api(context);
+        api.wait_for(min_position.as_deref()).await?;
+        let hits = api.search(q.trim(), limit).await?;
+        Ok(hits.into_iter().map(SearchHit::from).collect())
+    }
+
     /// The job as it was at a time.
     #[graphql(guard = "Needs::Viewer", complexity = "100 + child_complexity")]
     async fn job_as_of(&self, context: &Context<'_>, id: ID, at: DateTime) -> Answer<Option<JobAsOf>> {
@@ -112,24 +202,26 @@ impl Query {
         Ok(Some(Worker(api.worker_view(api.worker(&name).await?))))
     }
 
-    /// Workers, newest first.
+    /// Workers, newest first unless asked otherwise.
     #[graphql(guard = "Needs::Viewer", complexity = "cost(first, child_complexity)")]
     async fn workers(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "How many.", default = 50)] first: i32,
         #[graphql(desc = "The cursor of the worker before.")] after: Option<String>,
-        #[graphql(desc = "At least as new as this token.")] min_position: Option<String>,
+        filter: Option<WorkerFilter>,
+        order_by: Option<WorkerOrder>,
     ) -> Answer<Counted<Worker>> {
         let api = api(context);
         let limit = size(context, first)?;
+        let mut filter = filter.unwrap_or_default();
+        let min_position = filter.min_position.take();
+        let asked = filter.read()?;
+        let order = order_by.map(Into::into).unwrap_or_default();
         let key = read_cursor(b'w', after.as_deref(), WorkerKey::from_bytes)?;
         api.wait_for(min_position.as_deref()).await?;
-        let (offset, asked) = (Start::Offset { offset: 0, total: None }, WorkersAsked::default());
-        let start = key.map_or(offset, Start::After);
-        let slice = api.slice_of_workers(&asked, WorkerOrder::default(), &start, limit);
-        let (total, slice) = slice.await?;
-        let total = i64::try_from(total).unwrap_or(i64::MAX);
+        let start = key.map_or(Start::Offset { offset: 0, total: None }, Start::After);
+        let (total, slice) = api.slice_of_workers(&asked, order, &start, limit).await?;
         let edge = |row: crate::projection::WorkerRow| {
             let key = cursor(b'w', &WorkerKey::of(&row).to_bytes());
             (key, Worker(api.worker_view(row)))
@@ -137,7 +229,7 @@ impl Query {
         Ok(counted(
             after.is_some(),
             slice.more,
-            total,
+            signed(total),
             slice.rows.into_iter().map(edge),
         ))
     }
@@ -164,8 +256,7 @@ impl Query {
             let key = cursor(b'q', &place.to_be_bytes());
             (key, Quarantined::from(item))
         });
-        let count = i64::try_from(total).unwrap_or(i64::MAX);
-        Ok(counted(skipped > 0, end < total, count, edges))
+        Ok(counted(skipped > 0, end < total, signed(total), edges))
     }
 
     /// Jobs, tasks and workers at a glance.

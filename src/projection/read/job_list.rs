@@ -102,7 +102,7 @@ impl JobKey {
                 let ms = i64::from_be_bytes(rest.try_into().ok()?);
                 Sorted::FinishedAt((ms != i64::MAX).then(|| Timestamp::from_ms(ms)))
             }
-            JobSort::ExternalId => Sorted::ExternalId(std::str::from_utf8(rest).ok()?.to_owned()),
+            JobSort::ExternalId => Sorted::ExternalId(text_of(rest)?),
         };
         Some(Self {
             sorted,
@@ -110,6 +110,12 @@ impl JobKey {
             id: JobId(Uuid::from_bytes(*id)),
         })
     }
+}
+
+/// The text of a key; Postgres has none with NUL.
+pub(super) fn text_of(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    (!text.contains('\0')).then(|| text.to_owned())
 }
 
 /// Which index the keys come from, and with which of its values.

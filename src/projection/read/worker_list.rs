@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::job_list::{Sql, push_span, to_i64};
+use super::job_list::{Sql, push_span, text_of, to_i64};
 use super::workers::{COLUMNS, read};
 use super::{Direction, Order, Reading, Slice, SortField, Start, WorkerFilter, WorkerRow};
 use crate::domain::{Timestamp, WorkerName};
@@ -52,7 +52,7 @@ impl WorkerKey {
 
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (at, name) = bytes.split_first_chunk::<8>()?;
-        let name = std::str::from_utf8(name).ok()?.to_owned();
+        let name = text_of(name)?;
         Some(Self {
             created_at: Timestamp::from_ms(i64::from_be_bytes(*at)),
             name,

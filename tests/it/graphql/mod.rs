@@ -4,6 +4,7 @@ mod access;
 mod clients;
 mod cluster;
 mod following;
+mod lists;
 mod queries;
 mod schema;
 mod standing;

@@ -1,14 +1,14 @@
-//! Which items a list holds, and in which order.
+//! Which jobs a list holds, and in which order.
 
 use std::collections::BTreeSet;
 
 use async_graphql::{Enum, InputObject};
 
-use super::fault::Answer;
-use super::scalar::DateTime;
-use crate::api::problem::Problem;
+use super::{SortDirection, created, labels, texts, values};
+use crate::api::graphql::fault::Answer;
+use crate::api::graphql::scalar::DateTime;
 use crate::domain::JobStatus as Status;
-use crate::projection::{Direction, JobFilter as Filter, JobOrder as Order, JobSort as Sort, LabelPair, Span};
+use crate::projection::{JobFilter as Filter, JobOrder as Order, JobSort as Sort};
 
 /// Of a job, by its tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -45,24 +45,15 @@ pub struct JobFilter {
 
 impl JobFilter {
     /// # Errors
-    /// 400 for what is no label, or a span that ends before it begins.
+    /// 400 for what is no label, too many values, or a span that ends before it begins.
     pub fn read(self) -> Answer<Filter> {
-        let label = |text: String| {
-            let pair = text.parse::<LabelPair>();
-            pair.map_err(|error| Problem::bad_parameter("labels", format!("{text:?}: {error}")))
-        };
-        let (from, to) = (self.created_from.map(|at| at.0), self.created_to.map(|at| at.0));
-        if from.zip(to).is_some_and(|(from, to)| from >= to) {
-            return Err(Problem::bad_parameter("createdTo", "expected a time after createdFrom").into());
-        }
-        let statuses = self.statuses.unwrap_or_default().into_iter().map(Status::from);
-        let labels = self.labels.unwrap_or_default().into_iter().map(label);
+        let statuses = values("statuses", self.statuses)?;
         Ok(Filter {
             ids: BTreeSet::new(),
-            statuses: statuses.collect(),
-            external_ids: self.external_ids.unwrap_or_default().into_iter().collect(),
-            labels: labels.collect::<Result<_, _>>()?,
-            created: Span { from, to },
+            statuses: statuses.into_iter().map(Status::from).collect(),
+            external_ids: texts("externalIds", self.external_ids)?.into_iter().collect(),
+            labels: labels(self.labels)?,
+            created: created(self.created_from, self.created_to)?,
         })
     }
 }
@@ -74,12 +65,6 @@ pub enum JobSort {
     FinishedAt,
     /// Jobs without one first.
     ExternalId,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum SortDirection {
-    Asc,
-    Desc,
 }
 
 /// In which order; equal ones by their ids.
@@ -97,10 +82,7 @@ impl From<JobOrder> for Order {
                 JobSort::FinishedAt => Sort::FinishedAt,
                 JobSort::ExternalId => Sort::ExternalId,
             },
-            direction: match order.direction {
-                SortDirection::Asc => Direction::Asc,
-                SortDirection::Desc => Direction::Desc,
-            },
+            direction: order.direction.into(),
         }
     }
 }
