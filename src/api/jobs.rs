@@ -1,10 +1,12 @@
 //! Jobs: list, look, kill, retry, stop, and the document as it was submitted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use sqlx::Row;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
 
 use super::auth::Caller;
 use super::idempotency::{CarriedOut, IdempotencyKey};
@@ -214,22 +216,25 @@ async fn command(
 }
 
 impl Api {
+    /// The types and the bytes of the documents of those of the jobs that are there, as they were sent.
+    pub(super) async fn documents(&self, ids: &[JobId]) -> Result<HashMap<JobId, (String, Vec<u8>)>, Problem> {
+        // A submission is kept before its command: only the job's row says that it was accepted.
+        let sql = "SELECT s.job, s.content_type, s.body FROM submissions s JOIN grid_read.jobs j ON j.id = s.job
+                   WHERE s.job = ANY($1)";
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows = sqlx::query(sql).bind(ids).fetch_all(self.parts.log.pool()).await;
+        let rows = rows.map_err(|error| Problem::database(&error))?;
+        let read = |row: &PgRow| Ok((JobId(row.try_get(0)?), (row.try_get(1)?, row.try_get(2)?)));
+        let documents: Result<_, sqlx::Error> = rows.iter().map(read).collect();
+        documents.map_err(|error| Problem::database(&error))
+    }
+
     /// The type and the bytes of a job's document, as they were sent.
     pub(super) async fn document(&self, id: JobId) -> Result<(String, Vec<u8>), Problem> {
-        // A submission is kept before its command: only the job's row says that it was accepted.
-        let row = sqlx::query(
-            "SELECT s.content_type, s.body FROM submissions s JOIN grid_read.jobs j ON j.id = s.job WHERE s.job = $1",
-        );
-        let row = row
-            .bind(id.0)
-            .fetch_optional(self.parts.log.pool())
-            .await
-            .map_err(|error| Problem::database(&error))?;
-        let Some(row) = row else {
-            return Err(self.missing_job(id).await);
-        };
-        let read = || Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?));
-        read().map_err(|error| Problem::database(&error))
+        match self.documents(&[id]).await?.remove(&id) {
+            Some(document) => Ok(document),
+            None => Err(self.missing_job(id).await),
+        }
     }
 }
 

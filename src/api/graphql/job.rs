@@ -6,8 +6,8 @@ use async_graphql::{Context, ID, Object, SimpleObject};
 
 use super::event::{self, Event, EventOrder};
 use super::fault::{Answer, Fault};
-use super::list::{Counted, List, cost, counted, cursor, read_cursor, read_number, size};
-use super::loaders::{Loaders, TasksAfter};
+use super::list::{Counted, EXPLANATION, List, cost, counted, cursor, read_cursor, read_number, size};
+use super::loaders::{DocumentOf, Loaders, TasksAfter};
 use super::scalar::{DateTime, Json};
 use super::task::Task;
 use crate::api::Api;
@@ -133,7 +133,7 @@ impl Job {
     }
 
     /// Why it is not further, and what would change that: an object with a reason, a sentence and what is known.
-    #[graphql(complexity = "100")]
+    #[graphql(complexity = "EXPLANATION")]
     async fn explain(&self, context: &Context<'_>) -> Answer<Json> {
         Ok(Json::of(&api(context).explain_job(self.0.job_id).await?))
     }
@@ -141,7 +141,11 @@ impl Job {
     /// The document as it was submitted.
     #[graphql(complexity = "10 + child_complexity")]
     async fn document(&self, context: &Context<'_>) -> Answer<Document> {
-        let found = api(context).document(self.0.job_id).await?;
+        let job = self.0.job_id;
+        let found = context.data_unchecked::<Loaders>().load_one(DocumentOf(job)).await?;
+        let Some(found) = found else {
+            return Err(Fault(api(context).missing_job(job).await));
+        };
         Ok(Document {
             content_type: found.0,
             text: String::from_utf8(found.1).map_err(|error| Problem::internal("show a document", &error))?,

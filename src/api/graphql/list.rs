@@ -50,6 +50,9 @@ pub fn size(context: &Context<'_>, first: i32) -> Answer<u32> {
     }
 }
 
+/// What an explanation costs: it alone is not read for all items of a list at once.
+pub const EXPLANATION: usize = 500;
+
 /// What a list of so many items costs.
 pub fn cost(first: i32, of_each: usize) -> usize {
     usize::try_from(first)

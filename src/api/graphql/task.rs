@@ -5,7 +5,7 @@ use async_graphql::{Context, ID, Object, SimpleObject};
 use super::event::{self, Event, EventOrder};
 use super::fault::Answer;
 use super::job::{Job, api};
-use super::list::{List, cost};
+use super::list::{EXPLANATION, List, cost};
 use super::loaders::Loaders;
 use super::scalar::{DateTime, Json};
 use super::worker::{self, Worker};
@@ -143,7 +143,7 @@ impl Task {
     }
 
     /// Why it is in its state, and what would change that: an object with a reason, a sentence and what is known.
-    #[graphql(complexity = "100")]
+    #[graphql(complexity = "EXPLANATION")]
     async fn explain(&self, context: &Context<'_>) -> Answer<Json> {
         Ok(Json::of(&api(context).explain_task(self.0.task_id).await?))
     }

@@ -4,10 +4,10 @@ use async_graphql::{Context, ID, Object};
 
 use super::event::{self, Event, EventOrder};
 use super::fault::Answer;
-use super::job::api;
 use super::list::{List, cost};
-use super::loaders::Loaders;
+use super::loaders::{Loaders, ProcessOf};
 use super::scalar::{DateTime, Json};
+use crate::api::problem::Problem;
 use crate::api::view::WorkerView;
 use crate::domain::{StreamId, WorkerName};
 
@@ -106,7 +106,11 @@ impl Worker {
         #[graphql(default)] order: EventOrder,
     ) -> Answer<List<Event>> {
         let name: WorkerName = self.0.worker_id.parse()?;
-        let row = api(context).worker(&name).await?;
-        event::history(context, StreamId::Worker(row.incarnation), (first, after), order).await
+        let process = context
+            .data_unchecked::<Loaders>()
+            .load_one(ProcessOf(name.clone()))
+            .await?;
+        let process = process.ok_or_else(|| Problem::not_found(&name))?;
+        event::history(context, StreamId::Worker(process), (first, after), order).await
     }
 }

@@ -7,7 +7,7 @@ mod job;
 mod task;
 mod worker;
 
-pub use job::{JobFilter, JobOrder, JobStatus};
+pub use job::{JobFilter, JobOrder};
 pub use task::{TaskFilter, TaskOrder};
 pub use worker::{WorkerFilter, WorkerOrder};
 
