@@ -6,6 +6,7 @@
 //!
 //! The executor is async-graphql's; the transports are ours, since its own do not keep to the specifications.
 
+mod bulk;
 mod connection;
 mod event;
 mod fault;

@@ -3,26 +3,23 @@
 //! Must stay true: each goes the way of its REST call, with the same keys by which it counts once; of many, each has its
 //! own outcome.
 
-use async_graphql::{Context, Enum, ID, Object, SimpleObject, Value};
-use futures::future::join_all;
+use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 
-use super::fault::{Answer, Fault};
+use super::bulk::{self, JobOutcome, MatchingJobs, how_many};
+use super::fault::Answer;
 use super::guard::Needs;
 use super::job::{Job, api};
-use super::limits::GraphqlOptions;
-use super::scalar::Json;
+use super::list::cost;
 use super::task::Task;
 use super::worker::Worker;
 use crate::api::Caller;
 use crate::api::body::Body;
+use crate::api::bulk::BulkAction;
 use crate::api::idempotency::IdempotencyKey;
 use crate::api::problem::Problem;
 use crate::api::view::{At, WorkerView};
 use crate::domain::{JobId, TaskId, WorkerName};
 use crate::event::Command;
-
-/// Commands of one request that are under way at a time.
-const AT_ONCE: usize = 16;
 
 pub struct Mutation;
 
@@ -78,41 +75,6 @@ pub struct SubmitPayload {
     document_hash: Option<String>,
 }
 
-/// What became of one of many.
-#[derive(SimpleObject)]
-pub struct JobOutcome {
-    job_id: ID,
-    /// Null when it was refused.
-    job: Option<Job>,
-    position: Option<String>,
-    /// Null when it was carried out.
-    error: Option<OutcomeError>,
-}
-
-/// Why one of many was refused.
-#[derive(SimpleObject)]
-pub struct OutcomeError {
-    code: String,
-    status: u32,
-    message: String,
-    errors: Json,
-}
-
-impl From<Problem> for OutcomeError {
-    fn from(problem: Problem) -> Self {
-        Self {
-            code: problem.code.into_owned(),
-            status: u32::from(problem.status.as_u16()),
-            message: problem.detail,
-            errors: if problem.errors.is_empty() {
-                Json(Value::List(Vec::new()))
-            } else {
-                Json::of(&problem.errors)
-            },
-        }
-    }
-}
-
 /// How a document is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum DocumentFormat {
@@ -155,36 +117,6 @@ async fn of_task(
         position: done.at.position.to_string(),
         replayed: done.done.replayed,
     })
-}
-
-async fn of_many(context: &Context<'_>, ids: Vec<ID>, make: fn(JobId) -> Command) -> Answer<Vec<JobOutcome>> {
-    let most = context.data_unchecked::<GraphqlOptions>().list_size as usize;
-    if ids.len() > most {
-        let message = format!("expected at most {most} ids, found {}", ids.len());
-        return Err(Problem::bad_parameter("ids", message).into());
-    }
-    let mut outcomes = Vec::with_capacity(ids.len());
-    for some in ids.chunks(AT_ONCE) {
-        outcomes.extend(join_all(some.iter().map(|id| of_one(context, id, make))).await);
-    }
-    Ok(outcomes)
-}
-
-async fn of_one(context: &Context<'_>, id: &ID, make: fn(JobId) -> Command) -> JobOutcome {
-    match of_job(context, id, make, None).await {
-        Ok(done) => JobOutcome {
-            job_id: id.clone(),
-            job: Some(done.job),
-            position: Some(done.position),
-            error: None,
-        },
-        Err(Fault(problem)) => JobOutcome {
-            job_id: id.clone(),
-            job: None,
-            position: None,
-            error: Some(problem.into()),
-        },
-    }
 }
 
 #[Object]
@@ -241,21 +173,48 @@ impl Mutation {
     }
 
     /// Kills each of the jobs, and says of each what became of it.
-    #[graphql(guard = "Needs::Operator", complexity = "100 + child_complexity")]
-    async fn kill_jobs(&self, context: &Context<'_>, ids: Vec<ID>) -> Answer<Vec<JobOutcome>> {
-        of_many(context, ids, |job| Command::KillJob { job }).await
+    #[graphql(
+        guard = "Needs::Operator",
+        complexity = "100 + cost(how_many(ids.as_ref(), matching.as_ref()), child_complexity)"
+    )]
+    async fn kill_jobs(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Each once; or `matching`.")] ids: Option<Vec<ID>>,
+        #[graphql(desc = "Instead of `ids`.")] matching: Option<MatchingJobs>,
+        #[graphql(desc = "Only tell which jobs they are.", default)] dry_run: bool,
+    ) -> Answer<Vec<JobOutcome>> {
+        bulk::run(context, BulkAction::Kill, ids, matching, dry_run).await
     }
 
     /// Stops each of the jobs, and says of each what became of it.
-    #[graphql(guard = "Needs::Operator", complexity = "100 + child_complexity")]
-    async fn stop_jobs(&self, context: &Context<'_>, ids: Vec<ID>) -> Answer<Vec<JobOutcome>> {
-        of_many(context, ids, |job| Command::StopJob { job }).await
+    #[graphql(
+        guard = "Needs::Operator",
+        complexity = "100 + cost(how_many(ids.as_ref(), matching.as_ref()), child_complexity)"
+    )]
+    async fn stop_jobs(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Each once; or `matching`.")] ids: Option<Vec<ID>>,
+        #[graphql(desc = "Instead of `ids`.")] matching: Option<MatchingJobs>,
+        #[graphql(desc = "Only tell which jobs they are.", default)] dry_run: bool,
+    ) -> Answer<Vec<JobOutcome>> {
+        bulk::run(context, BulkAction::Stop, ids, matching, dry_run).await
     }
 
     /// Tries the finally failed tasks of each of the jobs again, and says of each what became of it.
-    #[graphql(guard = "Needs::Operator", complexity = "100 + child_complexity")]
-    async fn retry_jobs(&self, context: &Context<'_>, ids: Vec<ID>) -> Answer<Vec<JobOutcome>> {
-        of_many(context, ids, |job| Command::RetryJob { job }).await
+    #[graphql(
+        guard = "Needs::Operator",
+        complexity = "100 + cost(how_many(ids.as_ref(), matching.as_ref()), child_complexity)"
+    )]
+    async fn retry_jobs(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Each once; or `matching`.")] ids: Option<Vec<ID>>,
+        #[graphql(desc = "Instead of `ids`.")] matching: Option<MatchingJobs>,
+        #[graphql(desc = "Only tell which jobs they are.", default)] dry_run: bool,
+    ) -> Answer<Vec<JobOutcome>> {
+        bulk::run(context, BulkAction::Retry, ids, matching, dry_run).await
     }
 
     /// Keeps new work from a worker and all later processes of its name.

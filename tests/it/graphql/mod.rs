@@ -5,6 +5,7 @@ mod clients;
 mod cluster;
 mod following;
 mod lists;
+mod many;
 mod queries;
 mod schema;
 mod standing;
