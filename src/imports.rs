@@ -43,6 +43,7 @@ const LAYERS: &[Layer] = &[
     layer("bus", &["domain", "event"]),
     layer("worker::pipeline", &["domain"]),
     layer("document", &["domain", "worker::pipeline"]),
+    layer("logs", &["domain"]),
     layer("shard", &["domain", "event", "log", "bus"]),
     layer("publish", &["domain", "event", "log", "bus"]),
     layer("projection", &["domain", "event", "log", "bus"]),

@@ -33,6 +33,7 @@ pub mod failpoint;
 #[cfg(test)]
 mod imports;
 pub mod log;
+pub mod logs;
 pub mod node;
 pub mod projection;
 pub mod publish;

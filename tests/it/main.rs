@@ -27,6 +27,7 @@ mod events;
 mod faults;
 mod graphql;
 mod log;
+mod logs;
 mod parts;
 mod projection;
 mod publisher;

@@ -1,0 +1,59 @@
+//! LogsQL filters, read from text and written as conditions of SQL.
+//!
+//! The language is that of VictoriaLogs (<https://docs.victoriametrics.com/victorialogs/logsql/>), of which this is the part
+//! without pipes.
+//!
+//! Must stay true: a filter finds the very lines that VictoriaLogs finds, or is refused with what is not supported; it
+//! never finds others. Whatever a client writes reaches the database as a bound parameter only.
+
+mod duration;
+mod filter;
+mod functions;
+mod lexer;
+mod parser;
+mod pattern;
+mod sql;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod time;
+
+pub use duration::parse_duration_ns;
+pub use filter::{Field, Filter, Matcher, Range};
+
+use crate::domain::Timestamp;
+
+/// Longer queries are refused.
+pub const MAX_QUERY_BYTES: usize = 16 * 1024;
+
+/// Why a query is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// It is not LogsQL. `at`: from which byte.
+    #[error("at byte {at}: {message}")]
+    Syntax { at: usize, message: String },
+    /// It may be LogsQL, but this store cannot answer it.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+    #[error("it has pipes (`|`); only filters are answered")]
+    Pipes,
+}
+
+impl QueryError {
+    fn unsupported(what: impl Into<String>) -> Self {
+        Self::Unsupported(what.into())
+    }
+}
+
+/// Reads a filter. `now`: what relative times count from.
+///
+/// # Errors
+/// When it is no LogsQL, has pipes, or uses what is not supported.
+pub fn parse(query: &str, now: Timestamp) -> Result<Filter, QueryError> {
+    if query.len() > MAX_QUERY_BYTES {
+        return Err(QueryError::Unsupported(format!(
+            "a query of more than {MAX_QUERY_BYTES} bytes"
+        )));
+    }
+    parser::Parser::new(lexer::tokens(query)?, query.len(), now).whole()
+}

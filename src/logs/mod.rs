@@ -1,0 +1,14 @@
+//! Lines of tasks: how they are made from what an attempt writes, how they are kept, searched and followed.
+//!
+//! Must stay true: a line says truly whose it is, whatever the task writes; nothing here is in the log of events; whatever
+//! holds lines is bounded, and what is lost is counted and shown.
+
+pub mod capture;
+mod line;
+pub mod logsql;
+mod options;
+mod store;
+
+pub use line::{Line, RESERVED};
+pub use options::LogsOptions;
+pub use store::{Batch, Embedded, Key, LogStore, Page, Search, StoreError, StoredLine};

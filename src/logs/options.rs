@@ -1,0 +1,21 @@
+//! Options of the lines of tasks.
+
+use std::time::Duration;
+
+use crate::options;
+
+options! {
+    /// Options of the lines of tasks, where Postgres keeps them.
+    pub struct LogsOptions {
+        /// Disk space for lines; the oldest hours are dropped when there is more.
+        max_bytes: u64 = 10_000_000_000,
+        /// How long lines are kept at most.
+        max_age: Duration = Duration::from_secs(30 * 24 * 60 * 60),
+        /// How often it is looked at whether lines must be dropped.
+        sweep_interval: Duration = Duration::from_secs(60),
+        /// The longest time that one search may take.
+        search_timeout: Duration = Duration::from_secs(10),
+        /// How often those who follow look for lines that other processes took in.
+        tail_interval: Duration = Duration::from_millis(400),
+    }
+}

@@ -1,0 +1,90 @@
+//! Where lines are kept and found.
+//!
+//! Must stay true of each store: a batch that is given twice is kept once; a search gives what its filter means, newest
+//! first, and goes on behind any line; who follows is given every line once, in the order in which they were taken in.
+
+mod embedded;
+
+pub use embedded::Embedded;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::line::Line;
+use super::logsql::{Filter, QueryError};
+
+/// Lines of one worker process, numbered from 1 without a gap.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub incarnation: Uuid,
+    pub number: u64,
+    pub lines: Vec<Line>,
+}
+
+/// Where a line stands: by time, then by the order in which it was taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    pub at_ms: i64,
+    pub id: i64,
+}
+
+/// What is looked for.
+#[derive(Clone, Debug)]
+pub struct Search {
+    pub filter: Filter,
+    /// Inclusive, in milliseconds since 1970.
+    pub from_ms: i64,
+    pub to_ms: i64,
+    /// Only what is older than this line.
+    pub before: Option<Key>,
+    pub limit: u32,
+}
+
+/// A line that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredLine {
+    pub key: Key,
+    pub line: Line,
+}
+
+/// Some of the lines.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    pub lines: Vec<StoredLine>,
+    /// Whether there are others.
+    pub more: bool,
+}
+
+/// Why a store does not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The regular expression, or another part of the query, is refused by the store itself.
+    #[error("the store refuses the query: {0}")]
+    Refused(String),
+    #[error("the search took longer than {0:?}: name a job or a task, or less time")]
+    TooLong(std::time::Duration),
+    #[error("the store of lines does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// A store of lines.
+#[async_trait]
+pub trait LogStore: Send + Sync {
+    /// Keeps a batch, once.
+    async fn add(&self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Finds lines, newest first.
+    async fn search(&self, search: &Search) -> Result<Page, StoreError>;
+
+    /// The last line taken in: where following begins that wants what comes.
+    async fn head(&self) -> Result<Key, StoreError>;
+
+    /// At most `limit` lines that were taken in after `after`, in that order, and where to go on, which may be behind
+    /// lines that the filter does not want.
+    async fn after(&self, filter: &Filter, after: Key, limit: u32) -> Result<(Page, Key), StoreError>;
+
+    /// Returns when there may be lines after this one, or when it is time to look.
+    async fn changed(&self, after: Key);
+}
