@@ -85,3 +85,20 @@ test("GraphiQL asks what is written into it", async () => {
   assertClean(it);
   await page.close();
 });
+
+test("the description of REST is browsed, and a call is tried from it", async () => {
+  const { jobId } = await submit();
+  const it = await open("/api/docs");
+  const { page } = it;
+  const call = page.locator(".opblock-get", { has: page.locator('[data-path="/api/v1/jobs/{id}"]') });
+  await call.locator(".opblock-summary-control").click();
+  await call.locator(".try-out__btn").click();
+  await call.locator('tr[data-param-name="id"] input').fill(jobId);
+  await call.locator("button.execute").click();
+  const answer = call.locator(".live-responses-table");
+  await answer.locator(".response-col_description", { hasText: `"jobId": "${jobId}"` }).first().waitFor();
+  assert.match(await answer.locator("tbody .response-col_status").first().textContent(), /^\s*200/);
+  assert.equal(await page.locator(".errors-wrapper").count(), 0);
+  assertClean(it);
+  await page.close();
+});

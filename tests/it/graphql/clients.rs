@@ -107,7 +107,7 @@ async fn a_websocket_is_closed_when_nobody_can_tell_whether_its_token_is_good() 
 }
 
 #[actix_web::test]
-async fn the_page_works_in_a_browser_and_loads_nothing_from_outside() {
+async fn the_pages_work_in_a_browser_and_load_nothing_from_outside() {
     let path = std::env::var_os("PATH").unwrap();
     let browser = std::env::split_paths(&path)
         .map(|folder| folder.join("chromium"))
