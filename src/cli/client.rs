@@ -23,7 +23,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot reach {server}: {what}. Is it running? Another one is named by --server URL or GRID_SERVER")]
+    #[error(
+        "cannot reach {server}: {what}. Is it running? Another one is named by --server URL, GRID_SERVER or a context"
+    )]
     Unreachable { server: String, what: String },
     #[error("the connection to {server} broke: {what}; whether the call was carried out is unknown")]
     Broken { server: String, what: String },

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::output::{Output, duration, fields, labels, table, time};
 use super::view::{Job, Page, Task};
 use super::{Failure, ServerArgs, not_an_id};
-use crate::domain::{JobId, TaskId};
+use crate::domain::{JobId, JobStatus, TaskId};
 
 /// Which part of a list.
 #[derive(Args, Clone, Debug)]
@@ -25,13 +25,53 @@ impl PageArgs {
     }
 }
 
+const JOBS_HELP: &str =
+    "A filter given several times lets through what fits one of its values; different filters must all fit.
+
+Examples:
+  grid jobs --status RUNNING
+  grid jobs --status FAILED,MIXED --label team=ingest --sort finishedAt,desc
+  grid jobs --external-id nightly --created-from 2026-01-31T00:00:00Z --output json";
+
 /// `grid jobs`
 #[derive(Args, Debug)]
+#[command(after_help = JOBS_HELP)]
 pub struct JobsArgs {
+    /// Only jobs of this status
+    #[arg(long, value_delimiter = ',', ignore_case = true, value_parser = JobStatus::ALL.map(JobStatus::name))]
+    status: Vec<String>,
+    /// Only jobs with this label
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// Only jobs of this name
+    #[arg(long, value_name = "NAME")]
+    external_id: Vec<String>,
+    /// Only jobs submitted then or later (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    created_from: Option<String>,
+    /// Only jobs submitted before then (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    created_to: Option<String>,
+    /// Order: createdAt, finishedAt or externalId, and asc or desc [default: createdAt,desc]
+    #[arg(long, value_name = "FIELD[,asc|desc]")]
+    sort: Option<String>,
     #[command(flatten)]
     page: PageArgs,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+impl JobsArgs {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = self.page.query().to_vec();
+        query.extend(self.status.iter().map(|status| ("status", status.to_uppercase())));
+        query.extend(self.label.iter().map(|label| ("label", label.clone())));
+        query.extend(self.external_id.iter().map(|name| ("externalId", name.clone())));
+        query.extend(self.created_from.clone().map(|time| ("createdFrom", time)));
+        query.extend(self.created_to.clone().map(|time| ("createdTo", time)));
+        query.extend(self.sort.clone().map(|sort| ("sort", sort)));
+        query
+    }
 }
 
 /// Commands on one job.
@@ -83,7 +123,7 @@ pub enum Wish {
 }
 
 pub async fn list(args: &JobsArgs, output: Output) -> anyhow::Result<()> {
-    let answer = args.server.client()?.get("/api/v1/jobs", &args.page.query()).await?;
+    let answer = args.server.client()?.get("/api/v1/jobs", &args.query()).await?;
     output.print(&answer, |page: Page<Job>| {
         let more = more(&page);
         table(&JOB_HEADS, page.items.into_iter().map(row)) + &more
@@ -182,8 +222,13 @@ pub async fn tasks(args: &TasksArgs, output: Output) -> anyhow::Result<()> {
         .await?;
     output.print(&answer, |page: Page<Task>| {
         let more = more(&page);
-        table(&TASK_HEADS, page.items.into_iter().map(task_row)) + &more
+        task_table(page.items) + &more
     })
+}
+
+/// Tasks for people.
+pub fn task_table(tasks: impl IntoIterator<Item = Task>) -> String {
+    table(&TASK_HEADS, tasks.into_iter().map(task_row))
 }
 
 const TASK_HEADS: [&str; 8] = [
@@ -242,5 +287,5 @@ pub async fn retry(args: &RetryArgs, output: Output) -> anyhow::Result<()> {
     } else {
         client.post(&path, None).await?
     };
-    output.print(&answer, |task: Task| table(&TASK_HEADS, [task_row(task)]))
+    output.print(&answer, |task: Task| task_table([task]))
 }

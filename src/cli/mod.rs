@@ -6,8 +6,11 @@
 pub mod args;
 mod bench;
 mod client;
+mod completion;
 mod configure;
+mod context;
 mod events;
+mod explain;
 mod feed;
 #[cfg(test)]
 mod fixture;
@@ -16,6 +19,7 @@ mod jobs;
 mod output;
 mod problem;
 mod process;
+mod retries;
 mod submit;
 mod token;
 mod view;
@@ -25,15 +29,13 @@ mod workers;
 pub use args::{JobmasterArgs, MigrateArgs, RebuildArgs, RepublishArgs, StandaloneArgs, VerifyArgs, WorkerArgs};
 pub use output::Output;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use crate::config::Secret;
 use crate::worker::executor::{GUARDIAN_ARGUMENT, guardian_main};
 use crate::{config, domain};
-use client::Client;
+use context::ServerArgs;
 use events::EventsCommand;
 use jobs::Wish;
 
@@ -42,7 +44,8 @@ const EXIT_CODES: &str = "Exit codes: 0 good, 1 failed, 2 wrong usage or configu
 Examples:
   grid init; grid validate job.yaml
   grid submit job.yaml --watch
-  grid jobs --output json";
+  grid jobs --status RUNNING --output json
+  grid explain JOB";
 
 /// An event-sourced control plane for distributed data pipelines.
 #[derive(Debug, Parser)]
@@ -70,6 +73,10 @@ pub enum Command {
     Init(init::InitArgs),
     /// Show the effective configuration, and where each value came from
     Config(Box<configure::ConfigureArgs>),
+    /// Name servers and their tokens, and choose which one commands talk to
+    Context(context::ContextArgs),
+    /// Print a script that completes commands and flags in a shell
+    Completion(completion::CompletionArgs),
     /// Show the version
     Version,
     /// Measure this program on this machine
@@ -118,36 +125,14 @@ pub enum ClientCommand {
     Stop(jobs::JobArgs),
     /// Run the failed tasks of a finished job again, or bring a task's retry forward
     Retry(jobs::RetryArgs),
-    /// List workers
+    /// List the tasks of a job that wait for their retry; have one now, or cancel it
+    Retries(retries::RetriesArgs),
+    /// Say why a job or a task does not run, and what would change it
+    Explain(explain::ExplainArgs),
+    /// List workers; cordon, uncordon and drain them
     Workers(workers::WorkersArgs),
     /// Show what happened to a job, task or worker; follow or export all of it
     Events(events::EventsArgs),
-}
-
-/// Which server a client command talks to.
-#[derive(Args, Clone, Debug)]
-pub struct ServerArgs {
-    /// Server to talk to
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "GRID_SERVER",
-        default_value = "http://127.0.0.1:8080"
-    )]
-    server: String,
-    /// Token to show; GRID_TOKEN keeps it out of the process list
-    #[arg(long, value_name = "TOKEN", env = "GRID_TOKEN", hide_env_values = true)]
-    token: Option<Secret>,
-    /// Authorities (PEM) to trust besides the machine's
-    #[arg(long, value_name = "FILE", env = "GRID_CA")]
-    ca: Option<PathBuf>,
-}
-
-impl ServerArgs {
-    fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.server, self.token.clone(), self.ca.as_deref())
-            .map_err(|error| Failure::Usage(error.to_string()))
-    }
 }
 
 /// Why a command ended without success; tells the exit code.
@@ -233,6 +218,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             runtime.block_on(ask_server(command, output))
         }
         Command::Config(args) => configure::run(&args, output),
+        Command::Context(args) => context::run(&args, output),
+        Command::Completion(args) => completion::run(&args, output),
         Command::Init(args) => init::run(&args),
         Command::Validate(args) => submit::validate(&args, output),
         Command::Version => output::version(output),
@@ -254,7 +241,9 @@ async fn ask_server(command: ClientCommand, output: Output) -> anyhow::Result<()
         ClientCommand::Kill(args) => jobs::ask(&args, Wish::Kill, output).await,
         ClientCommand::Stop(args) => jobs::ask(&args, Wish::Stop, output).await,
         ClientCommand::Retry(args) => jobs::retry(&args, output).await,
-        ClientCommand::Workers(args) => workers::list(&args, output).await,
+        ClientCommand::Retries(args) => retries::retries(&args, output).await,
+        ClientCommand::Explain(args) => explain::explain(&args, output).await,
+        ClientCommand::Workers(args) => workers::workers(&args, output).await,
         ClientCommand::Events(args) => events::events(&args, output).await,
     }
 }

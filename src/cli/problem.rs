@@ -86,6 +86,9 @@ impl fmt::Display for Problem {
                 write!(f, " (at {pointer})")?;
             }
         }
+        if self.status == 401 {
+            f.write_str("\n  Show a good token: --token, GRID_TOKEN, or that of a context (grid context add)")?;
+        }
         Ok(())
     }
 }

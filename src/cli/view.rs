@@ -103,6 +103,8 @@ pub struct Worker {
     pub state: String,
     #[serde(default)]
     pub draining: bool,
+    #[serde(default)]
+    pub cordoned: bool,
     pub last_heartbeat_at: Option<Timestamp>,
     pub registered_at: Option<Timestamp>,
     #[serde(default)]

@@ -1,6 +1,7 @@
 //! The command line as a user meets it: the binary, its exit codes, its pipes.
 
 mod access;
+mod client;
 mod server;
 
 use std::io::Write;
@@ -11,6 +12,7 @@ pub fn grid(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_grid"));
     command.args(arguments).current_dir(folder).stdin(Stdio::null());
     // Nothing of the one who runs the tests.
+    command.env("XDG_CONFIG_HOME", folder.join("config"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("GRID_") {
             command.env_remove(name);

@@ -18,11 +18,11 @@ use crate::support::{free_port, wait_for};
 pub struct Standalone {
     folder: tempfile::TempDir,
     process: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Standalone {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let folder = Self::folder();
         let address = format!("127.0.0.1:{}", free_port());
         let process = Self::spawn(folder.path(), &address);
@@ -90,7 +90,7 @@ impl Standalone {
         });
     }
 
-    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         told(
             grid(self.folder.path(), arguments)
                 .env("GRID_SERVER", &self.url)
@@ -99,7 +99,7 @@ impl Standalone {
         )
     }
 
-    fn json(&self, arguments: &[&str]) -> (i32, Value) {
+    pub fn json(&self, arguments: &[&str]) -> (i32, Value) {
         let (code, out, err) = self.run(&[arguments, &["--output", "json"]].concat());
         (
             code,
@@ -107,7 +107,7 @@ impl Standalone {
         )
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).unwrap();
     }
 
