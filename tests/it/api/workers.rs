@@ -101,17 +101,100 @@ async fn completed(grid: &Fixture, id: &str) {
 const NOOP: &str = "tasks: [{ externalId: t, executor: noop }]";
 const SLEEP: &str = "tasks: [{ externalId: t, command: [sleep, '2'] }]";
 
+/// A job whose only task runs, for a while.
+async fn running(grid: &Fixture) -> String {
+    let job = grid.submit(SLEEP).await;
+    let id = text(&job["jobId"]).to_owned();
+    eventually("the long task runs", SOON, async || {
+        let job = grid.get(&format!("/api/v1/jobs/{id}")).await;
+        (job["taskCounters"]["running"] == 1).then_some(())
+    })
+    .await;
+    id
+}
+
+#[actix_web::test]
+async fn workers_are_listed_by_state_label_and_time_in_either_order() {
+    let (grid, yard) = (Fixture::new().await, Yard::new());
+    // Registered in another order than that of their names.
+    let last = yard.worker(&grid, "c", 1, &[("zone", "a")]).await;
+    let first = yard.worker(&grid, "a", 1, &[("zone", "a"), ("disk", "ssd")]).await;
+    let left = yard.worker(&grid, "b", 1, &[("zone", "b")]).await;
+    post(&grid, "b/drain").await;
+    assert_eq!(left.ended().await, WorkerEnded::Drained);
+    eventually("b has left", SOON, async || {
+        (grid.get("/api/v1/workers/b").await["state"] == "INACTIVE").then_some(())
+    })
+    .await;
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap();
+        let name = |item: &Value| text(&item["workerId"]).trim_start_matches("worker-").to_owned();
+        items.iter().map(name).collect()
+    };
+    let list = async |query: &str| {
+        let list = grid.get(&format!("/api/v1/workers?{query}")).await;
+        let names = names(&list);
+        assert_eq!(list["total"], names.len(), "{query}: {list}");
+        names.concat()
+    };
+    let born = grid.get("/api/v1/workers/a").await;
+    let born = text(&born["createdAt"]).to_owned();
+    for (query, expected) in [
+        ("", "bac"),
+        ("sort=createdAt,asc", "cab"),
+        ("sort=workerId,asc", "abc"),
+        ("sort=workerId,desc", "cba"),
+        ("state=ACTIVE&sort=workerId,asc", "ac"),
+        ("state=INACTIVE", "b"),
+        ("state=PENDING", ""),
+        ("state=ACTIVE&state=INACTIVE&sort=workerId,asc", "abc"),
+        ("label=zone=a&sort=workerId,desc", "ca"),
+        ("label=zone=a&label=disk=ssd&sort=workerId,asc", "a"),
+        ("label=zone=b&state=ACTIVE", ""),
+        ("label=zone=x", ""),
+        (&format!("createdFrom={born}&sort=workerId,asc"), "ab"),
+        (&format!("createdTo={born}"), "c"),
+        ("createdTo=2026-01-31", ""),
+    ] {
+        assert_eq!(list(query).await, expected, "{query}");
+    }
+    let mut path = "/api/v1/workers?size=1&sort=workerId,desc&label=zone=a".to_owned();
+    let mut walked = Vec::new();
+    let cursor = loop {
+        let page = grid.get(&path).await;
+        assert_eq!(page["total"], 2);
+        walked.extend(names(&page));
+        let Some(next) = page["nextCursor"].as_str() else {
+            break path;
+        };
+        path = format!("/api/v1/workers?size=1&sort=workerId,desc&label=zone=a&cursor={next}");
+    };
+    assert_eq!(walked, ["c", "a"]);
+    for (query, names) in [
+        ("state=GONE", "ACTIVE, INACTIVE, PENDING"),
+        ("sort=colour", "workerId"),
+        ("label=zone", "label"),
+        ("createdTo=soon", "createdTo"),
+        ("colour=red", "colour"),
+        // The cursor belongs to its list.
+        (&cursor.split_once('?').unwrap().1.replace("zone=a", "zone=b"), "cursor"),
+    ] {
+        let path = format!("/api/v1/workers?{query}");
+        let refused = grid.json(Method::GET, &path, StatusCode::BAD_REQUEST).await;
+        assert!(refused.to_string().contains(names), "{query}: {refused}");
+    }
+    for worker in [first, last] {
+        worker.halt();
+        worker.ended().await;
+    }
+    grid.stop().await;
+}
+
 #[actix_web::test]
 async fn a_cordoned_worker_gets_nothing_new_and_finishes_what_it_has() {
     let (grid, yard) = (Fixture::new().await, Yard::new());
     let worker = yard.worker(&grid, "w1", 2, &[]).await;
-    let long = grid.submit(SLEEP).await;
-    let long = text(&long["jobId"]).to_owned();
-    eventually("the long task runs", SOON, async || {
-        let job = grid.get(&format!("/api/v1/jobs/{long}")).await;
-        (job["taskCounters"]["running"] == 1).then_some(())
-    })
-    .await;
+    let long = running(&grid).await;
     let cordoned = post(&grid, "w1/cordon").await;
     assert_eq!(
         (&cordoned["cordoned"], &cordoned["draining"]),
@@ -150,13 +233,7 @@ async fn a_cordoned_worker_gets_nothing_new_and_finishes_what_it_has() {
 async fn a_cordon_outlives_the_process_and_a_drain_ends_it() {
     let (grid, yard) = (Fixture::new().await, Yard::new());
     let first = yard.worker(&grid, "w2", 1, &[]).await;
-    let long = grid.submit(SLEEP).await;
-    let long = text(&long["jobId"]).to_owned();
-    eventually("the long task runs", SOON, async || {
-        let job = grid.get(&format!("/api/v1/jobs/{long}")).await;
-        (job["taskCounters"]["running"] == 1).then_some(())
-    })
-    .await;
+    let long = running(&grid).await;
     let drained = post(&grid, "w2/drain").await;
     assert_eq!(
         (&drained["cordoned"], &drained["draining"]),
