@@ -2,6 +2,10 @@
 //!
 //! Must stay true: every job that the call acts on has its own outcome in the answer, in the order in which they were
 //! named or listed; what a filter lets through beyond the limit is said, and reached by the cursor.
+//!
+//! There is no `Idempotency-Key` here: a key keeps the one effect of one call, and this call has an outcome a job, on jobs
+//! that a filter chooses anew each time. Sent again, a kill or a stop changes nothing that it did before; a retry that
+//! must count once is sent job by job, with a key each.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -319,7 +323,8 @@ pub async fn run(api: web::Data<Api>, request: HttpRequest, payload: web::Payloa
     let params = Params::read(&request, &["dryRun"])?;
     // Never passed over in silence: who sends a key relies on it.
     if IdempotencyKey::of(&request)?.is_some() {
-        let detail = "Idempotency-Key: a call for many jobs keeps none; look at the jobs before you send it again";
+        let detail = "Idempotency-Key: a call for many jobs keeps none, since a filter chooses its jobs anew each time; \
+             send it without (a kill or a stop may be repeated), or job by job with a key each";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "INVALID_IDEMPOTENCY_KEY", detail));
     }
     let dry_run = params.flag("dryRun")?;

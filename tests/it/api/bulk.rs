@@ -184,6 +184,15 @@ async fn what_is_asked_wrongly_is_named() {
         assert_eq!(refused["code"], code, "{body}: {refused}");
         assert!(refused.to_string().contains(names), "{body}: {refused}");
     }
+    // What a key promises cannot be kept for jobs that a filter chooses anew.
+    let headers = [JSON[0], ("idempotency-key", "k")];
+    let body = json!({"action": "kill", "filter": {"status": ["FAILED"]}}).to_string();
+    let answer = grid
+        .call(Method::POST, "/api/v1/jobs/bulk", &headers, body.into_bytes())
+        .await;
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    let refused: Value = answer.json().await.unwrap();
+    assert_eq!(refused["code"], "INVALID_IDEMPOTENCY_KEY", "{refused}");
     grid.stop().await;
 }
 
