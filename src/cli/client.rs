@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -16,6 +17,8 @@ use crate::worker::{TrustError, trust};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a transfer of any length may take; each part of it has [`CALL_TIMEOUT`].
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
 const TRIES: u32 = 4;
 /// A server that asks for more patience than this is told to the user instead.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -27,8 +30,14 @@ pub enum Error {
         "cannot reach {server}: {what}. Is it running? Another one is named by --server URL, GRID_SERVER or a context"
     )]
     Unreachable { server: String, what: String },
+    #[error(
+        "{server} is not trusted: {what}. Name the authority that signed its certificate: --ca FILE, GRID_CA or a context"
+    )]
+    Untrusted { server: String, what: String },
     #[error("the connection to {server} broke: {what}; whether the call was carried out is unknown")]
     Broken { server: String, what: String },
+    #[error("the transfer from {server} broke off: {what}; what came is not whole: export again")]
+    BrokenOff { server: String, what: String },
     #[error("{0}")]
     Problem(Box<Problem>),
     #[error("{server} answered {status} with something that is not JSON: {start:?}; is it a server of grid?")]
@@ -52,7 +61,9 @@ impl Error {
             Self::Unreachable { .. } | Self::Broken { .. } => true,
             Self::Problem(problem) => matches!(problem.status, 429 | 502..=504),
             Self::NotJson { status, .. } => status.is_server_error(),
-            Self::Url(_) | Self::Authorities(_) | Self::Client(_) => false,
+            Self::Untrusted { .. } | Self::BrokenOff { .. } | Self::Url(_) | Self::Authorities(_) | Self::Client(_) => {
+                false
+            }
         }
     }
 }
@@ -90,6 +101,35 @@ impl Client {
         self.call(self.request(Method::GET, path).query(query)).await
     }
 
+    /// GET `path` with `query`, as a transfer whose parts are asked for one after the other.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn download(&self, path: &str, query: &[(&str, String)]) -> Result<Transfer, Error> {
+        let request = self.request(Method::GET, path).query(query).timeout(TRANSFER_TIMEOUT);
+        let sent = tokio::time::timeout(CALL_TIMEOUT, self.send(request)).await;
+        let response = match sent {
+            Ok(sent) => sent.map_err(|error| self.failed(&error))?,
+            Err(_) => return Err(self.too_late()),
+        };
+        if response.status().is_success() {
+            let server = self.server.clone();
+            return Ok(Transfer { server, response });
+        }
+        let status = response.status();
+        Err(match self.answer(Ok(response)).await {
+            Err(error) => error,
+            Ok(_) => self.not_json(status, &[]),
+        })
+    }
+
+    fn too_late(&self) -> Error {
+        Error::Broken {
+            server: self.server.clone(),
+            what: "no answer in time".to_owned(),
+        }
+    }
+
     /// DELETE `path`.
     ///
     /// # Errors
@@ -120,24 +160,29 @@ impl Client {
     }
 
     async fn call(&self, request: RequestBuilder) -> Result<Value, Error> {
+        let sent = self.send(request).await;
+        self.answer(sent).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> reqwest::Result<Response> {
         let mut pause = Duration::from_millis(100);
         for left in (0..TRIES).rev() {
             let Some(this_try) = request.try_clone() else {
-                return self.answer(request.send().await).await;
+                return request.send().await;
             };
             let sent = this_try.send().await;
             let wait = match &sent {
-                Err(error) if error.is_connect() => Some(pause),
+                Err(error) if error.is_connect() && !is_untrusted(error) => Some(pause),
                 Ok(response) => asked_to_wait(response).map(|asked| asked.unwrap_or(pause)),
                 Err(_) => None,
             };
             match wait.filter(|wait| left > 0 && *wait <= LONGEST_WAIT) {
                 Some(wait) => tokio::time::sleep(wait).await,
-                None => return self.answer(sent).await,
+                None => return sent,
             }
             pause *= 3;
         }
-        self.answer(request.send().await).await
+        request.send().await
     }
 
     async fn answer(&self, sent: reqwest::Result<Response>) -> Result<Value, Error> {
@@ -147,36 +192,86 @@ impl Client {
         let json = serde_json::from_slice::<Value>(&body);
         match json {
             Ok(value) if status.is_success() => Ok(value),
-            Ok(value) => Err(Error::Problem(Box::new(Problem::read(status.as_u16(), &value)))),
-            Err(_) => {
-                let start = String::from_utf8_lossy(&body).chars().take(200).collect();
-                Err(Error::NotJson {
-                    server: self.server.clone(),
-                    status,
-                    start,
-                })
+            Ok(value) => {
+                let mut problem = Problem::read(status.as_u16(), &value);
+                problem.server.clone_from(&self.server);
+                Err(Error::Problem(Box::new(problem)))
             }
+            Err(_) => Err(self.not_json(status, &body)),
+        }
+    }
+
+    fn not_json(&self, status: StatusCode, body: &[u8]) -> Error {
+        Error::NotJson {
+            server: self.server.clone(),
+            status,
+            start: String::from_utf8_lossy(body).chars().take(200).collect(),
         }
     }
 
     fn failed(&self, error: &reqwest::Error) -> Error {
-        // The outermost message names the URL again; the innermost says what happened.
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        let what = if error.is_timeout() {
-            "no answer in time".to_owned()
-        } else {
-            cause.to_string()
-        };
-        let server = self.server.clone();
-        if error.is_connect() {
+        let (server, what) = (self.server.clone(), innermost(error));
+        if is_untrusted(error) {
+            Error::Untrusted { server, what }
+        } else if error.is_connect() {
             Error::Unreachable { server, what }
         } else {
             Error::Broken { server, what }
         }
     }
+}
+
+/// A body that comes in parts, as long as it may be.
+#[derive(Debug)]
+pub struct Transfer {
+    server: String,
+    response: Response,
+}
+
+impl Transfer {
+    /// The next part; none at the end.
+    ///
+    /// # Errors
+    /// It broke off, or nothing came for too long.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let part = tokio::time::timeout(CALL_TIMEOUT, self.response.chunk()).await;
+        let broken_off = |what| Error::BrokenOff {
+            server: self.server.clone(),
+            what,
+        };
+        match part {
+            Ok(part) => part.map_err(|error| broken_off(innermost(&error))),
+            Err(_) => Err(broken_off(format!("nothing came for {CALL_TIMEOUT:?}"))),
+        }
+    }
+}
+
+/// The outermost message names the URL again; the innermost says what happened.
+fn innermost(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let last = causes(error).last();
+    last.map(ToString::to_string).unwrap_or_default()
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| {
+        // An I/O error hands over the causes of what it holds, but not that itself.
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(held) => Some(held),
+            None => error.source(),
+        }
+    })
+}
+
+/// Its certificate was refused here: to ask again does not help. The TLS library tells so in words alone.
+fn is_untrusted(error: &reqwest::Error) -> bool {
+    let words = ["certificate verify failed", "invalid peer certificate"];
+    causes(error).any(|cause| {
+        let text = cause.to_string();
+        words.iter().any(|word| text.contains(word))
+    })
 }
 
 /// Whether the server refused before doing anything, and for how long it asks to stay away.

@@ -1,9 +1,11 @@
-//! `grid jobs`, `job`, `tasks`, `kill`, `stop`, `retry`.
+//! `grid jobs`, `job`, `kill`, `stop`, `retry`.
 
 use clap::Args;
 
-use super::client::Client;
+use super::bulk::{self, BulkArgs};
+use super::filter::JobFilterArgs;
 use super::output::{Output, duration, fields, labels, table, time};
+use super::tasks::task_table;
 use super::view::{Job, Page, Task};
 use super::{Failure, ServerArgs, not_an_id};
 use crate::domain::{JobId, JobStatus, TaskId};
@@ -37,21 +39,8 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = JOBS_HELP)]
 pub struct JobsArgs {
-    /// Only jobs of this status
-    #[arg(long, value_delimiter = ',', ignore_case = true, value_parser = JobStatus::ALL.map(JobStatus::name))]
-    status: Vec<String>,
-    /// Only jobs with this label
-    #[arg(long, value_name = "NAME=VALUE")]
-    label: Vec<String>,
-    /// Only jobs of this name
-    #[arg(long, value_name = "NAME")]
-    external_id: Vec<String>,
-    /// Only jobs submitted then or later (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    created_from: Option<String>,
-    /// Only jobs submitted before then (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    created_to: Option<String>,
+    #[command(flatten)]
+    filter: JobFilterArgs,
     /// Order: createdAt, finishedAt or externalId, and asc or desc [default: createdAt,desc]
     #[arg(long, value_name = "FIELD[,asc|desc]")]
     sort: Option<String>,
@@ -64,11 +53,7 @@ pub struct JobsArgs {
 impl JobsArgs {
     fn query(&self) -> Vec<(&'static str, String)> {
         let mut query = self.page.query().to_vec();
-        query.extend(self.status.iter().map(|status| ("status", status.to_uppercase())));
-        query.extend(self.label.iter().map(|label| ("label", label.clone())));
-        query.extend(self.external_id.iter().map(|name| ("externalId", name.clone())));
-        query.extend(self.created_from.clone().map(|time| ("createdFrom", time)));
-        query.extend(self.created_to.clone().map(|time| ("createdTo", time)));
+        query.extend(self.filter.query());
         query.extend(self.sort.clone().map(|sort| ("sort", sort)));
         query
     }
@@ -90,27 +75,55 @@ impl JobArgs {
     }
 }
 
-/// `grid tasks`
+const STEER_HELP: &str = "With a filter instead of a job it is done to every job that fits, after asking; without \
+--status, to those that run. Exit code 1: some jobs refused.
+
+Examples:
+  grid kill job-0198c2a0-7c00-7000-8000-000000000001
+  grid stop --label team=ingest
+  grid kill --external-id nightly --created-to 2026-01-31 --yes";
+
+/// `grid kill`, `grid stop`
 #[derive(Args, Debug)]
-pub struct TasksArgs {
+#[command(after_help = STEER_HELP)]
+pub struct SteerArgs {
     /// The job: job-<uuid>, the prefix may be left out
-    #[arg(value_name = "JOB")]
-    id: String,
+    #[arg(
+        value_name = "JOB",
+        required_unless_present_any = JobFilterArgs::NAMES,
+        conflicts_with_all = JobFilterArgs::NAMES
+    )]
+    id: Option<String>,
     #[command(flatten)]
-    page: PageArgs,
+    many: BulkArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
 
+const RETRY_HELP: &str = "With a filter instead of a job it is done to every job that fits, after asking; without \
+--status, to those that are FAILED, TIMEOUT or MIXED. Exit code 1: some jobs refused.
+
+Examples:
+  grid retry job-0198c2a0-7c00-7000-8000-000000000001
+  grid retry task-0198c2a0-7c00-7000-8000-000000000001-2
+  grid retry --label team=ingest --status FAILED --yes";
+
 /// `grid retry`
 #[derive(Args, Debug)]
+#[command(after_help = RETRY_HELP)]
 pub struct RetryArgs {
     /// A finished job, to run what failed of it again; or a task that waits for its retry, to have it now
-    #[arg(value_name = "JOB|TASK")]
-    id: String,
+    #[arg(
+        value_name = "JOB|TASK",
+        required_unless_present_any = JobFilterArgs::NAMES,
+        conflicts_with_all = JobFilterArgs::NAMES
+    )]
+    id: Option<String>,
     /// Take the retry that a task waits for back: its failure is final
-    #[arg(long)]
+    #[arg(long, requires = "id")]
     cancel: bool,
+    #[command(flatten)]
+    many: BulkArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -120,6 +133,26 @@ pub struct RetryArgs {
 pub enum Wish {
     Kill,
     Stop,
+    Retry,
+}
+
+impl Wish {
+    /// As the API calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Stop => "stop",
+            Self::Retry => "retry",
+        }
+    }
+
+    /// Of the jobs that it is meant for.
+    pub const fn statuses(self) -> &'static [JobStatus] {
+        match self {
+            Self::Kill | Self::Stop => &[JobStatus::Running],
+            Self::Retry => &[JobStatus::Failed, JobStatus::Timeout, JobStatus::Mixed],
+        }
+    }
 }
 
 pub async fn list(args: &JobsArgs, output: Output) -> anyhow::Result<()> {
@@ -159,7 +192,7 @@ fn row(job: Job) -> Vec<String> {
 }
 
 /// A last line that says how much there is besides.
-fn more<T>(page: &Page<T>) -> String {
+pub fn more<T>(page: &Page<T>) -> String {
     let shown = page.items.len();
     match page.total {
         Some(total) if total > shown as u64 => format!("({shown} of {total}, page {})\n", page.page),
@@ -213,71 +246,31 @@ pub fn details(job: &Job) -> String {
     ])
 }
 
-pub async fn tasks(args: &TasksArgs, output: Output) -> anyhow::Result<()> {
-    let job: JobId = args.id.parse().map_err(not_an_id)?;
-    let answer = args
-        .server
-        .client()?
-        .get(&format!("/api/v1/jobs/{job}/tasks"), &args.page.query())
-        .await?;
-    output.print(&answer, |page: Page<Task>| {
-        let more = more(&page);
-        task_table(page.items) + &more
-    })
-}
-
-/// Tasks for people.
-pub fn task_table(tasks: impl IntoIterator<Item = Task>) -> String {
-    table(&TASK_HEADS, tasks.into_iter().map(task_row))
-}
-
-const TASK_HEADS: [&str; 8] = [
-    "TASK", "NAME", "STATE", "ATTEMPT", "RETRIES", "WORKER", "TOOK", "FAILURE",
-];
-
-fn task_row(task: Task) -> Vec<String> {
-    let took = task
-        .started_at
-        .zip(task.finished_at)
-        .map(|(from, to)| duration(to.since(from)));
-    let failure = task.failure.map(|failure| {
-        let message = failure.message.lines().next().unwrap_or_default().to_owned();
-        let again = task
-            .next_retry_at
-            .map(|at| format!(", again at {}", time(Some(at))))
-            .unwrap_or_default();
-        format!("{}: {message}{again}", failure.reason)
-    });
-    vec![
-        task.task_id,
-        task.external_id.unwrap_or_default(),
-        task.state,
-        task.attempt.to_string(),
-        format!("{}/{}", task.retry_count, task.max_retries),
-        task.worker_id.unwrap_or_default(),
-        took.unwrap_or_default(),
-        failure.unwrap_or_default(),
-    ]
-}
-
-pub async fn ask(args: &JobArgs, wish: Wish, output: Output) -> anyhow::Result<()> {
-    let id = args.id()?;
-    let client: Client = args.server.client()?;
+pub async fn steer(args: &SteerArgs, wish: Wish, output: Output) -> anyhow::Result<()> {
+    if !args.many.is_none()? {
+        return bulk::run(&args.server.client()?, wish, &args.many, output).await;
+    }
+    let id: JobId = args.id.as_deref().unwrap_or_default().parse().map_err(not_an_id)?;
+    let client = args.server.client()?;
     let answer = match wish {
         Wish::Kill => client.delete(&format!("/api/v1/jobs/kill/{id}")).await?,
-        Wish::Stop => client.post(&format!("/api/v1/jobs/{id}/stop"), None).await?,
+        Wish::Stop | Wish::Retry => client.post(&format!("/api/v1/jobs/{id}/{}", wish.name()), None).await?,
     };
     output.print(&answer, |job: Job| details(&job))
 }
 
 pub async fn retry(args: &RetryArgs, output: Output) -> anyhow::Result<()> {
+    if !args.many.is_none()? {
+        return bulk::run(&args.server.client()?, Wish::Retry, &args.many, output).await;
+    }
+    let id = args.id.as_deref().unwrap_or_default();
     let client = args.server.client()?;
     // A job's id is no task's, with or without its prefix.
-    let Ok(task) = args.id.parse::<TaskId>() else {
+    let Ok(task) = id.parse::<TaskId>() else {
         if args.cancel {
             return Err(Failure::Usage("--cancel is for a task: task-<job uuid>-<number>".to_owned()).into());
         }
-        let job: JobId = args.id.parse().map_err(not_an_id)?;
+        let job: JobId = id.parse().map_err(not_an_id)?;
         let answer = client.post(&format!("/api/v1/jobs/{job}/retry"), None).await?;
         return output.print(&answer, |job: Job| details(&job));
     };

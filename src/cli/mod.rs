@@ -5,13 +5,16 @@
 
 pub mod args;
 mod bench;
+mod bulk;
 mod client;
 mod completion;
 mod configure;
 mod context;
 mod events;
 mod explain;
+mod export;
 mod feed;
+mod filter;
 #[cfg(test)]
 mod fixture;
 mod init;
@@ -20,7 +23,9 @@ mod output;
 mod problem;
 mod process;
 mod retries;
+mod search;
 mod submit;
+mod tasks;
 mod token;
 mod view;
 mod watch;
@@ -117,15 +122,19 @@ pub enum ClientCommand {
     Jobs(jobs::JobsArgs),
     /// Show a job
     Job(jobs::JobArgs),
-    /// List the tasks of a job
-    Tasks(jobs::TasksArgs),
-    /// Kill a job: what runs is ended, what waits is not started
-    Kill(jobs::JobArgs),
-    /// Stop a job: pipelines end their sources and complete, programs get SIGTERM
-    Stop(jobs::JobArgs),
-    /// Run the failed tasks of a finished job again, or bring a task's retry forward
+    /// Write jobs as JSON, lines of JSON or CSV, however many
+    Export(export::ExportArgs),
+    /// Find jobs, tasks and workers by the beginning of an id, a name or a label
+    Search(search::SearchArgs),
+    /// List the tasks of a job, or of all
+    Tasks(tasks::TasksArgs),
+    /// Kill a job, or all that fit a filter: what runs is ended, what waits is not started
+    Kill(jobs::SteerArgs),
+    /// Stop a job, or all that fit a filter: pipelines end their sources and complete, programs get SIGTERM
+    Stop(jobs::SteerArgs),
+    /// Run the failed tasks of a finished job, or of all that fit a filter, again; or bring a task's retry forward
     Retry(jobs::RetryArgs),
-    /// List the tasks of a job that wait for their retry; have one now, or cancel it
+    /// List the tasks that wait for their retry; bring one forward, or cancel it
     Retries(retries::RetriesArgs),
     /// Say why a job or a task does not run, and what would change it
     Explain(explain::ExplainArgs),
@@ -237,9 +246,11 @@ async fn ask_server(command: ClientCommand, output: Output) -> anyhow::Result<()
         ClientCommand::Submit(args) => submit::submit(&args, output).await,
         ClientCommand::Jobs(args) => jobs::list(&args, output).await,
         ClientCommand::Job(args) => jobs::show(&args, output).await,
-        ClientCommand::Tasks(args) => jobs::tasks(&args, output).await,
-        ClientCommand::Kill(args) => jobs::ask(&args, Wish::Kill, output).await,
-        ClientCommand::Stop(args) => jobs::ask(&args, Wish::Stop, output).await,
+        ClientCommand::Export(args) => export::export(&args, output).await,
+        ClientCommand::Search(args) => search::search(&args, output).await,
+        ClientCommand::Tasks(args) => tasks::tasks(&args, output).await,
+        ClientCommand::Kill(args) => jobs::steer(&args, Wish::Kill, output).await,
+        ClientCommand::Stop(args) => jobs::steer(&args, Wish::Stop, output).await,
         ClientCommand::Retry(args) => jobs::retry(&args, output).await,
         ClientCommand::Retries(args) => retries::retries(&args, output).await,
         ClientCommand::Explain(args) => explain::explain(&args, output).await,

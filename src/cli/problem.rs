@@ -18,6 +18,9 @@ pub struct Problem {
     /// Stable, for programs.
     pub code: Option<String>,
     pub errors: Vec<Mistake>,
+    /// Who says so.
+    #[serde(skip)]
+    pub server: String,
 }
 
 /// One mistake in what was sent.
@@ -86,10 +89,27 @@ impl fmt::Display for Problem {
                 write!(f, " (at {pointer})")?;
             }
         }
-        if self.status == 401 {
-            f.write_str("\n  Show a good token: --token, GRID_TOKEN, or that of a context (grid context add)")?;
+        let server = if self.server.is_empty() {
+            "the server"
+        } else {
+            &self.server
+        };
+        match self.status {
+            401 => write!(
+                f,
+                "\n  Show {server} a good token: --token, GRID_TOKEN, or that of a context (grid context add)"
+            ),
+            403 => write!(
+                f,
+                "\n  Ask whoever runs {server} for a token of that role (grid token create), and show it: --token, \
+                 GRID_TOKEN, or that of a context"
+            ),
+            404 => write!(
+                f,
+                "\n  Looked for at {server}; what it has: grid jobs, grid workers, grid search TEXT"
+            ),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

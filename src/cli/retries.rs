@@ -1,31 +1,32 @@
-//! `grid retries`: the tasks of a job that wait for their retry; bring one forward, or take it back.
+//! `grid retries`: the tasks that wait for their retry, the next due first; bring one forward, or take it back.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
 use super::context::ServerArgs;
-use super::jobs::task_table;
+use super::jobs::{PageArgs, more};
 use super::not_an_id;
-use super::output::{Output, understand};
-use super::view::{Job, Page, Task};
+use super::output::{Output, table, time};
+use super::tasks::task_table;
+use super::view::{Page, Task};
 use crate::domain::{JobId, TaskId};
 
-const PAGE_TASKS: u32 = 500;
-
 const EXAMPLES: &str = "Examples:
-  grid retries job-0198c2a0-7c00-7000-8000-000000000001
-  grid retries now task-0198c2a0-7c00-7000-8000-000000000001-2
+  grid retries
+  grid retries job-0198c2a0-7c00-7000-8000-000000000001 --size 100
+  grid retries bring-forward task-0198c2a0-7c00-7000-8000-000000000001-2
   grid retries cancel task-0198c2a0-7c00-7000-8000-000000000001-2";
 
 /// `grid retries`
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub struct RetriesArgs {
     #[command(subcommand)]
     command: Option<RetriesCommand>,
-    /// Whose tasks that wait for their retry are listed: job-<uuid>, the prefix may be left out
-    #[arg(value_name = "JOB", required = true)]
+    /// Only of this job: job-<uuid>, the prefix may be left out
+    #[arg(value_name = "JOB")]
     job: Option<String>,
+    #[command(flatten)]
+    page: PageArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -33,7 +34,8 @@ pub struct RetriesArgs {
 #[derive(Debug, Subcommand)]
 enum RetriesCommand {
     /// Have a task's retry now
-    Now(TaskArgs),
+    #[command(visible_alias = "now")]
+    BringForward(TaskArgs),
     /// Take the retry that a task waits for back: its failure is final
     Cancel(TaskArgs),
 }
@@ -57,32 +59,36 @@ impl TaskArgs {
 pub async fn retries(args: &RetriesArgs, output: Output) -> anyhow::Result<()> {
     let answer = match &args.command {
         None => return waiting(args, output).await,
-        Some(RetriesCommand::Now(args)) => args.server.client()?.post(&args.path()?, None).await?,
+        Some(RetriesCommand::BringForward(args)) => args.server.client()?.post(&args.path()?, None).await?,
         Some(RetriesCommand::Cancel(args)) => args.server.client()?.delete(&args.path()?).await?,
     };
     output.print(&answer, |task: Task| task_table([task]))
 }
 
-/// Goes through the job's tasks until all that wait are found.
 async fn waiting(args: &RetriesArgs, output: Output) -> anyhow::Result<()> {
-    let job: JobId = args.job.as_deref().unwrap_or_default().parse().map_err(not_an_id)?;
-    let client = args.server.client()?;
-    let pending = understand::<Job>(&client.get(&format!("/api/v1/jobs/{job}"), &[]).await?)?.retries_pending;
-    let mut found: Vec<Value> = Vec::new();
-    for page in 0u32.. {
-        if found.len() as u64 >= pending {
-            break;
-        }
-        let query = [("page", page.to_string()), ("size", PAGE_TASKS.to_string())];
-        let answer = client.get(&format!("/api/v1/jobs/{job}/tasks"), &query).await?;
-        let items = understand::<Page<Value>>(&answer)?.items;
-        let last = items.len() < PAGE_TASKS as usize;
-        found.extend(items.into_iter().filter(|task| !task["nextRetryAt"].is_null()));
-        // Some may have gone on meanwhile.
-        if last {
-            break;
-        }
-    }
-    let answer = json!({"total": found.len(), "items": found});
-    output.print(&answer, |page: Page<Task>| task_table(page.items))
+    let path = match &args.job {
+        Some(job) => format!("/api/v1/jobs/{}/retries", job.parse::<JobId>().map_err(not_an_id)?),
+        None => "/api/v1/retries".to_owned(),
+    };
+    let answer = args.server.client()?.get(&path, &args.page.query()).await?;
+    output.print(&answer, |page: Page<Task>| {
+        let more = more(&page);
+        table(&HEADS, page.items.into_iter().map(row)) + &more
+    })
+}
+
+const HEADS: [&str; 5] = ["TASK", "NAME", "DUE", "RETRY", "FAILURE"];
+
+fn row(task: Task) -> Vec<String> {
+    let failure = task.failure.map(|failure| {
+        let message = failure.message.lines().next().unwrap_or_default().to_owned();
+        format!("{}: {message}", failure.reason)
+    });
+    vec![
+        task.task_id,
+        task.external_id.unwrap_or_default(),
+        time(task.next_retry_at),
+        format!("{}/{}", task.retry_count, task.max_retries),
+        failure.unwrap_or_default(),
+    ]
 }

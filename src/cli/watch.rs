@@ -143,7 +143,8 @@ pub async fn summary(client: &Client, job: &Job) -> String {
         counters.failed
     );
     if counters.failed > 0 {
-        let query = [("page", "0".to_owned()), ("size", "500".to_owned())];
+        // Of these alone: among a million tasks the failed ones may be anywhere.
+        let query = [("state", "FAILED".to_owned()), ("size", FAILURES_SHOWN.to_string())];
         let answer = client.get(&format!("/api/v1/jobs/{}/tasks", job.job_id), &query).await;
         // The summary stands without its details; `grid tasks` says why they cannot be had.
         let page = answer.ok().and_then(|answer| understand::<Page<Task>>(&answer).ok());
@@ -153,7 +154,7 @@ pub async fn summary(client: &Client, job: &Job) -> String {
             .filter(|task| task.failure.is_some());
         text.extend(failed.take(FAILURES_SHOWN).map(|task| failure(&task)));
         if counters.failed > FAILURES_SHOWN as u64 {
-            text += &format!("  all of them: grid tasks {}\n", job.job_id);
+            text += &format!("  all of them: grid tasks {} --state FAILED\n", job.job_id);
         }
     }
     text
@@ -209,10 +210,9 @@ mod tests {
     #[tokio::test]
     async fn a_job_is_followed_over_an_absence_of_the_server_and_summed_up() {
         let tasks = r#"{"items": [
-            {"taskId": "t-1", "externalId": "good", "state": "COMPLETED", "attempt": 1, "retryCount": 0, "maxRetries": 3},
             {"taskId": "t-2", "externalId": "bad", "state": "FAILED", "attempt": 4, "retryCount": 3, "maxRetries": 3,
              "failure": {"reason": "ERROR", "message": "exit\u0007 1", "exitCode": 1, "causes": ["disk full"],
-                         "lastLogLines": ["1", "2", "3", "4", "5", "6"]}}], "page": 0, "size": 500, "total": 2}"#;
+                         "lastLogLines": ["1", "2", "3", "4", "5", "6"]}}], "page": 0, "size": 5, "total": 1}"#;
         let server = Server::start(vec![
             Answer::json(200, &job("RUNNING", 1, 1, 1)),
             Answer::text(502, "away"),
@@ -225,6 +225,8 @@ mod tests {
         let finished: Job = understand(&last).unwrap();
         assert_eq!((finished.status.as_str(), finished.done()), ("FAILED", 4));
         let text = summary(&client, &finished).await;
+        let asked = server.requests().pop().unwrap();
+        assert!(asked.contains("/tasks?state=FAILED&size=5 "), "{asked}");
         assert_eq!(
             text,
             format!(

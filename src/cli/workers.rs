@@ -3,14 +3,14 @@
 use clap::{Args, Subcommand};
 
 use super::context::ServerArgs;
-use super::jobs::PageArgs;
+use super::jobs::{PageArgs, more};
 use super::not_an_id;
 use super::output::{Output, labels, table, time};
 use super::view::{Page, Worker};
 use crate::domain::WorkerName;
 
 const EXAMPLES: &str = "Examples:
-  grid workers
+  grid workers --state ACTIVE --label zone=a --sort workerId,asc
   grid workers cordon worker-a
   grid workers drain worker-a --output json
   grid workers uncordon worker-a";
@@ -21,10 +21,37 @@ const EXAMPLES: &str = "Examples:
 pub struct WorkersArgs {
     #[command(subcommand)]
     command: Option<WorkersCommand>,
+    /// Only workers in this state
+    #[arg(long, value_delimiter = ',', ignore_case = true, value_parser = ["ACTIVE", "INACTIVE", "PENDING"])]
+    state: Vec<String>,
+    /// Only workers with this label
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// Only workers first registered then or later (RFC 3339, or a day)
+    #[arg(long, value_name = "TIME")]
+    created_from: Option<String>,
+    /// Only workers first registered before then (RFC 3339, or a day)
+    #[arg(long, value_name = "TIME")]
+    created_to: Option<String>,
+    /// Order: createdAt or workerId, and asc or desc [default: createdAt,desc]
+    #[arg(long, value_name = "FIELD[,asc|desc]")]
+    sort: Option<String>,
     #[command(flatten)]
     page: PageArgs,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+impl WorkersArgs {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = self.page.query().to_vec();
+        query.extend(self.state.iter().map(|state| ("state", state.to_uppercase())));
+        query.extend(self.label.iter().map(|label| ("label", label.clone())));
+        query.extend(self.created_from.clone().map(|time| ("createdFrom", time)));
+        query.extend(self.created_to.clone().map(|time| ("createdTo", time)));
+        query.extend(self.sort.clone().map(|sort| ("sort", sort)));
+        query
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,8 +87,11 @@ pub async fn workers(args: &WorkersArgs, output: Output) -> anyhow::Result<()> {
 }
 
 async fn list(args: &WorkersArgs, output: Output) -> anyhow::Result<()> {
-    let answer = args.server.client()?.get("/api/v1/workers", &args.page.query()).await?;
-    output.print(&answer, |page: Page<Worker>| shown(page.items))
+    let answer = args.server.client()?.get("/api/v1/workers", &args.query()).await?;
+    output.print(&answer, |page: Page<Worker>| {
+        let more = more(&page);
+        shown(page.items) + &more
+    })
 }
 
 fn shown(workers: impl IntoIterator<Item = Worker>) -> String {

@@ -75,11 +75,22 @@ fn a_server_that_others_can_reach_starts_only_when_it_is_said_who_may_use_it() {
     assert_eq!(code, 0, "{out}{err}");
     let (code, _, err) = run(None, &["jobs"]);
     assert!(code == 1 && err.contains("401 UNAUTHENTICATED"), "{err}");
+    assert!(
+        err.contains(&format!("Show https://localhost:{port} a good token: --token")),
+        "{err}"
+    );
     let (code, _, err) = run(Some(&viewer), &["submit", "job.yaml"]);
     assert!(
         code == 1 && err.contains("403 FORBIDDEN") && err.contains("needs the role operator"),
         "{err}"
     );
+    assert!(err.contains("for a token of that role (grid token create)"), "{err}");
+    let (code, _, err) = run(Some(&viewer), &["explain", "job-0198c2a0-7c00-7000-8000-000000000001"]);
+    assert!(
+        code == 1 && err.contains("404 ") && err.contains(&format!("localhost:{port}")),
+        "{err}"
+    );
+    assert!(err.contains("grid search TEXT"), "{err}");
     let (code, out, _) = run(Some(&viewer), &["jobs", "--output", "json"]);
     let jobs: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &jobs["items"][0]["status"]), (0, &"COMPLETED".into()));
@@ -90,7 +101,12 @@ fn a_server_that_others_can_reach_starts_only_when_it_is_said_who_may_use_it() {
         "--ca",
         "server.pem",
     ];
-    assert_eq!(run(Some(&admin), &untrusted).0, 1);
+    let (code, _, err) = run(Some(&admin), &untrusted);
+    assert!(
+        code == 1 && err.contains(&format!("https://127.0.0.1:{port} is not trusted")),
+        "{err}"
+    );
+    assert!(err.contains("--ca FILE"), "{err}");
 
     // Revoked, it is refused from then on; what is left of it is a line in the list.
     let place = ["--data-dir", "data"];

@@ -82,9 +82,41 @@ fn a_server_is_known_by_its_context_and_jobs_are_found_explained_and_steered() {
         code == 0 && out.contains("because:") && out.contains("RETRY_WAIT"),
         "{out}"
     );
+    assert_eq!(json(&["retries"])["items"][0]["taskId"], task.as_str());
+    let (_, out, _) = run(&["retries", &job]);
+    assert!(
+        out.contains("DUE") && out.contains("again") && out.contains("1/3"),
+        "{out}"
+    );
+    let only = |filters: &[&str]| {
+        let list = json(&[&["tasks"][..], filters].concat());
+        let only = (list["total"] == 1).then(|| list["items"][0]["externalId"].as_str().unwrap().to_owned());
+        only.unwrap_or_else(|| format!("{list}"))
+    };
+    assert_eq!(only(&[&job, "--state", "failed"]), "again");
+    assert_eq!(
+        only(&[
+            "--state",
+            "RUNNING,SCHEDULED",
+            "--worker",
+            "local",
+            "--label",
+            "team=ingest"
+        ]),
+        "long"
+    );
+    let last = json(&["tasks", &job, "--sort", "number,desc", "--size", "1"]);
+    assert_eq!(
+        (&last["items"][0]["externalId"], &last["total"]),
+        (&"again".into(), &2.into())
+    );
+    assert_eq!(run(&["tasks", &job, "--label", "team=ingest"]).0, 2);
+    assert_eq!(json(&["search", "team=ing"])["items"][0]["id"], job.as_str());
+    let (code, out, _) = run(&["search", "nightly"]);
+    assert!(code == 0 && out.contains("externalId") && out.contains(&job), "{out}");
     assert_eq!(json(&["retries", "cancel", &task])["state"], "FAILED");
     assert_eq!(json(&["retries", &job])["total"], 0);
-    let (code, _, err) = run(&["retries", "now", &task]);
+    let (code, _, err) = run(&["retries", "bring-forward", &task]);
     assert!(code == 1 && err.contains("(409 "), "{err}");
 
     // A cordoned worker gets no work, and that is what the task says.
@@ -96,8 +128,10 @@ fn a_server_is_known_by_its_context_and_jobs_are_found_explained_and_steered() {
         Duration::from_secs(60),
         || (json(&["explain", &later])["tasks"][0]["reason"] == "WORKERS_CORDONED").then_some(()),
     );
-    let (_, out, _) = run(&["workers"]);
+    let (_, out, _) = run(&["workers", "--state", "active", "--sort", "workerId,asc"]);
     assert!(out.contains("ACTIVE, cordoned"), "{out}");
+    assert_eq!(json(&["workers", "--state", "INACTIVE,PENDING"])["total"], 0);
+    assert_eq!(json(&["workers", "--label", "no=where"])["total"], 0);
     assert_eq!(json(&["workers", "uncordon", "local"])["cordoned"], false);
     wait_for("the job has completed", Duration::from_secs(60), || {
         (json(&["job", &later])["status"] == "COMPLETED").then_some(())
@@ -110,6 +144,124 @@ fn a_server_is_known_by_its_context_and_jobs_are_found_explained_and_steered() {
     assert_eq!(run(&["context", "remove", "here"]).0, 0);
     let (_, out, _) = run(&["context", "list"]);
     assert!(out.lines().count() == 2 && !out.contains("hush"), "{out}");
+}
+
+const MANY: &str = "labels: { team: bulk }\ntasks:\n  - { externalId: a, command: [sleep, '600'] }\n";
+
+#[test]
+fn jobs_are_exported_and_steered_by_filter_once_somebody_agrees() {
+    let server = Standalone::start();
+    server.write("many.yaml", MANY);
+    server.write("later.yaml", LATER);
+    for document in ["many.yaml", "many.yaml", "many.yaml", "later.yaml"] {
+        assert_eq!(server.run(&["submit", document]).0, 0);
+    }
+    let running = |label: &str| server.json(&["jobs", "--status", "RUNNING", "--label", label]).1["total"].clone();
+
+    // Nobody agreed: nothing is done, and it is said to how many it would have been.
+    let (code, out, err) = server.run(&["kill", "--label", "team=bulk"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("3 jobs fit") && err.contains("--yes"), "{err}");
+    assert_eq!(running("team=bulk"), 3);
+    assert_eq!(server.run(&["kill", "--yes"]).0, 2);
+    assert_eq!(
+        server
+            .run(&["kill", "job-0198c2a0-7c00-7000-8000-000000000001", "--yes"])
+            .0,
+        2
+    );
+    let (code, out, err) = server.run(&["kill", "--label", "team=bulk", "--yes"]);
+    assert_eq!((code, out.as_str()), (0, "kill: accepted for 3 of 3 jobs\n"), "{err}");
+    assert!(err.contains("kill 3 jobs"), "{err}");
+    wait_for("all are killed", Duration::from_secs(60), || {
+        (server.json(&["jobs", "--status", "FAILED", "--label", "team=bulk"]).1["total"] == 3).then_some(())
+    });
+    let (code, out, _) = server.run(&["stop", "--label", "team=bulk", "--yes"]);
+    assert!(
+        code == 0 && out.starts_with("nothing to stop: no RUNNING job fits"),
+        "{out}"
+    );
+    let (code, report) = server.json(&["retry", "--label", "team=bulk", "--yes"]);
+    assert_eq!(
+        (code, &report["succeeded"], &report["failed"]),
+        (0, &3.into(), &0.into())
+    );
+    wait_for("they run again", Duration::from_secs(60), || {
+        (running("team=bulk") == 3).then_some(())
+    });
+    // What they refuse is named, job by job.
+    let (code, out, _) = server.run(&["retry", "--label", "team=bulk", "--status", "RUNNING", "--yes"]);
+    assert_eq!(code, 1, "{out}");
+    assert!(
+        out.starts_with("retry: accepted for 0 of 3 jobs\n") && out.lines().count() == 5,
+        "{out}"
+    );
+
+    let (code, out, err) = server.run(&["export", "--format", "ndjson", "--label", "team=bulk"]);
+    assert_eq!((code, out.lines().count(), err.as_str()), (0, 3, ""), "{out}");
+    let (code, out, _) = server.run(&["export"]);
+    let all: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, all.as_array().unwrap().len()), (0, 4));
+    let (code, out, err) = server.run(&["export", "--format", "csv", "--file", "jobs.csv"]);
+    assert!(
+        code == 0 && out.is_empty() && err.contains("written to jobs.csv"),
+        "{out}{err}"
+    );
+    let csv = std::fs::read_to_string(server.path().join("jobs.csv")).unwrap();
+    assert!(csv.starts_with("jobId,") && csv.lines().count() == 5, "{csv}");
+    let (code, _, err) = server.run(&["export", "--file", "no/such/folder/jobs.json"]);
+    assert!(
+        code == 1 && err.contains("cannot write no/such/folder/jobs.json"),
+        "{err}"
+    );
+    let (code, out, err) = server.run(&["export", "--created-from", "soon", "--file", "none.json"]);
+    assert!(code == 1 && out.is_empty() && err.contains("createdFrom"), "{err}");
+    assert!(!server.path().join("none.json").exists());
+    let parts = std::fs::read_dir(server.path()).unwrap();
+    let names = parts.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    assert_eq!(names.filter(|name| name.contains(".part-")).count(), 0);
+}
+
+const WIDE: &str = r#"
+tasks:
+  - { externalId: good, executor: noop, replicas: 600 }
+  - externalId: bad
+    command: [sh, -c, "echo last words; exit 3"]
+    retry: { maxRetries: 0 }
+"#;
+
+#[test]
+fn the_failed_task_is_found_behind_many() {
+    let server = Standalone::start();
+    server.write("wide.yaml", WIDE);
+    let (code, out, err) = server.run(&["submit", "wide.yaml", "--wait"]);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(out.contains("bad: ERROR after 1 attempt (exit code 3)"), "{out}");
+    assert!(out.contains("    | last words"), "{out}");
+}
+
+#[test]
+fn bash_completes_what_the_script_teaches_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, script, _) = run(folder.path(), &["completion", "bash"]);
+    std::fs::write(folder.path().join("grid.bash"), script).unwrap();
+    let complete = |words: &str| {
+        let line = format!(
+            "source ./grid.bash && COMP_WORDS=({words}) && COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)) && \
+             _grid grid \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\" && echo \"${{COMPREPLY[@]}}\""
+        );
+        let output = std::process::Command::new("bash")
+            .args(["--norc", "-c", &line])
+            .current_dir(folder.path())
+            .output();
+        let (code, out, err) = told(output.unwrap());
+        assert_eq!((code, err.as_str()), (0, ""), "{words}: {out}");
+        out.trim_end().to_owned()
+    };
+    assert_eq!(complete("grid expl"), "explain");
+    assert_eq!(complete("grid workers unc"), "uncordon");
+    assert_eq!(complete("grid jobs --external"), "--external-id");
+    assert!(complete("grid export --format ''").contains("ndjson"));
 }
 
 #[test]

@@ -50,6 +50,64 @@ fn exit_codes_tell_success_failure_and_wrong_usage_apart() {
 }
 
 #[test]
+fn every_command_of_a_client_says_which_server_is_not_there_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    assert_eq!(run(path, &["init"]).0, 0);
+    let job = "job-0198c2a0-7c00-7000-8000-000000000001";
+    let task = "task-0198c2a0-7c00-7000-8000-000000000001-2";
+    let commands: [&[&str]; 19] = [
+        &["submit", "job.yaml"],
+        &["jobs"],
+        &["job", job],
+        &["export"],
+        &["search", "a"],
+        &["tasks"],
+        &["tasks", job],
+        &["kill", job],
+        &["kill", "--label", "a=b", "--yes"],
+        &["stop", job],
+        &["retry", task],
+        &["retries"],
+        &["retries", "bring-forward", task],
+        &["retries", "cancel", task],
+        &["explain", task],
+        &["workers"],
+        &["workers", "drain", "a"],
+        &["events", job],
+        &["events", "--export", "-"],
+    ];
+    // Side by side: each waits a moment for the server.
+    let started = commands.map(|command| {
+        let flags = [command, &["--server", "http://127.0.0.1:1"]].concat();
+        let child = grid(path, &flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        (command, child.unwrap())
+    });
+    for (command, child) in started {
+        let (code, out, err) = told(child.wait_with_output().unwrap());
+        assert_eq!((code, out.as_str()), (1, ""), "{command:?}: {err}");
+        assert!(
+            err.starts_with("error: cannot reach http://127.0.0.1:1: "),
+            "{command:?}: {err}"
+        );
+        assert!(
+            err.contains("--server URL, GRID_SERVER or a context"),
+            "{command:?}: {err}"
+        );
+    }
+    for id in [
+        &["job", "x"][..],
+        &["kill", "x"],
+        &["explain", "x"],
+        &["workers", "cordon", "a b"],
+        &["retries", "x"],
+    ] {
+        let (code, _, err) = run(path, id);
+        assert!(code == 2 && err.starts_with("error: "), "{id:?}: {err}");
+    }
+}
+
+#[test]
 fn a_first_job_is_written_checked_and_its_mistakes_are_pointed_at() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
