@@ -9,4 +9,5 @@ mod many;
 mod queries;
 mod schema;
 mod standing;
+mod statements;
 mod stream;

@@ -147,6 +147,8 @@ impl Postgres {
                 "shared_buffers=64MB",
             ])
             .args(["-c", "log_checkpoints=off"])
+            // Tests count statements by it.
+            .args(["-c", "shared_preload_libraries=pg_stat_statements"])
             .spawn()
             .unwrap();
         guardian::note_pid(&self.folder, child.id(), "QUIT");
