@@ -74,7 +74,7 @@ impl Range {
 }
 
 impl Filter {
-    pub fn not(filter: Self) -> Self {
+    pub fn negated(filter: Self) -> Self {
         match filter {
             Self::Not(inner) => *inner,
             other => Self::Not(Box::new(other)),

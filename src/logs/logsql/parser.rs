@@ -187,7 +187,7 @@ impl Parser {
         }
         let filter = self.one(field)?;
         self.depth -= 1;
-        Ok(Filter::not(filter))
+        Ok(Filter::negated(filter))
     }
 
     fn operator(&mut self, sign: &'static str, field: Option<&Field>) -> Result<Filter, QueryError> {
@@ -199,9 +199,9 @@ impl Parser {
                 Some(field) => Ok(matching(Some(field), Matcher::Any)),
             },
             "=" => self.exactly(field),
-            "!=" => Ok(Filter::not(self.exactly(field)?)),
+            "!=" => Ok(Filter::negated(self.exactly(field)?)),
             "~" => self.regex(field),
-            "!~" => Ok(Filter::not(self.regex(field)?)),
+            "!~" => Ok(Filter::negated(self.regex(field)?)),
             ">" | "<" => functions::comparison(self, sign, field),
             _ => {
                 self.next -= 1;

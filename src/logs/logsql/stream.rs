@@ -70,5 +70,5 @@ fn condition(parser: &mut Parser) -> Result<Filter, QueryError> {
 }
 
 fn signed(negated: bool, filter: Filter) -> Filter {
-    if negated { Filter::not(filter) } else { filter }
+    if negated { Filter::negated(filter) } else { filter }
 }

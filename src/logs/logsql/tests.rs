@@ -18,7 +18,7 @@ fn phrase(field: &str, text: &str) -> Filter {
 #[test]
 fn and_binds_closer_than_or_and_not_closest() {
     let expected = Filter::Or(vec![
-        Filter::And(vec![phrase("_msg", "a"), Filter::not(phrase("_msg", "b"))]),
+        Filter::And(vec![phrase("_msg", "a"), Filter::negated(phrase("_msg", "b"))]),
         phrase("level", "c"),
     ]);
     for query in [
