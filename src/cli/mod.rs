@@ -65,6 +65,7 @@ pub struct Cli {
 
 /// What `grid` can do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them, read at the start")]
 pub enum Command {
     #[command(flatten)]
     Process(ProcessCommand),

@@ -30,15 +30,34 @@ pub async fn checked(method: &Method, path: &str, response: Response) -> Respons
     let whole = media_type
         .as_deref()
         .is_none_or(|it| it.ends_with("/json") || it.ends_with("+json"));
-    let wrapped = Response::from(http::Response::from_parts(parts.clone(), body));
+    let response = Response::from(http::Response::from_parts(parts.clone(), body));
+    let mut answer = Answer {
+        name: &name,
+        method,
+        path: path.split('?').next().unwrap_or_default(),
+        status: parts.status.as_u16(),
+        headers: &parts.headers,
+        body: None,
+    };
     if !whole {
-        CONTRACT.check(&name, method, path, parts.status.as_u16(), &parts.headers, None);
-        return wrapped;
+        CONTRACT.check(&answer);
+        return response;
     }
-    let bytes = wrapped.bytes().await.unwrap();
-    let status = parts.status.as_u16();
-    CONTRACT.check(&name, method, path, status, &parts.headers, Some(&bytes));
+    let bytes = response.bytes().await.unwrap();
+    answer.body = Some(&bytes);
+    CONTRACT.check(&answer);
     Response::from(http::Response::from_parts(parts, bytes))
+}
+
+/// One answer, and what it answers.
+struct Answer<'a> {
+    name: &'a str,
+    method: &'a Method,
+    path: &'a str,
+    status: u16,
+    headers: &'a HeaderMap,
+    /// Unless it streams.
+    body: Option<&'a [u8]>,
 }
 
 fn media_type(headers: &HeaderMap) -> Option<String> {
@@ -61,8 +80,15 @@ impl Contract {
         }
     }
 
-    fn check(&self, name: &str, method: &Method, path: &str, status: u16, headers: &HeaderMap, body: Option<&[u8]>) {
-        let path = path.split('?').next().unwrap_or_default();
+    fn check(&self, answer: &Answer) {
+        let &Answer {
+            name,
+            method,
+            path,
+            status,
+            headers,
+            body,
+        } = answer;
         let media_type = media_type(headers);
         let wanted = if method == Method::HEAD { "get" } else { method.as_str() };
         let described = self.template(path).and_then(|template| {
