@@ -273,9 +273,7 @@ impl Contexts {
         let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         // The message alone: the lines that the whole error shows may hold a token.
         toml::from_str(&text).map_err(|error| {
-            let line = error
-                .span()
-                .map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
             let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
             wrong(format!("{place}{}", error.message()))
         })
