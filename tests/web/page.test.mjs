@@ -61,9 +61,19 @@ test("GraphiQL asks what is written into it", async () => {
   await result(jobId);
   assert.match(await page.textContent(".result-window"), /"totalCount": 1/);
 
-  // What is written in, with the names that the schema gives.
-  const write = (text) =>
-    page.evaluate((text) => document.querySelector(".graphiql-query-editor .CodeMirror").CodeMirror.setValue(text), text);
+  // What is written in, with the names that the schema gives. The page reads it a moment later: until then it would ask
+  // a subscription as it asks a query.
+  const write = async (text) => {
+    await page.evaluate(
+      (text) => document.querySelector(".graphiql-query-editor .CodeMirror").CodeMirror.setValue(text),
+      text,
+    );
+    await page.waitForFunction(
+      (text) =>
+        document.querySelector(".graphiql-query-editor .CodeMirror").CodeMirror.documentAST?.loc?.source.body === text,
+      text,
+    );
+  };
   await write("{ info { name apiVersion } }");
   await page.click(".graphiql-execute-button");
   await result('"apiVersion"');
