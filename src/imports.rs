@@ -21,7 +21,7 @@ const fn layer(module: &'static str, knows: &'static [&'static str]) -> Layer {
 }
 
 /// What any shell may use, but never the domain or the events.
-const UTILITIES: [&str; 5] = ["clock", "failpoint", "task", "config", "telemetry"];
+const UTILITIES: [&str; 6] = ["clock", "failpoint", "task", "config", "telemetry", "generated"];
 
 /// Of `config` the part that knows everything.
 const WHOLE: &str = "config::whole";
@@ -36,6 +36,7 @@ const LAYERS: &[Layer] = &[
     layer("checkpoint", &["domain"]),
     layer("task", &[]),
     layer("failpoint", &[]),
+    layer("generated", &[]),
     layer("config", &["domain"]),
     layer("telemetry", &["domain", "clock", "task", "config"]),
     layer("embedded", &["domain"]),

@@ -31,6 +31,8 @@ pub mod event;
 #[doc(hidden)]
 pub mod failpoint;
 #[cfg(test)]
+mod generated;
+#[cfg(test)]
 mod imports;
 pub mod log;
 pub mod logs;

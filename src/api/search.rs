@@ -11,7 +11,10 @@ use crate::domain::JobId;
 use crate::projection::{Hit, Matched};
 
 const PARAMS: [&str; 3] = ["q", "limit", "minPosition"];
-const MOST_CHARS: usize = 255;
+/// Of a text that is looked for.
+pub(super) const MOST_CHARS: usize = 255;
+/// The most of each kind that a search gives.
+pub(super) const MOST_HITS: u32 = 100;
 
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -63,7 +66,7 @@ impl Api {
     pub(super) async fn search(&self, text: &str, limit: u32) -> Result<Vec<HitView>, Problem> {
         let wrong = |message: &str| Problem::bad_parameter("q", message);
         if text.is_empty() || text.chars().count() > MOST_CHARS {
-            return Err(wrong("expected 1 to 255 characters"));
+            return Err(wrong(&format!("expected 1 to {MOST_CHARS} characters")));
         }
         if text.chars().any(char::is_control) {
             return Err(wrong("expected no control characters"));
@@ -77,7 +80,7 @@ impl Api {
 pub async fn search(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let params = Params::read(&request, &PARAMS)?;
     let query = params.get("q").unwrap_or_default().trim().to_owned();
-    let limit = params.whole("limit", 20, 1..=100)?;
+    let limit = params.whole("limit", 20, 1..=MOST_HITS)?;
     api.wait_for_position(&params).await?;
     let items = api.search(&query, limit).await?;
     Ok(HttpResponse::Ok().json(Found { query, items }))

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::openapi::{LabelSet, WorkerId, WorkerState};
 use crate::domain::event::{FailureReason, TaskState};
-use crate::domain::{Counters, JobId, JobSpec, JobStatus, Labels, TaskId, Timestamp};
+use crate::domain::{Counters, Incarnation, JobId, JobSpec, JobStatus, Labels, TaskId, Timestamp};
 use crate::projection::PositionToken;
 
 /// How many tasks are in each state; a task that waits for its retry counts as failed.
@@ -127,6 +127,9 @@ pub struct TaskView {
 pub struct WorkerView {
     #[schema(value_type = WorkerId)]
     pub worker_id: String,
+    /// Its present process, or its last one: whose events it has.
+    #[serde(skip)]
+    pub incarnation: Incarnation,
     pub endpoint_url: String,
     pub current_tasks: u32,
     pub max_capacity: u32,

@@ -41,6 +41,7 @@ impl Api {
         let beat = live.as_ref().map(|live| &live.beat);
         WorkerView {
             worker_id: row.name.to_string(),
+            incarnation: row.incarnation,
             endpoint_url: row.endpoint_url,
             current_tasks: beat.map_or(0, |beat| beat.running),
             max_capacity: beat.map_or(row.max_capacity, |beat| beat.max_capacity),

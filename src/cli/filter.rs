@@ -31,45 +31,54 @@ impl JobFilterArgs {
 
     /// Every job fits.
     pub fn is_all(&self) -> bool {
-        let Self {
-            status,
-            label,
-            external_id,
-            created_from,
-            created_to,
-        } = self;
-        let lists = [status, label, external_id];
-        lists.iter().all(|values| values.is_empty()) && created_from.is_none() && created_to.is_none()
+        self.query().is_empty()
+    }
+
+    fn lists(&self) -> [(&'static str, Vec<String>); 3] {
+        [
+            ("status", upper(&self.status)),
+            ("label", self.label.clone()),
+            ("externalId", self.external_id.clone()),
+        ]
+    }
+
+    fn times(&self) -> [(&'static str, Option<&String>); 2] {
+        [
+            ("createdFrom", self.created_from.as_ref()),
+            ("createdTo", self.created_to.as_ref()),
+        ]
     }
 
     pub fn query(&self) -> Vec<(&'static str, String)> {
-        let mut query: Vec<(&'static str, String)> = Vec::new();
-        query.extend(self.status.iter().map(|status| ("status", status.to_uppercase())));
-        query.extend(self.label.iter().map(|label| ("label", label.clone())));
-        query.extend(self.external_id.iter().map(|name| ("externalId", name.clone())));
-        query.extend(self.created_from.clone().map(|time| ("createdFrom", time)));
-        query.extend(self.created_to.clone().map(|time| ("createdTo", time)));
-        query
+        parameters(self.lists(), self.times())
     }
 
     /// As the filter of `POST /api/v1/jobs/bulk`.
     pub fn body(&self) -> Value {
-        let mut filter = Map::new();
-        let lists = [
-            (
-                "status",
-                self.status.iter().map(|status| status.to_uppercase()).collect(),
-            ),
-            ("externalId", self.external_id.clone()),
-            ("label", self.label.clone()),
-        ];
-        let lists: [(&str, Vec<String>); 3] = lists;
-        for (name, values) in lists.into_iter().filter(|(_, values)| !values.is_empty()) {
-            filter.insert(name.to_owned(), values.into());
-        }
-        for (name, time) in [("createdFrom", &self.created_from), ("createdTo", &self.created_to)] {
-            filter.extend(time.clone().map(|time| (name.to_owned(), Value::from(time))));
+        let lists = self.lists().into_iter().filter(|(_, values)| !values.is_empty());
+        let mut filter: Map<String, Value> = lists.map(|(name, values)| (name.to_owned(), values.into())).collect();
+        for (name, time) in self.times() {
+            filter.extend(time.map(|time| (name.to_owned(), Value::from(time.as_str()))));
         }
         Value::Object(filter)
     }
+}
+
+/// States and statuses as the API writes them; flags take them in any case.
+pub fn upper(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| name.to_uppercase()).collect()
+}
+
+/// Flags as parameters of a list: those that may be given several times, and those that are given once.
+pub fn parameters<'a>(
+    lists: impl IntoIterator<Item = (&'static str, Vec<String>)>,
+    once: impl IntoIterator<Item = (&'static str, Option<&'a String>)>,
+) -> Vec<(&'static str, String)> {
+    let lists = lists
+        .into_iter()
+        .flat_map(|(name, values)| values.into_iter().map(move |value| (name, value)));
+    let once = once
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?.clone())));
+    lists.chain(once).collect()
 }

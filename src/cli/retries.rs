@@ -80,15 +80,11 @@ async fn waiting(args: &RetriesArgs, output: Output) -> anyhow::Result<()> {
 const HEADS: [&str; 5] = ["TASK", "NAME", "DUE", "RETRY", "FAILURE"];
 
 fn row(task: Task) -> Vec<String> {
-    let failure = task.failure.map(|failure| {
-        let message = failure.message.lines().next().unwrap_or_default().to_owned();
-        format!("{}: {message}", failure.reason)
-    });
     vec![
         task.task_id,
         task.external_id.unwrap_or_default(),
         time(task.next_retry_at),
         format!("{}/{}", task.retry_count, task.max_retries),
-        failure.unwrap_or_default(),
+        task.failure.map(|failure| failure.summary()).unwrap_or_default(),
     ]
 }

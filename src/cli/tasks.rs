@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::context::ServerArgs;
+use super::filter::{parameters, upper};
 use super::jobs::{PageArgs, more};
 use super::not_an_id;
 use super::output::{Output, duration, table, time};
@@ -55,13 +56,19 @@ pub struct TasksArgs {
 impl TasksArgs {
     fn query(&self) -> Vec<(&'static str, String)> {
         let mut query = self.page.query().to_vec();
-        query.extend(self.state.iter().map(|state| ("state", state.to_uppercase())));
-        query.extend(self.worker.iter().map(|worker| ("worker", worker.clone())));
-        query.extend(self.external_id.iter().map(|name| ("externalId", name.clone())));
-        query.extend(self.label.iter().map(|label| ("label", label.clone())));
-        query.extend(self.created_from.clone().map(|time| ("createdFrom", time)));
-        query.extend(self.created_to.clone().map(|time| ("createdTo", time)));
-        query.extend(self.sort.clone().map(|sort| ("sort", sort)));
+        query.extend(parameters(
+            [
+                ("state", upper(&self.state)),
+                ("worker", self.worker.clone()),
+                ("externalId", self.external_id.clone()),
+                ("label", self.label.clone()),
+            ],
+            [
+                ("createdFrom", self.created_from.as_ref()),
+                ("createdTo", self.created_to.as_ref()),
+                ("sort", self.sort.as_ref()),
+            ],
+        ));
         query
     }
 }
@@ -93,12 +100,11 @@ fn task_row(task: Task) -> Vec<String> {
         .zip(task.finished_at)
         .map(|(from, to)| duration(to.since(from)));
     let failure = task.failure.map(|failure| {
-        let message = failure.message.lines().next().unwrap_or_default().to_owned();
         let again = task
             .next_retry_at
             .map(|at| format!(", again at {}", time(Some(at))))
             .unwrap_or_default();
-        format!("{}: {message}{again}", failure.reason)
+        failure.summary() + &again
     });
     vec![
         task.task_id,

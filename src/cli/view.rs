@@ -94,6 +94,13 @@ pub struct Failure {
     pub last_log_lines: Vec<String>,
 }
 
+impl Failure {
+    /// In one line.
+    pub fn summary(&self) -> String {
+        format!("{}: {}", self.reason, self.message.lines().next().unwrap_or_default())
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Worker {

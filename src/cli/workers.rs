@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::context::ServerArgs;
+use super::filter::{parameters, upper};
 use super::jobs::{PageArgs, more};
 use super::not_an_id;
 use super::output::{Output, labels, table, time};
@@ -45,11 +46,14 @@ pub struct WorkersArgs {
 impl WorkersArgs {
     fn query(&self) -> Vec<(&'static str, String)> {
         let mut query = self.page.query().to_vec();
-        query.extend(self.state.iter().map(|state| ("state", state.to_uppercase())));
-        query.extend(self.label.iter().map(|label| ("label", label.clone())));
-        query.extend(self.created_from.clone().map(|time| ("createdFrom", time)));
-        query.extend(self.created_to.clone().map(|time| ("createdTo", time)));
-        query.extend(self.sort.clone().map(|sort| ("sort", sort)));
+        query.extend(parameters(
+            [("state", upper(&self.state)), ("label", self.label.clone())],
+            [
+                ("createdFrom", self.created_from.as_ref()),
+                ("createdTo", self.created_to.as_ref()),
+                ("sort", self.sort.as_ref()),
+            ],
+        ));
         query
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::samples::{BAD, GOOD, YAML};
 use super::*;
 use crate::domain::{ExecutorKind, GroupIndex};
+use crate::generated;
 use crate::worker::pipeline::DagNode;
 
 fn told(errors: &[DocumentError]) -> Vec<String> {
@@ -257,18 +258,7 @@ fn thousands_of_policies_are_kept_apart() {
 
 #[test]
 fn the_committed_schema_is_not_stale() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/job.schema.json");
-    let generated = format!("{:#}\n", schema());
-    let committed = std::fs::read_to_string(path).unwrap_or_default();
-    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
-        std::fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
-        std::fs::write(path, generated).unwrap();
-    } else {
-        assert!(
-            committed == generated,
-            "schema/job.schema.json is stale: run the tests with UPDATE_SCHEMAS=1"
-        );
-    }
+    generated::check("job.schema.json", &format!("{:#}\n", schema()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject, Value};
 use super::fault::Answer;
 use super::filter::JobFilter;
 use super::job::{Job, api};
-use super::list::{cursor, read_cursor};
+use super::list::{cursor, read_cursor, up_to};
 use super::loaders::Loaders;
 use super::scalar::Json;
 use crate::api::bulk::{BulkAction, BulkTarget, Outcome};
@@ -176,11 +176,7 @@ async fn of_matching(
     let api = api(context);
     let limit = match matching.first {
         None => most,
-        Some(first) => {
-            let limit = u32::try_from(first).ok().filter(|limit| (1..=most).contains(limit));
-            let message = || format!("expected a whole number from 1 to {most}, found {first}");
-            limit.ok_or_else(|| Problem::bad_parameter("first", message()))?
-        }
+        Some(first) => up_to(most, first)?,
     };
     let mut filter = matching.filter;
     let min_position = filter.min_position.take();

@@ -30,7 +30,7 @@ impl JobTotal {
     async fn total_count(&self, context: &Context<'_>) -> Answer<i64> {
         let count = api(context).reading.job_count(&self.0, false).await;
         let count = count.map_err(|error| Problem::database(&error))?;
-        Ok(i64::try_from(count).unwrap_or(i64::MAX))
+        Ok(signed(count))
     }
 }
 
@@ -39,7 +39,14 @@ impl JobTotal {
 /// # Errors
 /// 400 when it is not from 1 to `graphql.list_size`.
 pub fn size(context: &Context<'_>, first: i32) -> Answer<u32> {
-    let most = context.data_unchecked::<GraphqlOptions>().list_size;
+    up_to(context.data_unchecked::<GraphqlOptions>().list_size, first)
+}
+
+/// As [`size`], within another limit.
+///
+/// # Errors
+/// 400 when it is not from 1 to `most`.
+pub fn up_to(most: u32, first: i32) -> Answer<u32> {
     match u32::try_from(first) {
         Ok(size) if (1..=most).contains(&size) => Ok(size),
         _ => Err(Problem::bad_parameter(
@@ -48,6 +55,11 @@ pub fn size(context: &Context<'_>, first: i32) -> Answer<u32> {
         )
         .into()),
     }
+}
+
+/// A number of things as GraphQL has it.
+pub fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// What an explanation costs: it alone is not read for all items of a list at once.

@@ -8,7 +8,7 @@ use async_graphql::dataloader::{DataLoader, Loader};
 use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::api::view::{JobView, TaskView, WorkerView};
-use crate::domain::{Incarnation, JobId, TaskId, WorkerName};
+use crate::domain::{JobId, TaskId, WorkerName};
 use crate::log::{HistoryPart, StoredEvent};
 use crate::projection::{AttemptRow, TaskRange};
 
@@ -48,24 +48,6 @@ impl Loader<WorkerName> for Nested {
         let rows = self.0.reading.workers_of(names).await.map_err(database)?;
         let views = rows.into_iter().map(|row| (row.name.clone(), self.0.worker_view(row)));
         Ok(views.collect())
-    }
-}
-
-/// The present process of a worker, or its last one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ProcessOf(pub WorkerName);
-
-impl Loader<ProcessOf> for Nested {
-    type Value = Incarnation;
-    type Error = Problem;
-
-    async fn load(&self, asked: &[ProcessOf]) -> Result<HashMap<ProcessOf, Incarnation>, Problem> {
-        let names: Vec<WorkerName> = asked.iter().map(|asked| asked.0.clone()).collect();
-        let rows = self.0.reading.workers_of(&names).await.map_err(database)?;
-        Ok(rows
-            .into_iter()
-            .map(|row| (ProcessOf(row.name), row.incarnation))
-            .collect())
     }
 }
 

@@ -132,3 +132,13 @@ pub fn sdl() -> String {
         .sorted_enum_items();
     schema(&GraphqlOptions::default(), None).sdl_with_options(options)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::generated;
+
+    #[test]
+    fn the_committed_schema_is_the_one_that_is_served() {
+        generated::check("schema.graphql", &super::sdl());
+    }
+}

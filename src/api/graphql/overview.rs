@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_graphql::SimpleObject;
 use tokio::sync::{Mutex, watch};
 
+use super::list::signed;
 use super::scalar::DateTime;
 use crate::api::Api;
 use crate::api::problem::Problem;
@@ -150,19 +151,18 @@ pub async fn read(api: &Api) -> Result<(ClusterOverview, Places), Problem> {
         workers.draining += u32::from(view.draining);
         workers.current_tasks += view.current_tasks;
     }
-    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let overview = ClusterOverview {
         jobs: JobsOverview {
-            total: count(rows.jobs),
-            unfinished: count(rows.unfinished_jobs),
+            total: signed(rows.jobs),
+            unfinished: signed(rows.unfinished_jobs),
         },
         tasks: TasksOverview {
-            ready: count(rows.ready),
-            scheduled: count(rows.scheduled),
-            running: count(rows.running),
-            completed: count(rows.completed),
-            failed: count(rows.failed),
-            retries_pending: count(rows.retries_pending),
+            ready: signed(rows.ready),
+            scheduled: signed(rows.scheduled),
+            running: signed(rows.running),
+            completed: signed(rows.completed),
+            failed: signed(rows.failed),
+            retries_pending: signed(rows.retries_pending),
         },
         workers,
         at: clock::now().into(),

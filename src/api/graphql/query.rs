@@ -6,7 +6,7 @@ use super::fault::Answer;
 use super::filter::{JobFilter, JobOrder, TaskFilter, TaskOrder, WorkerFilter, WorkerOrder};
 use super::guard::Needs;
 use super::job::{Job, JobAsOf, api};
-use super::list::{Counted, JobTotal, Jobs, cost, counted, cursor, read_cursor, read_number, size};
+use super::list::{Counted, JobTotal, Jobs, cost, counted, cursor, read_cursor, read_number, signed, size, up_to};
 use super::overview::{self, ClusterOverview};
 use super::scalar::DateTime;
 use super::search::SearchHit;
@@ -14,15 +14,9 @@ use super::system::{Info, Quarantined};
 use super::task::{Task, TaskAsOf};
 use super::worker::Worker;
 use crate::api::problem::Problem;
+use crate::api::search::MOST_HITS;
 use crate::domain::{JobId, TaskId, WorkerName};
 use crate::projection::{JobKey, RetriesFrom, RetryKey, Start, TaskKey, WorkerKey};
-
-/// The most of each kind that a search gives.
-const MOST_HITS: u32 = 100;
-
-fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
 
 pub struct Query;
 
@@ -154,13 +148,7 @@ impl Query {
         #[graphql(desc = "How many of each kind, from 1 to 100.", default = 20)] first: i32,
         #[graphql(desc = "At least as new as this token.")] min_position: Option<String>,
     ) -> Answer<Vec<SearchHit>> {
-        let limit = u32::try_from(first)
-            .ok()
-            .filter(|limit| (1..=MOST_HITS).contains(limit));
-        let Some(limit) = limit else {
-            let message = format!("expected a whole number from 1 to {MOST_HITS}, found {first}");
-            return Err(Problem::bad_parameter("first", message).into());
-        };
+        let limit = up_to(MOST_HITS, first)?;
         let api = api(context);
         api.wait_for(min_position.as_deref()).await?;
         let hits = api.search(q.trim(), limit).await?;

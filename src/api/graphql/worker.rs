@@ -5,9 +5,8 @@ use async_graphql::{Context, ID, Object};
 use super::event::{self, Event, EventOrder};
 use super::fault::Answer;
 use super::list::{List, cost};
-use super::loaders::{Loaders, ProcessOf};
+use super::loaders::Loaders;
 use super::scalar::{DateTime, Json};
-use crate::api::problem::Problem;
 use crate::api::view::WorkerView;
 use crate::domain::{StreamId, WorkerName};
 
@@ -105,12 +104,6 @@ impl Worker {
         #[graphql(desc = "The cursor of the event before.")] after: Option<String>,
         #[graphql(default)] order: EventOrder,
     ) -> Answer<List<Event>> {
-        let name: WorkerName = self.0.worker_id.parse()?;
-        let process = context
-            .data_unchecked::<Loaders>()
-            .load_one(ProcessOf(name.clone()))
-            .await?;
-        let process = process.ok_or_else(|| Problem::not_found(&name))?;
-        event::history(context, StreamId::Worker(process), (first, after), order).await
+        event::history(context, StreamId::Worker(self.0.incarnation), (first, after), order).await
     }
 }

@@ -8,7 +8,7 @@ use super::operation::{Operation, Tag, get, post};
 use super::parameter::{Parameter, flag, one_of, text, time, whole};
 use crate::api::ApiOptions;
 use crate::api::bulk::BulkView;
-use crate::api::search::Found;
+use crate::api::search::{Found, MOST_CHARS, MOST_HITS};
 use crate::api::view::JobView;
 use crate::domain::{JobId, JobStatus};
 
@@ -72,7 +72,7 @@ pub fn operations() -> Vec<Operation> {
             .takes(needed(
                 Parameter::query("q", sought(), "How it begins.").example("strong"),
             ))
-            .takes(Parameter::query("limit", whole(1, 100, 20), "How many of each kind at most.").example(10))
+            .takes(Parameter::query("limit", whole(1, MOST_HITS, 20), "How many of each kind at most.").example(10))
             .at_least_as_new()
             .answers::<Found>(200, "What begins so."),
     ]
@@ -93,7 +93,7 @@ fn sought() -> Value {
     json!({
         "type": "string",
         "minLength": 1,
-        "maxLength": 255,
+        "maxLength": MOST_CHARS,
         "pattern": r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
     })
 }

@@ -6,6 +6,7 @@ use super::assemble::{Description, describe, description};
 use super::operation::{Operation, Tag, get};
 use super::{UNDESCRIBED, operations};
 use crate::api::routes::{Rule, rules};
+use crate::generated;
 
 #[test]
 fn every_route_is_described_and_nothing_else() {
@@ -18,17 +19,7 @@ fn every_route_is_described_and_nothing_else() {
 
 #[test]
 fn the_committed_description_is_not_stale() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/openapi.json");
-    let generated = format!("{:#}\n", description().openapi);
-    let committed = std::fs::read_to_string(path).unwrap_or_default();
-    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
-        std::fs::write(path, generated).unwrap();
-    } else {
-        assert!(
-            committed == generated,
-            "schema/openapi.json is stale: run the tests with UPDATE_SCHEMAS=1"
-        );
-    }
+    generated::check("openapi.json", &format!("{:#}\n", description().openapi));
 }
 
 /// Who may use it, by the description and by the table, in both directions.

@@ -1,21 +1,16 @@
 //! The files in schema/ are what the code makes; golden samples are what they say, no less and no more; and a version that
 //! readers count on has not changed for them.
-//!
-//! `GRID_SCHEMA=write` writes the files anew.
 
 mod released;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::generated::{self, folder};
 use crate::publish::contract::{self, TYPES};
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("schema")
-}
 
 fn read_json(path: &Path) -> Value {
     let text = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -46,19 +41,8 @@ fn older() -> Vec<String> {
 #[test]
 fn the_committed_files_are_what_the_code_makes() {
     let files = contract::files(&older());
-    if std::env::var("GRID_SCHEMA").is_ok_and(|value| value == "write") {
-        fs::create_dir_all(folder().join("events")).unwrap();
-        for (name, text) in &files {
-            fs::write(folder().join(name), text).unwrap();
-        }
-    }
     for (name, text) in &files {
-        let committed = fs::read_to_string(folder().join(name)).unwrap_or_default();
-        assert!(
-            committed == *text,
-            "schema/{name} is not what the code makes: run GRID_SCHEMA=write cargo test --lib publish::tests::contract, \
-             and look at what changed"
-        );
+        generated::check(name, text);
     }
     let made: BTreeSet<String> = files
         .keys()

@@ -9,20 +9,12 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
-use super::fixture::TOKEN;
+use super::fixture::wanted;
 use super::{Fixture, Options, text};
 
 /// An id that is well-formed wherever one is asked for, and of nothing that is there.
 const NOBODY: &str = "019a0000-0000-7000-8000-000000000001";
 const ONE: &str = "tasks: [{ externalId: a, executor: noop }]";
-
-fn wanted(role: Role, principal: &str) -> Wanted {
-    Wanted {
-        role,
-        principal: Some(principal.to_owned()),
-        expires_at: None,
-    }
-}
 
 /// A path of the table with its parameters filled in.
 fn filled(pattern: &str) -> String {
@@ -30,14 +22,6 @@ fn filled(pattern: &str) -> String {
         .split('/')
         .map(|part| if part.starts_with('{') { NOBODY } else { part });
     parts.collect::<Vec<_>>().join("/")
-}
-
-async fn closed() -> Fixture {
-    Fixture::with(Options {
-        anonymous_role: None,
-        ..Options::default()
-    })
-    .await
 }
 
 /// The status of a read with this credential.
@@ -54,15 +38,8 @@ fn id_of(credential: &str) -> TokenId {
 
 #[actix_web::test]
 async fn every_route_lets_in_only_those_who_may_use_it() {
-    let grid = closed().await;
-    let mut callers = vec![
-        (None, None),
-        (Some(Role::Worker), Some(format!("Bearer {TOKEN}"))),
-        (None, Some(format!("Bearer grid_{}_{}", "0".repeat(16), "0".repeat(64)))),
-    ];
-    for role in Role::ALL {
-        callers.push((Some(role), Some(grid.token(wanted(role, &format!("a-{role}"))).await)));
-    }
+    let grid = Fixture::closed().await;
+    let callers = grid.callers().await;
     let (mut refused, mut admitted) = (0, 0);
     for rule in rules() {
         for (role, credential) in &callers {
@@ -110,7 +87,7 @@ async fn every_route_lets_in_only_those_who_may_use_it() {
 
 #[actix_web::test]
 async fn whoever_caused_an_event_stands_in_it() {
-    let grid = closed().await;
+    let grid = Fixture::closed().await;
     let (ann, bob) = (
         grid.token(wanted(Role::Operator, "ann")).await,
         grid.token(wanted(Role::Admin, "bob@example.com")).await,
@@ -144,7 +121,7 @@ async fn whoever_caused_an_event_stands_in_it() {
 
 #[actix_web::test]
 async fn a_revoked_token_is_refused_by_every_server_at_once() {
-    let grid = closed().await;
+    let grid = Fixture::closed().await;
     let other = ApiParts {
         node: Incarnation(uuid::Uuid::now_v7()),
         ..grid.parts.clone()
@@ -195,7 +172,7 @@ async fn a_revoked_token_is_refused_by_every_server_at_once() {
 
 #[actix_web::test]
 async fn a_token_is_what_it_is_for_as_long_as_it_is_good() {
-    let grid = closed().await;
+    let grid = Fixture::closed().await;
     let owner = grid.owner().await;
     let soon = Wanted {
         expires_at: Some(grid::clock::now() + Duration::from_secs(1)),
@@ -280,7 +257,7 @@ async fn a_token_is_what_it_is_for_as_long_as_it_is_good() {
 
 #[actix_web::test]
 async fn a_server_cannot_make_tokens_and_nobody_brings_one_back() {
-    let grid = closed().await;
+    let grid = Fixture::closed().await;
     let token = grid.token(wanted(Role::Viewer, "ann")).await;
     let id = id_of(&token);
     let made = auth::create(grid.log.pool(), &wanted(Role::Admin, "mallory")).await;
@@ -384,7 +361,7 @@ async fn a_page_of_another_server_gets_nothing_done() {
 
 #[actix_web::test]
 async fn browsers_are_told_what_to_beware_of_whatever_the_answer() {
-    let grid = closed().await;
+    let grid = Fixture::closed().await;
     for (path, host) in [
         ("/health/live", None),
         ("/api/v1/jobs", None),

@@ -48,6 +48,15 @@ pub struct Options {
     pub server: ServerOptions,
 }
 
+/// A token that does not expire.
+pub fn wanted(role: Role, principal: &str) -> Wanted {
+    Wanted {
+        role,
+        principal: Some(principal.to_owned()),
+        expires_at: None,
+    }
+}
+
 /// The jobmaster of the process, once it is there.
 type Known = Arc<RwLock<Option<Arc<Host>>>>;
 
@@ -240,6 +249,31 @@ impl Fixture {
         }
         let response = request.send().await.unwrap();
         contract::checked(&method, path, response).await
+    }
+
+    /// Where only those may ask who show that they may.
+    pub async fn closed() -> Self {
+        Self::with(Options {
+            anonymous_role: None,
+            ..Options::default()
+        })
+        .await
+    }
+
+    /// Everybody who may come, by what they show: nobody, somebody with a token that is none, the workers' shared secret,
+    /// and a token of each role.
+    pub async fn callers(&self) -> Vec<(Option<Role>, Option<String>)> {
+        let unknown = format!("Bearer grid_{}_{}", "0".repeat(16), "0".repeat(64));
+        let mut callers = vec![
+            (None, None),
+            (None, Some(unknown)),
+            (Some(Role::Worker), Some(format!("Bearer {TOKEN}"))),
+        ];
+        for role in Role::ALL {
+            let token = self.token(wanted(role, &format!("a-{role}"))).await;
+            callers.push((Some(role), Some(token)));
+        }
+        callers
     }
 
     /// Makes a token; gives the header that shows it.

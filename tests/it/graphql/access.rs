@@ -8,12 +8,10 @@ use async_graphql::parser::types::{
     BaseType, FieldDefinition, InputValueDefinition, Type, TypeDefinition, TypeKind, TypeSystemDefinition,
 };
 use grid::api::Role;
-use grid::api::auth::Wanted;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::api::fixture::TOKEN;
-use crate::api::{Fixture, Options, text};
+use crate::api::{Fixture, text};
 
 /// The least role for each field. A field without a row is a mistake, and so is a row without a field.
 const FIELDS: [(&str, Role, &[&str]); 3] = [
@@ -69,22 +67,6 @@ const FIELDS: [(&str, Role, &[&str]); 3] = [
 
 /// Well-formed wherever an id is asked for, and of nothing that is there.
 const NOBODY: &str = "019a0000-0000-7000-8000-000000000001";
-
-pub fn wanted(role: Role) -> Wanted {
-    Wanted {
-        role,
-        principal: Some(format!("a-{role}")),
-        expires_at: None,
-    }
-}
-
-pub async fn closed() -> Fixture {
-    Fixture::with(Options {
-        anonymous_role: None,
-        ..Options::default()
-    })
-    .await
-}
 
 /// The schema that the server gives to those who ask, by the names of its types.
 struct Schema(BTreeMap<String, TypeDefinition>);
@@ -223,15 +205,8 @@ fn every_field_of_the_roots_has_a_row() {
 
 #[actix_web::test]
 async fn every_field_is_only_for_those_who_may_use_it() {
-    let grid = closed().await;
-    let mut callers = vec![
-        (None, None),
-        (None, Some(format!("Bearer grid_{}_{}", "0".repeat(16), "0".repeat(64)))),
-        (Some(Role::Worker), Some(format!("Bearer {TOKEN}"))),
-    ];
-    for role in Role::ALL {
-        callers.push((Some(role), Some(grid.token(wanted(role)).await)));
-    }
+    let grid = Fixture::closed().await;
+    let callers = grid.callers().await;
     let schema = Schema::served();
     let (mut admitted, mut refused) = (0, 0);
     for (root, least, rows) in FIELDS {

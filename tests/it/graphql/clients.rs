@@ -7,7 +7,7 @@ use grid::api::Role;
 use grid::api::graphql::GraphqlOptions;
 use serde_json::{Value, json};
 
-use super::access::{closed, wanted};
+use crate::api::fixture::wanted;
 use crate::api::{Fixture, Options};
 use crate::support::Postgres;
 
@@ -75,13 +75,13 @@ async fn streams_keep_to_their_protocol() {
 
 /// A token as it is shown.
 async fn token(grid: &Fixture, role: Role) -> String {
-    let header = grid.token(wanted(role)).await;
+    let header = grid.token(wanted(role, &format!("a-{role}"))).await;
     header.strip_prefix("Bearer ").unwrap().to_owned()
 }
 
 #[actix_web::test]
 async fn a_token_in_the_first_message_of_a_websocket_counts_until_it_is_revoked() {
-    let grid = closed().await;
+    let grid = Fixture::closed().await;
     let mut tokens = json!({"revoked": token(&grid, Role::Viewer).await});
     for role in Role::ALL {
         tokens[role.name()] = Value::String(token(&grid, role).await);

@@ -7,7 +7,6 @@ mod following;
 mod lists;
 mod many;
 mod queries;
-mod schema;
 mod standing;
 mod statements;
 mod stream;

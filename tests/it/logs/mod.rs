@@ -14,8 +14,15 @@ use crate::support::Postgres;
 pub async fn database() -> (String, PgPool) {
     let url = Postgres::shared().fresh_database();
     grid::log::migrate(&grid::config::Secret::new(&*url), 1).await.unwrap();
-    let service = url.replace("postgres://postgres@", "postgres://grid@");
-    (url, PgPool::connect(&service).await.unwrap())
+    let pool = service(&url).await;
+    (url, pool)
+}
+
+/// As the service itself may use it.
+pub async fn service(url: &str) -> PgPool {
+    PgPool::connect(&url.replace("postgres://postgres@", "postgres://grid@"))
+        .await
+        .unwrap()
 }
 
 pub async fn store(options: LogsOptions) -> (String, Embedded) {

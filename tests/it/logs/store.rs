@@ -170,7 +170,7 @@ async fn old_hours_are_dropped_by_age_and_by_size() {
     eventually("the old hour is gone", SOON, async || (count() == "5").then_some(())).await;
     sweep.abort();
     let small = Embedded::new(
-        store_pool(&url).await,
+        super::service(&url).await,
         LogsOptions {
             max_bytes: 1,
             ..options
@@ -185,11 +185,6 @@ async fn old_hours_are_dropped_by_age_and_by_size() {
     sweep.abort();
     add(&small, Uuid::now_v7(), 1, vec![at(hours(3), "late")]).await;
     add(&store, Uuid::now_v7(), 1, vec![at(hours(2), "its hour was dropped")]).await;
-}
-
-async fn store_pool(url: &str) -> sqlx::PgPool {
-    let service = url.replace("postgres://postgres@", "postgres://grid@");
-    sqlx::PgPool::connect(&service).await.unwrap()
 }
 
 #[tokio::test]
