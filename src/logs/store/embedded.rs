@@ -181,6 +181,14 @@ impl Embedded {
         let rows = work.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         rows.map_err(|error| self.failed(&error))
     }
+
+    /// Of rows that were asked for with one more than `limit`.
+    fn page(&self, rows: &[PgRow], limit: u32) -> Result<Page, StoreError> {
+        let more = rows.len() > limit as usize;
+        let lines = rows.iter().take(limit as usize).map(line).collect::<Result<_, _>>();
+        let lines = lines.map_err(|error| self.failed(&error))?;
+        Ok(Page { lines, more })
+    }
 }
 
 async fn drop_hours(pool: &PgPool, options: &LogsOptions, now: Timestamp) -> Result<i32, sqlx::Error> {
@@ -245,14 +253,7 @@ impl LogStore for Embedded {
             .push(" ORDER BY at DESC, id DESC LIMIT ")
             .push_bind(i64::from(search.limit) + 1);
         let rows = self.fetch(query).await?;
-        let more = rows.len() > search.limit as usize;
-        let lines = rows
-            .iter()
-            .take(search.limit as usize)
-            .map(line)
-            .collect::<Result<_, _>>();
-        let lines = lines.map_err(|error| self.failed(&error))?;
-        Ok(Page { lines, more })
+        self.page(&rows, search.limit)
     }
 
     async fn head(&self) -> Result<Key, StoreError> {
@@ -289,13 +290,7 @@ impl LogStore for Embedded {
         filter.push(&mut query)?;
         query.push(" ORDER BY id LIMIT ").push_bind(i64::from(limit) + 1);
         let rows = self.fetch(query).await?;
-        let more = rows.len() > limit as usize;
-        let lines = rows
-            .iter()
-            .take(limit as usize)
-            .map(line)
-            .collect::<Result<Vec<_>, _>>();
-        let lines = lines.map_err(|error| self.failed(&error))?;
+        let Page { lines, more } = self.page(&rows, limit)?;
         let next = match lines.last() {
             Some(last) if more => last.key,
             _ => Key {
