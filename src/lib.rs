@@ -36,6 +36,7 @@ mod generated;
 mod imports;
 pub mod log;
 pub mod logs;
+pub mod metrics;
 pub mod node;
 pub mod projection;
 pub mod publish;

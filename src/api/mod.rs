@@ -28,6 +28,7 @@ mod retries;
 mod routes;
 mod schema;
 mod search;
+mod series;
 mod server;
 mod submit;
 mod system;
@@ -61,6 +62,7 @@ use crate::bus::Bus;
 use crate::config::{Secret, ServerOptions};
 use crate::domain::{Incarnation, ShardId, WorkerName};
 use crate::log::Log;
+use crate::metrics::{Keeping, MetricStore};
 use crate::projection::{PositionToken, Reading, Watermarks};
 use crate::shard::{LiveWorker, Placing};
 use graphql::GraphqlOptions;
@@ -100,6 +102,10 @@ pub struct ApiParts {
     pub placing: PlacingOf,
     pub waiting_for: WaitingFor,
     pub metrics: RenderMetrics,
+    /// Points of metrics.
+    pub metric_store: Arc<dyn MetricStore>,
+    /// How long they are kept there.
+    pub keeping: Keeping,
     /// What workers show to fetch documents, when they have no tokens of their own.
     pub worker_token: Option<Secret>,
     /// What a caller may do who shows no token; `None`: only what is open.

@@ -13,8 +13,8 @@ use super::auth::{self, Access, Role};
 use super::graphql::handlers as graphql;
 use super::problem::Problem;
 use super::{
-    bulk, checkpoints, explain, export, feed, history, jobs, openapi, retries, schema, search, submit, system, tasks,
-    tokens, workers,
+    bulk, checkpoints, explain, export, feed, history, jobs, openapi, retries, schema, search, series, submit, system,
+    tasks, tokens, workers,
 };
 
 /// Builds a resource: each method with those who may use it and its handler; any other method is answered with those
@@ -118,6 +118,7 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/workers/{id}/events").get(Viewer, |it| it.to(history::of_worker)),
         Place::at("/api/v1/events").get(Viewer, |it| it.to(feed::events)),
         Place::at("/api/v1/search").get(Viewer, |it| it.to(search::search)),
+        Place::at("/api/v1/metrics").get(Viewer, |it| it.to(series::series)),
         Place::at("/api/v1/quarantine").get(Viewer, |it| it.to(history::quarantine)),
         Place::at("/api/v1/schema").get(Viewer, |it| it.to(schema::list)),
         Place::at("/api/v1/schema/{name:.+}").get(Viewer, |it| it.to(schema::get)),

@@ -10,6 +10,7 @@ mod database;
 mod endpoint;
 mod follow;
 mod lost_topics;
+mod measure;
 mod republish;
 mod roles;
 mod signals;

@@ -9,6 +9,7 @@ use anyhow::Context;
 use uuid::Uuid;
 
 use super::core::{Core, CoreParts};
+use super::measure::{Measuring, Whose};
 use super::stores::{open_log, prepare, service_url};
 use super::{access, endpoint, signals};
 use crate::api::{self, ApiParts};
@@ -18,6 +19,7 @@ use crate::config::whole::Config;
 use crate::domain::{Incarnation, WorkerName};
 use crate::embedded::{self, Embedded, Role};
 use crate::log::Log;
+use crate::metrics::Points;
 use crate::telemetry::Telemetry;
 use crate::worker::executor::{Guardian, GuardianOptions};
 use crate::worker::{Worker, WorkerHandle, WorkerSetup, api_urls, trust};
@@ -65,7 +67,7 @@ struct Keys {
     inner_workers: bool,
 }
 
-fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, keys: Keys) -> ApiParts {
+fn api_parts(core: &Core, measuring: &Measuring, config: &Config, telemetry: Telemetry, keys: Keys) -> ApiParts {
     let host = || Arc::clone(core.host());
     let (live, placing, ready) = (host(), host(), host());
     ApiParts {
@@ -84,9 +86,22 @@ fn api_parts(core: &Core, config: &Config, telemetry: Telemetry, keys: Keys) -> 
         placing: Arc::new(move |shard| placing.placing(shard, crate::clock::now())),
         waiting_for: Arc::new(move || ready.waiting_for()),
         metrics: Arc::new(move || telemetry.render()),
+        metric_store: Arc::clone(&measuring.store),
+        keeping: measuring.keeping,
         worker_token: keys.worker_token,
         anonymous_role: keys.anonymous_role,
     }
+}
+
+async fn measure(core: &Core, config: &Config, component: &'static str) -> anyhow::Result<Measuring> {
+    let folder = &config.standalone.data_dir;
+    let whose = Whose {
+        component,
+        process: config.jobmaster.name.clone().unwrap_or_default(),
+        folder: if folder.exists() { folder.clone() } else { ".".into() },
+    };
+    let measuring = Measuring::start((&core.log, &core.watermarks), &config.metrics, whose).await;
+    measuring.context("the database cannot be made ready for points of metrics")
 }
 
 /// Everything in one process: `grid standalone`.
@@ -128,6 +143,7 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         dead_before,
     };
     let core = Core::start(parts).await?;
+    let measuring = measure(&core, &config, "standalone").await?;
     // Workers in processes of their own show the configured one.
     let token = config.worker.api_token.clone();
     let token = token.unwrap_or_else(|| Secret::new(Uuid::new_v4().to_string()));
@@ -136,20 +152,24 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         anonymous_role,
         inner_workers: config.standalone.workers > 0,
     };
-    let server = api::serve(config.server.listen, api_parts(&core, &config, telemetry, keys)).await?;
+    let server = api::serve(
+        config.server.listen,
+        api_parts(&core, &measuring, &config, telemetry, keys),
+    )
+    .await?;
     let url = public_url(&config, server.address, server.secured);
     tracing::info!(address = %server.address, url, "node.serving");
-    let workers = start_workers(
-        &config,
-        &core,
-        &format!("http://{}", server.workers_address),
-        &url,
-        &token,
-    )?;
+    let addresses = Addresses {
+        api_url: format!("http://{}", server.workers_address),
+        endpoint_url: url,
+    };
+    let workers = start_workers(&config, &core, &addresses, &token, &measuring.points)?;
     let why = signals::told_to_end().await?;
     tracing::info!(why, "node.ending");
     drain(&workers).await;
+    drop(workers);
     server.stop().await;
+    measuring.stop().await;
     core.stop().await;
     close_bus(&*bus).await;
     if let Some(database) = database {
@@ -172,12 +192,18 @@ async fn leave(log: Log, database: Option<Embedded>, why: anyhow::Error) -> anyh
     why
 }
 
+/// Where workers inside this process find it, and others them.
+struct Addresses {
+    api_url: String,
+    endpoint_url: String,
+}
+
 fn start_workers(
     config: &Config,
     core: &Core,
-    api_url: &str,
-    endpoint_url: &str,
+    addresses: &Addresses,
     token: &Secret,
+    points: &Points,
 ) -> anyhow::Result<Vec<WorkerHandle>> {
     if config.standalone.workers == 0 {
         return Ok(Vec::new());
@@ -202,10 +228,11 @@ fn start_workers(
             options,
             bus: Arc::clone(&core.bus),
             timeline: core.setup.timeline,
-            api_url: api_url.to_owned(),
+            api_url: addresses.api_url.clone(),
             api_token: token.clone(),
-            endpoint_url: endpoint_url.to_owned(),
+            endpoint_url: addresses.endpoint_url.clone(),
             guardian: guardian.clone(),
+            points: points.clone(),
         })?);
     }
     let watched: Vec<_> = workers
@@ -260,12 +287,17 @@ pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Resu
         dead_before: None,
     };
     let core = Core::start(parts).await?;
+    let measuring = measure(&core, &config, "jobmaster").await?;
     let keys = Keys {
         worker_token: config.worker.api_token.clone(),
         anonymous_role,
         inner_workers: false,
     };
-    let server = api::serve(config.server.listen, api_parts(&core, &config, telemetry, keys)).await?;
+    let server = api::serve(
+        config.server.listen,
+        api_parts(&core, &measuring, &config, telemetry, keys),
+    )
+    .await?;
     let url = public_url(&config, server.address, server.secured);
     tracing::info!(address = %server.address, url, "node.serving");
     let why = signals::told_to_end().await?;
@@ -273,6 +305,7 @@ pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Resu
     // Others take the shards over while requests under way still get their answers.
     core.supervisor.leave().await;
     server.stop().await;
+    measuring.stop().await;
     core.stop().await;
     close_bus(&*bus).await;
     tracing::info!("node.ended");
@@ -320,6 +353,7 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         api_token: token,
         endpoint_url: public_url(&config, endpoint.address, false),
         guardian: Guardian::start(GuardianOptions::default())?,
+        points: Points::discard(),
     })?;
     endpoint.show(worker.states());
     tracing::info!(worker = %worker.name(), address = %endpoint.address, "node.serving");

@@ -4,6 +4,7 @@
 //! some of it back, it follows as soon as that is known); nobody waits beyond a
 //! deadline; the database is asked only while somebody waits for a shard that another process writes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -70,6 +71,15 @@ impl Watermarks {
     /// How far the shard's rows are, as far as this process knows.
     pub fn at(&self, shard: ShardId) -> Seq {
         Seq(self.mark(shard).map_or(0, |mark| *mark.seq.borrow()))
+    }
+
+    /// The shards whose rows this process writes, and how far these are.
+    pub fn own(&self) -> BTreeMap<ShardId, Seq> {
+        let marks = (0..).map(ShardId).zip(&self.0.marks);
+        marks
+            .filter(|(_, mark)| mark.own.load(Ordering::Relaxed))
+            .map(|(shard, mark)| (shard, Seq(*mark.seq.borrow())))
+            .collect()
     }
 
     /// How many wait now.

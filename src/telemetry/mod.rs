@@ -5,6 +5,8 @@
 
 mod process;
 
+pub use process::Usage;
+
 use std::backtrace::Backtrace;
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;

@@ -46,6 +46,25 @@ impl Process {
     }
 }
 
+/// What this process uses.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// User and system time since its start.
+    pub cpu_seconds: f64,
+    pub resident_bytes: f64,
+}
+
+impl Usage {
+    /// As the kernel tells now; 0 where it does not.
+    pub fn now() -> Self {
+        let process = Process::read();
+        Self {
+            cpu_seconds: process.cpu_seconds.unwrap_or_default(),
+            resident_bytes: process.resident_bytes.unwrap_or_default(),
+        }
+    }
+}
+
 /// Appends the metrics of this process, which has been up for `uptime`.
 pub fn render(text: &mut String, uptime: Duration) {
     let process = Process::read();

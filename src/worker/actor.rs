@@ -20,6 +20,7 @@ use super::task_actor::{Bench, TaskActor, Wish};
 use crate::bus::{Bus, Message as BusMessage, Topic};
 use crate::domain::{ExecutorKind, Incarnation, Timestamp};
 use crate::event::{AttemptRef, Beat, Outcome, Wire, WorkerBeat};
+use crate::metrics::{Point, Tags};
 
 /// Messages that may wait; who sends more, waits.
 const MAILBOX: usize = 256;
@@ -113,6 +114,9 @@ pub(super) struct WorkerActor {
     load: Load,
     gauges: Gauges,
     shown_at: Timestamp,
+    measured_at: Timestamp,
+    /// How many news there were then.
+    measured_news: u64,
 }
 
 impl WorkerActor {
@@ -133,6 +137,8 @@ impl WorkerActor {
             timer: None,
             load: Load::new(),
             shown_at: Timestamp::ZERO,
+            measured_at: Timestamp::ZERO,
+            measured_news: 0,
         }
     }
 
@@ -271,6 +277,28 @@ impl WorkerActor {
             self.shown_at = now;
             self.gauges.show(self.slots, &glance, &totals);
         }
+        self.measure(now, &glance);
+    }
+
+    /// A turn comes with every heartbeat at the least, so no timer is needed.
+    fn measure(&mut self, now: Timestamp, glance: &Glance) {
+        let Some(pace) = self.bench.points.pace() else { return };
+        let since = now.since(self.measured_at);
+        let news = self.bench.points.news();
+        let is_idle = glance.running == 0 && glance.queued == 0 && news == self.measured_news;
+        if since < pace.every || (is_idle && since < pace.idle) {
+            return;
+        }
+        (self.measured_at, self.measured_news) = (now, news);
+        let (cpu_cores, memory_bytes) = self.load.look();
+        let tags = Tags::from([("worker_id", self.bench.worker.to_string())]);
+        let point = Point::new(crate::clock::now(), tags)
+            .with("worker_cpu_cores", cpu_cores)
+            .with("worker_memory_bytes", memory_bytes as f64)
+            .with("worker_capacity", f64::from(self.slots))
+            .with("worker_running", f64::from(glance.running))
+            .with("worker_queued", f64::from(glance.queued));
+        self.bench.points.put_quietly(point);
     }
 
     /// A timer that strikes early does no harm, so one is set only for what is sooner.

@@ -18,6 +18,7 @@ pub mod machine;
 mod options;
 pub mod pipeline;
 mod pump;
+mod samples;
 mod service;
 mod steady;
 mod task_actor;

@@ -24,6 +24,7 @@ use super::task_actor::Bench;
 use crate::bus::{Bus, BusError, Start, Topic};
 use crate::config::Secret;
 use crate::domain::{Incarnation, WorkerName};
+use crate::metrics::Points;
 
 /// How long to wait before the next incarnation, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -46,6 +47,8 @@ pub struct WorkerSetup {
     /// Where health and metrics of the process are served; told to everybody.
     pub endpoint_url: String,
     pub guardian: Guardian,
+    /// Where what is measured goes.
+    pub points: Points,
 }
 
 /// Why a worker cannot start.
@@ -357,5 +360,6 @@ fn bench(setup: &WorkerSetup, incarnation: Incarnation) -> Bench {
         data_dir: options.data_dir.clone(),
         allow_paths: options.allow_paths.clone(),
         secrets: Secrets::new(options.secrets_dir.clone()),
+        points: setup.points.clone(),
     }
 }

@@ -17,8 +17,10 @@ use super::checkpoints::Checkpoints;
 use super::documents::Documents;
 use super::executor::{AttemptContext, Completion, Control, ControlState, Executor, Executors, LineSink, LiveCounters};
 use super::executor::{Outcome as Ended, Secrets};
+use super::samples::Sampler;
 use crate::domain::{Epoch, Failure, FailureReason, WorkerName};
 use crate::event::{Assignment, AttemptRef, Outcome};
+use crate::metrics::Points;
 
 /// What all attempts of a worker share.
 pub(super) struct Bench {
@@ -29,6 +31,7 @@ pub(super) struct Bench {
     pub(super) data_dir: PathBuf,
     pub(super) allow_paths: Vec<PathBuf>,
     pub(super) secrets: Secrets,
+    pub(super) points: Points,
 }
 
 /// What is wanted of the attempt. Only ever goes forward.
@@ -189,7 +192,13 @@ impl Run {
             checkpoints: self.bench.checkpoints.clone(),
         };
         let _ = self.worker.send(TaskNews::Started(*attempt)).await;
-        match self.bench.executors.run(context, self.control).await {
+        let sampler = Sampler::begin(&self.bench.points, &context);
+        let run = self.bench.executors.run(context, self.control);
+        let ended = match sampler {
+            Some(sampler) => sampler.along(run).await,
+            None => run.await,
+        };
+        match ended {
             Ended::Completed(completion) => Outcome::Completed {
                 counters: counters(completion),
             },

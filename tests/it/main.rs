@@ -28,6 +28,7 @@ mod faults;
 mod graphql;
 mod log;
 mod logs;
+mod metrics;
 mod parts;
 mod projection;
 mod publisher;

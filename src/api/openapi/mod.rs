@@ -10,6 +10,7 @@ mod bulk;
 mod checkpoints;
 mod forms;
 mod jobs;
+mod metrics;
 mod operation;
 mod page;
 mod parameter;
@@ -42,6 +43,7 @@ fn operations() -> Vec<Operation> {
         workers::operations(),
         tokens::operations(),
         checkpoints::operations(),
+        metrics::operations(),
         system::operations(),
     ]
     .concat()

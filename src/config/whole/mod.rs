@@ -15,6 +15,7 @@ use crate::config::{
     Error, Key, LogOptions, Options, Origin, PostgresOptions, Problem, Reader, Schema, ServerOptions, ShardsOptions,
     Sources, StandaloneOptions,
 };
+use crate::metrics::MetricsOptions;
 use crate::projection::ProjectionOptions;
 use crate::publish::Options as PublishOptions;
 use crate::shard::JobmasterOptions;
@@ -85,6 +86,8 @@ config! {
     jobmaster: JobmasterOptions,
     /// A worker, in a process of its own or inside standalone.
     worker: WorkerOptions,
+    /// What is measured of tasks, workers, jobs and processes, and how long that is kept.
+    metrics: MetricsOptions,
     /// What this process tells on stderr.
     log: LogOptions,
 }
@@ -146,6 +149,26 @@ impl Config {
             "shards.count",
             (1..=1024).contains(&self.shards.count),
             "expected 1 to 1024".to_owned(),
+        );
+        must(
+            "metrics.sample_interval",
+            self.metrics.sample_interval >= std::time::Duration::from_millis(100),
+            "expected at least 100ms".to_owned(),
+        );
+        must(
+            "metrics.idle_interval",
+            self.metrics.idle_interval >= self.metrics.sample_interval,
+            "expected at least metrics.sample_interval".to_owned(),
+        );
+        must(
+            "metrics.raw_days",
+            (1..=90).contains(&self.metrics.raw_days),
+            "expected 1 to 90".to_owned(),
+        );
+        must(
+            "metrics.rollup_days",
+            (self.metrics.raw_days..=3_650).contains(&self.metrics.rollup_days),
+            "expected metrics.raw_days to 3650".to_owned(),
         );
         must(
             "postgres.max_connections",

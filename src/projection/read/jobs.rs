@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::{Reading, at};
-use crate::domain::{Counters, JobId, Labels, Timestamp};
+use crate::domain::{Counters, JobId, Labels, ShardId, Timestamp};
 
 /// A job as its row tells it.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +70,28 @@ impl Reading {
             .fetch_optional(&self.pool)
             .await?;
         row.as_ref().map(read).transpose()
+    }
+
+    /// Jobs of these shards that are not finished, and those that finished since then; those that finished longest ago
+    /// are left out first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn jobs_to_measure(
+        &self,
+        shards: &[ShardId],
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<JobRow>, sqlx::Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM grid_read.jobs j WHERE COALESCE(j.finished_at, 'infinity') >= $1 AND j.shard = ANY($3)
+             ORDER BY COALESCE(j.finished_at, 'infinity') DESC, j.created_at DESC, j.id DESC LIMIT $2"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(since.to_datetime())
+            .bind(i64::from(limit))
+            .bind(shards.iter().map(|shard| i32::from(shard.0)).collect::<Vec<_>>());
+        read_all(&query.fetch_all(&self.pool).await?)
     }
 
     /// Which of the jobs there are.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, watch};
 
+use super::attempt::LiveCounters;
 use super::secrets::Secret;
 use crate::domain::Timestamp;
 
@@ -146,7 +147,10 @@ impl<'a> Feed<'a> {
 
 /// What is remembered of an attempt's output for its end.
 #[derive(Debug, Default)]
-pub struct Record(Mutex<Remembered>);
+pub struct Record {
+    remembered: Mutex<Remembered>,
+    live: LiveCounters,
+}
 
 #[derive(Clone, Debug, Default)]
 pub struct Remembered {
@@ -158,8 +162,17 @@ pub struct Remembered {
 }
 
 impl Record {
+    /// One whose lines are counted there too.
+    pub fn counted(live: &LiveCounters) -> Self {
+        Self {
+            remembered: Mutex::default(),
+            live: live.clone(),
+        }
+    }
+
     fn add(&self, stream: Stream, text: &str, bytes: usize) {
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        self.live.add_line(bytes);
         remembered.lines += 1;
         remembered.bytes += bytes as u64;
         if remembered.last_lines.len() == KEPT_LINES {
@@ -172,7 +185,7 @@ impl Record {
     }
 
     pub fn take(&self) -> Remembered {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.remembered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -21,6 +21,7 @@ mod processors;
 mod saving;
 mod secrets;
 mod session;
+mod usage;
 mod verdict;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use noop::NoopExecutor;
 pub use pipeline::PipelineExecutor;
 pub use process::{ProcessExecutor, ProcessOptions};
 pub use secrets::{Secret, SecretError, Secrets};
+pub use usage::Usage;
 
 use crate::domain::ExecutorKind;
 

@@ -38,7 +38,7 @@ impl Executor for PipelineExecutor {
         let run = Run {
             handle: Handle::current(),
             context,
-            record: Arc::new(Record::default()),
+            record: Arc::new(Record::counted(&attempt.live)),
             attempt,
         };
         let (done, mut ended) = oneshot::channel();

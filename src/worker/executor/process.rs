@@ -162,7 +162,8 @@ impl ProcessExecutor {
             mask,
             processors: _processors,
         } = started;
-        let record = Arc::new(Record::default());
+        let record = Arc::new(Record::counted(&attempt.live));
+        attempt.live.set_leader(leader.pid());
         let (leave, leaving) = watch::channel(false);
         let mut reading = match read_output(stdout, stderr, attempt, &record, mask, leaving) {
             Ok(reading) => reading,
@@ -170,9 +171,13 @@ impl ProcessExecutor {
         };
         let (exit, asked) = self.wait(&leader, &mut ends, control).await;
         let (pid, stuck) = (leader.pid(), Duration::from_millis(self.options.stuck_ms));
-        let is_gone = tokio::task::spawn_blocking(move || leader.finish(stuck))
-            .await
-            .unwrap_or(false);
+        let live = attempt.live.clone();
+        let finish = move || {
+            // Before it is reaped: then nothing tells any more what it used.
+            live.measure_end();
+            leader.finish(stuck)
+        };
+        let is_gone = tokio::task::spawn_blocking(finish).await.unwrap_or(false);
         if !is_gone {
             tracing::error!(pid = pid.as_raw(), task = %attempt.task_id, "process.stuck");
             metrics::counter!("grid_task_processes_stuck_total").increment(1);

@@ -11,6 +11,7 @@ use super::jobmaster::{Jobmaster, TIMELINE, assignment, attempt, noop, within};
 use crate::config::Secret;
 use crate::domain::{ExecutorKind, FailureReason};
 use crate::event::{AssignmentItem, AttemptRef, Outcome, ReportItem, ReportKind};
+use crate::metrics::Points;
 use crate::worker::executor::{Guardian, GuardianOptions};
 use crate::worker::{Worker, WorkerEnded, WorkerHandle, WorkerOptions, WorkerSetup};
 
@@ -60,6 +61,7 @@ impl Bench {
             api_token: Secret::new(TOKEN),
             endpoint_url: "http://here".into(),
             guardian: self.guardian.clone(),
+            points: Points::discard(),
         };
         Worker::start(setup).unwrap()
     }

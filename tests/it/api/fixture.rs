@@ -15,6 +15,7 @@ use grid::bus::{Bus, BusOptions, LocalBus};
 use grid::config::{Secret, ServerOptions};
 use grid::domain::{Epoch, Incarnation, JobId, Seq, ShardId};
 use grid::log::{Journal, JournalHandle, JournalOptions, Log, migrate};
+use grid::metrics::{Embedded, Keeping};
 use grid::projection::{Feed, ProjectionOptions, ProjectorHandle, ProjectorParts, Watermarks, Writer};
 use grid::shard::{
     Committed, Directory, DirectoryOptions, Followers, Host, HostParts, JobmasterOptions, Supervisor, SupervisorHandle,
@@ -30,6 +31,11 @@ use crate::log::service;
 use crate::support::Postgres;
 
 pub const SHARDS: u16 = 4;
+/// As configured by default.
+const KEEPING: Keeping = Keeping {
+    raw_days: 7,
+    rollup_days: 90,
+};
 pub const TOKEN: &str = "a worker's token";
 
 pub struct Options {
@@ -151,6 +157,8 @@ impl Fixture {
         let is_ready = ready.clone();
         let known = Known::default();
         let (beating, placing) = (Arc::clone(&known), Arc::clone(&known));
+        let metric_store = Arc::new(Embedded::new(log.pool().clone(), KEEPING));
+        metric_store.tidy(grid::clock::now()).await.unwrap();
         let parts = ApiParts {
             options: options.api,
             graphql: options.graphql,
@@ -179,6 +187,8 @@ impl Fixture {
                 }
             }),
             metrics: Arc::new(|| "grid_up 1\n".to_owned()),
+            metric_store: metric_store.clone(),
+            keeping: KEEPING,
             worker_token: Some(Secret::new(TOKEN)),
             anonymous_role: options.anonymous_role,
         };

@@ -95,6 +95,11 @@ async fn the_printed_calls_work() {
     };
     assert_eq!(states(&tasks), ["READY"; 3]);
 
+    let path = format!("/api/v1/metrics?from=-1h&to=now&interval=1m&tag.job_id={id}");
+    let (status, metrics) = curl(&grid, "GET", &path).await;
+    let nothing_yet = json!({"dataPoints": [], "aggregation": "mean", "interval": "1m", "truncated": false});
+    assert_eq!((status, metrics), (200, nothing_yet));
+
     let (status, killed) = curl(&grid, "DELETE", &format!("/api/v1/jobs/kill/{id}")).await;
     assert_eq!(status, 200);
     assert_like(&example, &killed, "killed");

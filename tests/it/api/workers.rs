@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grid::config::Secret;
+use grid::metrics::Points;
 use grid::projection::ReadModelCheck;
 use grid::worker::executor::{Guardian, GuardianOptions};
 use grid::worker::{Worker, WorkerEnded, WorkerHandle, WorkerOptions, WorkerSetup};
@@ -19,6 +20,8 @@ const SOON: Duration = Duration::from_secs(20);
 pub struct Yard {
     folder: tempfile::TempDir,
     guardian: Guardian,
+    /// Where what they measure goes.
+    pub points: Points,
 }
 
 impl Yard {
@@ -30,6 +33,7 @@ impl Yard {
         Self {
             folder: tempfile::tempdir().unwrap(),
             guardian: Guardian::start(options).unwrap(),
+            points: Points::discard(),
         }
     }
 
@@ -52,6 +56,7 @@ impl Yard {
             api_token: Secret::new(TOKEN),
             endpoint_url: "http://here".to_owned(),
             guardian: self.guardian.clone(),
+            points: self.points.clone(),
         })
         .unwrap();
         let incarnation = |worker: &WorkerHandle| worker.state().map(|state| state.incarnation.0.to_string());

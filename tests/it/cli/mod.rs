@@ -2,7 +2,7 @@
 
 mod access;
 mod client;
-mod server;
+pub mod server;
 
 use std::io::Write;
 use std::path::Path;

@@ -81,7 +81,8 @@ impl Standalone {
         grid(folder, flags).stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 
-    fn await_ready(&self, address: &str) {
+    /// Returns once it serves.
+    pub fn await_ready(&self, address: &str) {
         wait_for("standalone is ready", Duration::from_secs(120), || {
             let mut stream = TcpStream::connect(address).ok()?;
             stream.write_all(b"GET /health/ready HTTP/1.0\r\n\r\n").ok()?;
@@ -109,6 +110,17 @@ impl Standalone {
 
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    /// What it answers to a GET.
+    pub fn get(&self, path: &str) -> Value {
+        let output = std::process::Command::new("curl")
+            .args(["-sS", "--fail-with-body", &format!("{}{path}", self.url)])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{path}: {text}");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
     }
 
     fn signal(&self, signal: Signal) {

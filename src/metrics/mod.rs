@@ -1,0 +1,20 @@
+//! Points of metrics: what they are (one table), how they are taken in, kept and asked for.
+//!
+//! Must stay true: nothing here is in the log of events; who measures never waits for a store, and what is dropped
+//! instead is counted; a question is made of typed parts only, never of a client's text.
+
+mod intake;
+mod options;
+mod point;
+mod query;
+mod span;
+mod store;
+mod table;
+
+pub use intake::{Intake, Pace, Points};
+pub use options::MetricsOptions;
+pub use point::{Point, Tags};
+pub use query::{Answer, Query, Sample, Wanted};
+pub use span::{Span, read_moment};
+pub use store::{Embedded, Keeping, MetricStore, StoreError};
+pub use table::{Aggregation, Kind, METRICS, Measurement, Metric, TAGS, find};

@@ -1,0 +1,230 @@
+//! What is measured in a process: where points go, and the samples of jobs and of the process itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::domain::{JobId, Seq, ShardId, Timestamp};
+use crate::log::Log;
+use crate::metrics::{Embedded, Intake, Keeping, MetricStore, MetricsOptions, Pace, Point, Points, StoreError, Tags};
+use crate::projection::{JobRow, Reading, Watermarks};
+use crate::telemetry::Usage;
+
+/// Jobs that are measured at a time.
+const MOST_JOBS: u32 = 5_000;
+/// How long what waits may take to be written at the end.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// The running parts.
+pub struct Measuring {
+    pub store: Arc<dyn MetricStore>,
+    pub keeping: Keeping,
+    pub points: Points,
+    intake: Intake,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Which process it is.
+pub struct Whose {
+    pub component: &'static str,
+    pub process: String,
+    /// Where it keeps its data.
+    pub folder: PathBuf,
+}
+
+impl Measuring {
+    /// Starts it over the log's database.
+    ///
+    /// # Errors
+    /// When the database cannot be made ready for points.
+    pub async fn start(
+        (log, watermarks): (&Log, &Watermarks),
+        options: &MetricsOptions,
+        whose: Whose,
+    ) -> Result<Self, StoreError> {
+        let keeping = Keeping::of(options);
+        let embedded = Arc::new(Embedded::new(log.pool().clone(), keeping));
+        embedded.tidy(crate::clock::now()).await?;
+        let store: Arc<dyn MetricStore> = Arc::clone(&embedded) as Arc<dyn MetricStore>;
+        let intake = Intake::start(Arc::clone(&store), options);
+        let points = intake.points.clone();
+        let pace = Pace::of(options);
+        let jobs = Jobs {
+            reading: Reading::new(log.pool().clone()),
+            watermarks: watermarks.clone(),
+            points: points.clone(),
+            since: crate::clock::now(),
+            before: HashMap::new(),
+            seen: BTreeMap::new(),
+        };
+        let process = Process {
+            points: points.clone(),
+            whose,
+            before: None,
+            dropped: 0,
+        };
+        let tasks = vec![
+            crate::task::spawn("metrics.tidy", async move { embedded.keep_tidy().await }),
+            crate::task::spawn("metrics.jobs", jobs.run(options.sample_interval)),
+            crate::task::spawn("metrics.process", process.run(pace)),
+        ];
+        Ok(Self {
+            store,
+            keeping,
+            points,
+            intake,
+            tasks,
+        })
+    }
+
+    /// Ends it, and writes what waits.
+    pub async fn stop(self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        for task in self.tasks {
+            // Aborted: it has no result.
+            let _ = task.await;
+        }
+        drop(self.points);
+        self.intake.stop(LAST_WORDS).await;
+    }
+}
+
+/// How a job was when it was measured last.
+#[derive(Clone, Copy)]
+struct Before {
+    at: Timestamp,
+    completed: u32,
+    finished_at: Option<Timestamp>,
+}
+
+/// Measures the jobs of this process' shards: those that are not finished, and once more those that are.
+///
+/// Must stay true: no job is measured by two processes, but for a moment when a shard goes from one to another; while no
+/// job changes and none runs, the database is not asked.
+struct Jobs {
+    reading: Reading,
+    watermarks: Watermarks,
+    points: Points,
+    since: Timestamp,
+    before: HashMap<JobId, Before>,
+    /// How far the read models were.
+    seen: BTreeMap<ShardId, Seq>,
+}
+
+impl Jobs {
+    async fn run(mut self, every: Duration) {
+        loop {
+            tokio::time::sleep(every).await;
+            let own = self.watermarks.own();
+            let none_runs = self.before.values().all(|job| job.finished_at.is_some());
+            if own == self.seen && none_runs {
+                continue;
+            }
+            let shards: Vec<ShardId> = own.keys().copied().collect();
+            let now = crate::clock::now();
+            match self.reading.jobs_to_measure(&shards, self.since, MOST_JOBS).await {
+                Ok(jobs) => {
+                    // What ends while it is read is found the next time too; the store keeps a point once.
+                    self.since = now - every;
+                    self.seen = own;
+                    self.measure(&jobs, now);
+                }
+                Err(error) => tracing::warn!(%error, "metrics.jobs_not_measured"),
+            }
+        }
+    }
+
+    fn measure(&mut self, jobs: &[JobRow], now: Timestamp) {
+        let mut measured = HashMap::with_capacity(jobs.len());
+        for job in jobs {
+            let counters = &job.counters;
+            let before = self.before.get(&job.id).copied().unwrap_or(Before {
+                at: job.created_at,
+                completed: 0,
+                finished_at: None,
+            });
+            if job.finished_at.is_some() && before.finished_at == job.finished_at {
+                measured.insert(job.id, before);
+                continue;
+            }
+            // Its row may have been behind when it was measured after its end.
+            let at = job.finished_at.unwrap_or(now).max(before.at + Duration::from_millis(1));
+            let this = Before {
+                at,
+                completed: counters.completed,
+                finished_at: job.finished_at,
+            };
+            measured.insert(job.id, this);
+            let seconds = at.since(before.at).as_secs_f64();
+            let done = counters.completed.saturating_sub(before.completed);
+            let point = Point::new(at, Tags::from([("job_id", job.id.to_string())]))
+                .with("job_throughput", f64::from(done) / seconds)
+                .with("tasks_ready", f64::from(counters.ready))
+                .with("tasks_scheduled", f64::from(counters.scheduled))
+                .with("tasks_running", f64::from(counters.running))
+                .with("tasks_completed", f64::from(counters.completed))
+                .with("tasks_failed", f64::from(counters.failed))
+                .with("processing_seconds", at.since(job.created_at).as_secs_f64());
+            self.points.put(point);
+        }
+        self.before = measured;
+    }
+}
+
+/// Measures this process.
+struct Process {
+    points: Points,
+    whose: Whose,
+    before: Option<(Instant, Usage)>,
+    dropped: u64,
+}
+
+impl Process {
+    async fn run(mut self, pace: Pace) {
+        loop {
+            self.measure();
+            let (news, idle_at) = (self.points.news(), Instant::now() + pace.idle);
+            loop {
+                tokio::time::sleep(pace.every).await;
+                // Half of one is near enough.
+                if self.points.news() != news || Instant::now() + pace.every / 2 >= idle_at {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn measure(&mut self) {
+        let (now, used) = (Instant::now(), Usage::now());
+        let tags = Tags::from([
+            ("component", self.whose.component.to_owned()),
+            ("process", self.whose.process.clone()),
+        ]);
+        let dropped = self.points.dropped();
+        let mut point = Point::new(crate::clock::now(), tags)
+            .with("process_memory_bytes", used.resident_bytes)
+            .with("metric_queue_depth", self.points.waiting() as f64)
+            .with("dropped_points", dropped.saturating_sub(self.dropped) as f64);
+        self.dropped = dropped;
+        if let Some((then, before)) = self.before.replace((now, used)) {
+            let seconds = now.duration_since(then).as_secs_f64().max(0.001);
+            point = point.with("process_cpu_cores", (used.cpu_seconds - before.cpu_seconds) / seconds);
+        }
+        match nix::sys::statvfs::statvfs(&self.whose.folder) {
+            Ok(disk) => {
+                point = point.with(
+                    "disk_free_bytes",
+                    disk.blocks_available() as f64 * disk.fragment_size() as f64,
+                );
+            }
+            Err(error) => tracing::debug!(%error, "metrics.disk_not_measured"),
+        }
+        self.points.put_quietly(point);
+    }
+}

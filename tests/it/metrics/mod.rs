@@ -1,0 +1,5 @@
+//! Points of metrics: the stores, by one suite, and what a real job leaves in them.
+
+mod api;
+mod conformance;
+mod standalone;
