@@ -59,8 +59,18 @@ need "Node (the tests' clients of GraphQL)" nodejs command -v node
 need "npm (fetches them, and a newer Node where it is older than 20)" npm command -v npm
 need "Chromium (the tests open the pages in it)" chromium command -v chromium
 
-if [[ ${#missing[@]} -eq 0 ]]; then
+fetch() { # what is no package of the system
     scripts/web-modules.sh >/dev/null
+    # Not everybody has Go; without it the tests say that they leave InfluxDB out.
+    if command -v go >/dev/null; then
+        scripts/influxd.sh >/dev/null
+    else
+        echo "setup: no Go (1.23 or later, https://go.dev/dl), so no InfluxDB: its tests will be skipped" >&2
+    fi
+}
+
+if [[ ${#missing[@]} -eq 0 ]]; then
+    fetch
     echo "setup: everything is there"
     exit 0
 fi
@@ -98,5 +108,5 @@ if [[ " ${packages[*]} " == *" postgresql "* ]]; then
     sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
 fi
 apt-get install -y -qq --no-install-recommends "${packages[@]}"
-scripts/web-modules.sh >/dev/null
+fetch
 echo "setup: installed ${packages[*]}"

@@ -95,7 +95,7 @@ impl Api {
 fn refused(error: StoreError) -> Problem {
     match error {
         StoreError::TooMuch { .. } => Problem::new(StatusCode::BAD_REQUEST, "TOO_MANY_SERIES", error.to_string()),
-        StoreError::Unavailable(cause) => {
+        StoreError::Unavailable(cause) | StoreError::Refused(cause) => {
             tracing::warn!(cause, "api.metric_store_error");
             Problem::unavailable("the store of metrics does not answer; try again")
         }

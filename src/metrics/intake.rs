@@ -1,22 +1,31 @@
-//! The way of points into a store: a bounded queue that never holds up who measures, and a writer that gathers.
+//! The way of points to the writer: a bounded queue that never holds up who measures.
 //!
-//! Must stay true: a full queue or a store that is away costs points, which are counted, and nobody's time.
+//! Must stay true: a full queue costs points, which are counted, and nobody's time.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{counter, gauge};
-use tokio::sync::mpsc;
+use metrics::counter;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::options::MetricsOptions;
 use super::point::Point;
+use super::spill::Spill;
 use super::store::MetricStore;
+use super::writer::Writer;
 
-/// How long to wait before a batch is written again, at first and at most.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// Why values are dropped.
+const WHYS: [&str; 6] = [
+    "queue_full",
+    "spill_full",
+    "spill_unreadable",
+    "store_away",
+    "refused",
+    "out_of_range",
+];
 
 /// Takes points in; cheap to clone.
 #[derive(Clone)]
@@ -84,7 +93,7 @@ impl Points {
         }
     }
 
-    fn count_dropped(&self, values: u64, why: &'static str) {
+    pub(super) fn count_dropped(&self, values: u64, why: &'static str) {
         self.dropped.fetch_add(values, Ordering::Relaxed);
         counter!("grid_metric_points_dropped_total", "why" => why).increment(values);
     }
@@ -101,14 +110,26 @@ impl Points {
     }
 }
 
+fn spill(folder: &Path, limit_bytes: u64) -> Option<Spill> {
+    match Spill::open(folder, limit_bytes) {
+        Ok(spill) => Some(spill),
+        Err(error) => {
+            tracing::warn!(%error, folder = %folder.display(), "metrics.spill.not_opened");
+            None
+        }
+    }
+}
+
 /// The running writer.
 pub struct Intake {
     pub points: Points,
     writer: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
 }
 
 impl Intake {
-    pub fn start(store: Arc<dyn MetricStore>, options: &MetricsOptions) -> Self {
+    /// `folder` is where points wait on disk when the options name none.
+    pub fn start(store: Arc<dyn MetricStore>, options: &MetricsOptions, folder: Option<&Path>) -> Self {
         let (queue, taken) = mpsc::channel(options.queue_points.max(1) as usize);
         let points = Points {
             queue: Some(queue),
@@ -125,10 +146,18 @@ impl Intake {
             "Values of points that the store took."
         );
         metrics::describe_gauge!("grid_metric_queue_depth", "Points that wait to be written.");
-        counter!("grid_metric_points_dropped_total", "why" => "queue_full").absolute(0);
+        metrics::describe_gauge!(
+            "grid_metric_spill_bytes",
+            "Bytes of points that wait on disk for the store to answer."
+        );
+        for why in WHYS {
+            counter!("grid_metric_points_dropped_total", "why" => why).absolute(0);
+        }
+        let (stop, stopped) = oneshot::channel();
         let writer = Writer {
             store,
             taken,
+            stop: stopped,
             // The writer must not keep its own queue open.
             points: Points {
                 queue: None,
@@ -136,71 +165,28 @@ impl Intake {
             },
             most: options.batch_points.max(1) as usize,
             flush: options.flush_interval,
+            spill: options
+                .spill_dir
+                .as_deref()
+                .or(folder)
+                .and_then(|folder| spill(folder, options.spill_bytes)),
+            pause: Writer::FIRST_PAUSE,
+            away_until: None,
         };
         Self {
             points,
+            stop,
             writer: crate::task::spawn("metrics.writer", writer.run()),
         }
     }
 
-    /// Writes what waits, for at most so long, once every [`Points`] is gone.
+    /// Takes nothing more, and writes what waits, or puts it on disk, for at most so long.
     pub async fn stop(self, patience: Duration) {
-        drop(self.points);
+        // A writer that is over needs no telling.
+        let _ = self.stop.send(());
         let mut writer = self.writer;
         if tokio::time::timeout(patience, &mut writer).await.is_err() {
             writer.abort();
-        }
-    }
-}
-
-struct Writer {
-    store: Arc<dyn MetricStore>,
-    taken: mpsc::Receiver<Point>,
-    points: Points,
-    most: usize,
-    flush: Duration,
-}
-
-impl Writer {
-    async fn run(mut self) {
-        let mut batch = Vec::new();
-        while let Some(first) = self.taken.recv().await {
-            batch.push(first);
-            let flush_at = Instant::now() + self.flush;
-            while batch.len() < self.most {
-                let room = self.most - batch.len();
-                match tokio::time::timeout_at(flush_at, self.taken.recv_many(&mut batch, room)).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(_) => {}
-                }
-            }
-            self.write(&batch).await;
-            batch.clear();
-        }
-    }
-
-    /// Until the store has them; the queue fills meanwhile, and drops.
-    async fn write(&self, batch: &[Point]) {
-        let values: u64 = batch.iter().map(|point| point.values().len() as u64).sum();
-        let mut pause = PAUSES.0;
-        loop {
-            gauge!("grid_metric_queue_depth").set(self.taken.len() as f64);
-            match self.store.write(batch).await {
-                Ok(left_out) => {
-                    counter!("grid_metric_points_written_total").increment(values - left_out.min(values));
-                    if left_out > 0 {
-                        self.points.count_dropped(left_out, "out_of_range");
-                    }
-                    return;
-                }
-                Err(error) => tracing::warn!(%error, ?pause, "metrics.not_written"),
-            }
-            if self.taken.is_closed() {
-                self.points.count_dropped(values, "store_away");
-                return;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
         }
     }
 }

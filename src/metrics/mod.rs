@@ -8,13 +8,15 @@ mod options;
 mod point;
 mod query;
 mod span;
+mod spill;
 mod store;
 mod table;
+mod writer;
 
 pub use intake::{Intake, Pace, Points};
-pub use options::MetricsOptions;
+pub use options::{InfluxOptions, MetricsOptions};
 pub use point::{Point, Tags};
 pub use query::{Answer, Query, Sample, Wanted};
 pub use span::{Span, read_moment};
-pub use store::{Embedded, Keeping, MetricStore, StoreError};
+pub use store::{Embedded, Influx, Keeping, MetricStore, StoreError};
 pub use table::{Aggregation, Kind, METRICS, Measurement, Metric, TAGS, find};

@@ -1,10 +1,13 @@
 //! A point: what one thing measured at one moment.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
 
-use super::table::{METRICS, Metric};
+use super::table::{METRICS, Metric, TAGS, find};
 
 /// Name and value of each tag.
 pub type Tags = BTreeMap<&'static str, String>;
@@ -19,7 +22,17 @@ pub struct Point {
 }
 
 impl Point {
-    pub const fn new(at: Timestamp, tags: Tags) -> Self {
+    /// Not every store can hold every text: control characters become spaces, and a backslash at the end a slash.
+    pub fn new(at: Timestamp, mut tags: Tags) -> Self {
+        for value in tags.values_mut() {
+            if value.contains(char::is_control) {
+                *value = value.replace(char::is_control, " ");
+            }
+            if value.ends_with('\\') {
+                value.pop();
+                value.push('/');
+            }
+        }
         Self {
             at,
             tags,
@@ -46,7 +59,49 @@ impl Point {
         self
     }
 
+    /// As it waits on disk.
+    pub(super) fn stored(&self) -> StoredPoint<'_> {
+        StoredPoint {
+            at: self.at.as_ms(),
+            tags: self
+                .tags
+                .iter()
+                .map(|(tag, value)| (Cow::Borrowed(*tag), Cow::Borrowed(value.as_str())))
+                .collect(),
+            values: self
+                .values
+                .iter()
+                .map(|(metric, value)| (Cow::Borrowed(metric.name), *value))
+                .collect(),
+        }
+    }
+
+    /// What another version has written there may have tags and metrics that are in no table any more: they are left out.
+    pub(super) fn from_stored(stored: StoredPoint<'_>) -> Self {
+        let tag = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
+            let tag = TAGS.into_iter().find(|tag| *tag == name)?;
+            Some((tag, value.into_owned()))
+        };
+        let mut point = Self::new(
+            Timestamp::from_ms(stored.at),
+            stored.tags.into_iter().filter_map(tag).collect(),
+        );
+        let values = stored.values.into_iter();
+        point.values = values.filter_map(|(name, value)| Some((find(&name)?, value))).collect();
+        point
+    }
+
     pub fn values(&self) -> &[(&'static Metric, f64)] {
         &self.values
     }
+}
+
+/// A point as it waits on disk.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredPoint<'a> {
+    at: i64,
+    #[serde(borrow)]
+    tags: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    #[serde(borrow)]
+    values: Vec<(Cow<'a, str>, f64)>,
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::config::whole::Config;
 use crate::domain::{JobId, Seq, ShardId, Timestamp};
 use crate::log::Log;
-use crate::metrics::{Embedded, Intake, Keeping, MetricStore, MetricsOptions, Pace, Point, Points, StoreError, Tags};
+use crate::metrics::{Embedded, Influx, Intake, Keeping, MetricStore, Pace, Point, Points, StoreError, Tags};
 use crate::projection::{JobRow, Reading, Watermarks};
 use crate::telemetry::Usage;
 
@@ -28,29 +29,74 @@ pub struct Measuring {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// The same in a process that has only a worker: it writes to InfluxDB itself; without one, nothing is measured there.
+pub struct OfWorker(Option<(Intake, JoinHandle<()>)>);
+
+impl OfWorker {
+    /// # Errors
+    /// When there is no way to InfluxDB.
+    pub fn start(config: &Config, whose: Whose) -> Result<Self, StoreError> {
+        let options = &config.metrics;
+        let Some(store) = Influx::new(&config.influxdb, Keeping::of(options))? else {
+            return Ok(Self(None));
+        };
+        let intake = Intake::start(Arc::new(store), options, whose.spill.as_deref());
+        let task = Process::start(&intake.points, whose, Pace::of(options));
+        Ok(Self(Some((intake, task))))
+    }
+
+    pub fn points(&self) -> Points {
+        let intake = self.0.as_ref();
+        intake.map_or_else(Points::discard, |(intake, _)| intake.points.clone())
+    }
+
+    /// Ends it, and writes what waits.
+    pub async fn stop(self) {
+        let Some((intake, task)) = self.0 else { return };
+        task.abort();
+        // Aborted: it has no result.
+        let _ = task.await;
+        intake.stop(LAST_WORDS).await;
+    }
+}
+
 /// Which process it is.
 pub struct Whose {
     pub component: &'static str,
     pub process: String,
     /// Where it keeps its data.
     pub folder: PathBuf,
+    /// Where points wait while the store is away, unless the options say otherwise.
+    pub spill: Option<PathBuf>,
 }
 
 impl Measuring {
-    /// Starts it over the log's database.
+    /// Starts it over InfluxDB when there is one, else over the log's database.
     ///
     /// # Errors
     /// When the database cannot be made ready for points.
     pub async fn start(
         (log, watermarks): (&Log, &Watermarks),
-        options: &MetricsOptions,
+        config: &Config,
         whose: Whose,
     ) -> Result<Self, StoreError> {
+        let options = &config.metrics;
         let keeping = Keeping::of(options);
-        let embedded = Arc::new(Embedded::new(log.pool().clone(), keeping));
-        embedded.tidy(crate::clock::now()).await?;
-        let store: Arc<dyn MetricStore> = Arc::clone(&embedded) as Arc<dyn MetricStore>;
-        let intake = Intake::start(Arc::clone(&store), options);
+        let mut tasks = Vec::new();
+        let store: Arc<dyn MetricStore> = match Influx::new(&config.influxdb, keeping)? {
+            Some(influx) => Arc::new(influx),
+            None => {
+                let embedded = Arc::new(Embedded::new(log.pool().clone(), keeping));
+                embedded.tidy(crate::clock::now()).await?;
+                let kept = Arc::clone(&embedded);
+                tasks.push(crate::task::spawn(
+                    "metrics.tidy",
+                    async move { kept.keep_tidy().await },
+                ));
+                embedded
+            }
+        };
+        let intake = Intake::start(Arc::clone(&store), options, whose.spill.as_deref());
         let points = intake.points.clone();
         let pace = Pace::of(options);
         let jobs = Jobs {
@@ -61,17 +107,8 @@ impl Measuring {
             before: HashMap::new(),
             seen: BTreeMap::new(),
         };
-        let process = Process {
-            points: points.clone(),
-            whose,
-            before: None,
-            dropped: 0,
-        };
-        let tasks = vec![
-            crate::task::spawn("metrics.tidy", async move { embedded.keep_tidy().await }),
-            crate::task::spawn("metrics.jobs", jobs.run(options.sample_interval)),
-            crate::task::spawn("metrics.process", process.run(pace)),
-        ];
+        tasks.push(crate::task::spawn("metrics.jobs", jobs.run(options.sample_interval)));
+        tasks.push(Process::start(&points, whose, pace));
         Ok(Self {
             store,
             keeping,
@@ -186,6 +223,16 @@ struct Process {
 }
 
 impl Process {
+    fn start(points: &Points, whose: Whose, pace: Pace) -> JoinHandle<()> {
+        let process = Self {
+            points: points.clone(),
+            whose,
+            before: None,
+            dropped: 0,
+        };
+        crate::task::spawn("metrics.process", process.run(pace))
+    }
+
     async fn run(mut self, pace: Pace) {
         loop {
             self.measure();

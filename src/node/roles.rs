@@ -9,7 +9,7 @@ use anyhow::Context;
 use uuid::Uuid;
 
 use super::core::{Core, CoreParts};
-use super::measure::{Measuring, Whose};
+use super::measure::{Measuring, OfWorker, Whose};
 use super::stores::{open_log, prepare, service_url};
 use super::{access, endpoint, signals};
 use crate::api::{self, ApiParts};
@@ -99,8 +99,9 @@ async fn measure(core: &Core, config: &Config, component: &'static str) -> anyho
         component,
         process: config.jobmaster.name.clone().unwrap_or_default(),
         folder: if folder.exists() { folder.clone() } else { ".".into() },
+        spill: folder.exists().then(|| folder.join("metrics-spill")),
     };
-    let measuring = Measuring::start((&core.log, &core.watermarks), &config.metrics, whose).await;
+    let measuring = Measuring::start((&core.log, &core.watermarks), config, whose).await;
     measuring.context("the database cannot be made ready for points of metrics")
 }
 
@@ -344,6 +345,13 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         None => Uuid::now_v7().to_string().parse()?,
     };
     let endpoint = endpoint::serve(config.server.listen, telemetry)?;
+    let whose = Whose {
+        component: "worker",
+        process: name.to_string(),
+        folder: options.data_dir.clone(),
+        spill: Some(options.data_dir.join(".metrics-spill")),
+    };
+    let measuring = OfWorker::start(&config, whose)?;
     let worker = Worker::start(WorkerSetup {
         name,
         options,
@@ -353,7 +361,7 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         api_token: token,
         endpoint_url: public_url(&config, endpoint.address, false),
         guardian: Guardian::start(GuardianOptions::default())?,
-        points: Points::discard(),
+        points: measuring.points(),
     })?;
     endpoint.show(worker.states());
     tracing::info!(worker = %worker.name(), address = %endpoint.address, "node.serving");
@@ -363,6 +371,8 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
     }
     worker.drain();
     let ended = worker.ended().await;
+    drop(worker);
+    measuring.stop().await;
     endpoint.stop().await;
     close_bus(&*bus).await;
     tracing::info!(?ended, "node.ended");

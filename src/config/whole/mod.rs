@@ -15,7 +15,7 @@ use crate::config::{
     Error, Key, LogOptions, Options, Origin, PostgresOptions, Problem, Reader, Schema, ServerOptions, ShardsOptions,
     Sources, StandaloneOptions,
 };
-use crate::metrics::MetricsOptions;
+use crate::metrics::{InfluxOptions, MetricsOptions};
 use crate::projection::ProjectionOptions;
 use crate::publish::Options as PublishOptions;
 use crate::shard::JobmasterOptions;
@@ -88,6 +88,8 @@ config! {
     worker: WorkerOptions,
     /// What is measured of tasks, workers, jobs and processes, and how long that is kept.
     metrics: MetricsOptions,
+    /// An InfluxDB v2 that keeps what is measured; workers of their own write to it themselves.
+    influxdb: InfluxOptions,
     /// What this process tells on stderr.
     log: LogOptions,
 }
@@ -149,6 +151,11 @@ impl Config {
             "shards.count",
             (1..=1024).contains(&self.shards.count),
             "expected 1 to 1024".to_owned(),
+        );
+        must(
+            "influxdb.token",
+            self.influxdb.url.is_none() || self.influxdb.token.is_some(),
+            "expected a token that may read and write influxdb.bucket, as influxdb.url is set".to_owned(),
         );
         must(
             "metrics.sample_interval",

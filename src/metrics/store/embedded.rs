@@ -11,9 +11,8 @@ use sha2::{Digest, Sha256};
 use sqlx::types::Json;
 use sqlx::{PgPool, Postgres, QueryBuilder, Row};
 
-use super::{MetricStore, StoreError};
+use super::{Keeping, MetricStore, StoreError};
 use crate::domain::Timestamp;
-use crate::metrics::options::MetricsOptions;
 use crate::metrics::point::{Point, Tags};
 use crate::metrics::query::{Answer, Query, Sample};
 use crate::metrics::table::{Aggregation, Metric, TAGS};
@@ -24,7 +23,6 @@ const MOST_SERIES: usize = 50_000;
 const MOST_KNOWN: usize = 100_000;
 /// Days that partitions are made ahead of.
 const DAYS_AHEAD: i32 = 2;
-const DAY_MS: i64 = 86_400_000;
 const TIDY_EVERY: Duration = Duration::from_secs(3_600);
 
 const WRITE: &str = "
@@ -70,28 +68,6 @@ const ROLLED_UP: &str = "
     JOIN metric_rollups point ON point.series = wanted.series
     WHERE point.at >= $3 AND point.at < $4
     GROUP BY place, begins ORDER BY begins DESC, place LIMIT $6";
-
-/// How long points are kept.
-#[derive(Clone, Copy, Debug)]
-pub struct Keeping {
-    pub raw_days: i32,
-    pub rollup_days: i32,
-}
-
-impl Keeping {
-    pub fn of(options: &MetricsOptions) -> Self {
-        let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX).max(1);
-        Self {
-            raw_days: days(options.raw_days),
-            rollup_days: days(options.rollup_days).max(days(options.raw_days)),
-        }
-    }
-
-    /// Every point since then is there.
-    pub fn raw_from(self, now: Timestamp) -> Timestamp {
-        Timestamp::from_ms(i64::from(now.day() - self.raw_days) * DAY_MS)
-    }
-}
 
 /// The store in Postgres.
 pub struct Embedded {
@@ -166,7 +142,7 @@ impl Embedded {
             .bind(rows.values().map(|row| row.2).collect::<Vec<_>>())
             .execute(&self.pool)
             .await
-            .map_err(unavailable)?;
+            .map_err(not_written)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() + rows.len() > MOST_KNOWN {
             known.clear();
@@ -236,15 +212,9 @@ fn series_id(metric: &Metric, tags: &Tags) -> i64 {
 #[async_trait]
 impl MetricStore for Embedded {
     async fn write(&self, points: &[Point]) -> Result<u64, StoreError> {
-        let today = crate::clock::now().day();
-        let fits = |point: &&Point| (today - self.keeping.raw_days..=today + 1).contains(&point.at.day());
+        let (kept, left_out) = self.keeping.sift(points, crate::clock::now());
         let (mut series, mut ats, mut values) = (Vec::new(), Vec::new(), Vec::new());
-        let mut left_out = 0;
-        for point in points {
-            if !fits(&point) {
-                left_out += point.values().len() as u64;
-                continue;
-            }
+        for point in kept {
             for (metric, value) in point.values() {
                 series.push(Series {
                     id: series_id(metric, &point.tags),
@@ -266,7 +236,7 @@ impl MetricStore for Embedded {
             .bind(values)
             .execute(&self.pool)
             .await
-            .map_err(unavailable)?;
+            .map_err(not_written)?;
         Ok(left_out)
     }
 
@@ -349,6 +319,15 @@ impl Groups {
             tags: tags.clone(),
         })
     }
+}
+
+/// Data that Postgres cannot take (class 22) it will not take the next time either.
+fn not_written(error: sqlx::Error) -> StoreError {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    if code.is_some_and(|code| code.starts_with("22")) {
+        return StoreError::Refused(error.to_string());
+    }
+    unavailable(error)
 }
 
 fn unavailable(error: sqlx::Error) -> StoreError {

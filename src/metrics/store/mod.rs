@@ -1,19 +1,58 @@
 //! Where points are kept.
 
 mod embedded;
+mod influx;
 
 use async_trait::async_trait;
 
-pub use embedded::{Embedded, Keeping};
+pub use embedded::Embedded;
+pub use influx::Influx;
 
+use super::options::MetricsOptions;
 use super::point::Point;
 use super::query::{Answer, Query};
+use crate::domain::Timestamp;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// How long points are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    pub raw_days: i32,
+    pub rollup_days: i32,
+}
+
+impl Keeping {
+    pub fn of(options: &MetricsOptions) -> Self {
+        let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX).max(1);
+        Self {
+            raw_days: days(options.raw_days),
+            rollup_days: days(options.rollup_days).max(days(options.raw_days)),
+        }
+    }
+
+    /// Every point since then is there.
+    pub fn raw_from(self, now: Timestamp) -> Timestamp {
+        Timestamp::from_ms(i64::from(now.day() - self.raw_days) * DAY_MS)
+    }
+
+    /// Points that are neither too old nor of days to come, and how many values the others have.
+    pub(super) fn sift(self, points: &[Point], now: Timestamp) -> (Vec<&Point>, u64) {
+        let days = now.day() - self.raw_days..=now.day() + 1;
+        let (kept, others): (Vec<&Point>, Vec<&Point>) =
+            points.iter().partition(|point| days.contains(&point.at.day()));
+        let left_out = others.iter().map(|point| point.values().len() as u64).sum();
+        (kept, left_out)
+    }
+}
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("the store of metrics does not answer: {0}")]
     Unavailable(String),
+    #[error("the store of metrics refuses the points: {0}")]
+    Refused(String),
     #[error(
         "the question needs {found} series, and {most} may be asked for at a time: name a job, task or worker, a metric, or less time"
     )]

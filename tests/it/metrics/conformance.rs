@@ -9,7 +9,7 @@ use grid::log::{Log, migrate};
 use grid::metrics::{Aggregation, Answer, Embedded, Keeping, MetricStore, Point, Query, Tags, Wanted, find};
 
 use crate::log::service;
-use crate::support::Postgres;
+use crate::support::{InfluxDb, Postgres};
 
 const KEEPING: Keeping = Keeping {
     raw_days: 7,
@@ -185,13 +185,15 @@ async fn text_of_any_kind_is_only_text(store: &dyn MetricStore) {
         "${1 + 1}",
         "back\\slash",
         "'; DROP TABLE metric_points; --",
-        "new\nline, and=equals",
+        "comma, and=equals \\,",
         "ünïcödé 🦀",
         "%_",
     ];
     let point = |job: &&str| Point::new(after(7), of_task(job, "task-odd")).with("rss_bytes", 1.0);
     store.write(&odd.iter().map(point).collect::<Vec<_>>()).await.unwrap();
-    for job in odd {
+    let cleaned = [point(&"new\nline"), point(&"end\\")];
+    store.write(&cleaned).await.unwrap();
+    for job in odd.into_iter().chain(["new line", "end/"]) {
         let query = by(Aggregation::Count, wanted(&["rss_bytes"], "1m", &[("job_id", &[job])]));
         let answer = store.query(&query).await.unwrap();
         let jobs: Vec<_> = answer
@@ -264,6 +266,13 @@ async fn the_embedded_store_conforms() {
     store.tidy(grid::clock::now()).await.unwrap();
     conforms(&store).await;
     log.close().await;
+}
+
+#[tokio::test]
+async fn influxdb_conforms() {
+    let Some(influx) = InfluxDb::shared() else { return };
+    let bucket = influx.bucket("conformance").await;
+    conforms(&super::influx::store(&influx.url, &bucket)).await;
 }
 
 #[tokio::test]

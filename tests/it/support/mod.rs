@@ -3,6 +3,7 @@
 mod authority;
 mod certificates;
 mod guardian;
+mod influx;
 mod kafka;
 mod metrics;
 mod postgres;
@@ -18,6 +19,7 @@ use rand::RngExt;
 
 pub use authority::Authority;
 pub use certificates::PASSWORD;
+pub use influx::{InfluxDb, TOKEN};
 pub use kafka::{Guarded, Kafka, Secured};
 pub use metrics::counted;
 pub use postgres::Postgres;
