@@ -11,6 +11,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::watch;
 
+use super::gauges::Gauges;
 use super::host::{Address, Committed, Host};
 use super::machine::{Input, Shard, WorkerGone};
 use super::outbox;
@@ -103,6 +104,7 @@ pub(super) struct ShardActor {
     /// A message was counted against for the ending.
     counted: bool,
     published: Seq,
+    gauges: Gauges,
 }
 
 impl ShardActor {
@@ -124,6 +126,7 @@ impl ShardActor {
             ending: None,
             counted: false,
             published: opened.published,
+            gauges: Gauges::of(opened.shard),
         }
     }
 
@@ -197,9 +200,7 @@ impl ShardActor {
         self.set_timer(wakeup, ctx);
         self.host.wake_next(Some(self.shard));
         self.host.tell_hunger();
-        let label = self.shard.0.to_string();
-        metrics::gauge!("grid_shard_staged_events", "shard" => label.clone()).set(observed.staged_events as f64);
-        metrics::gauge!("grid_shard_jobs", "shard" => label).set(observed.jobs as f64);
+        self.gauges.set(observed);
     }
 
     fn set_timer(&mut self, wakeup: Option<Timestamp>, ctx: &mut Context<Self>) {

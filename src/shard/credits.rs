@@ -45,6 +45,8 @@ struct Waiting {
     shard: ShardId,
     /// The state of the pool in which it found nothing fit; `None`: it has not seen all there is.
     tried: Option<u64>,
+    /// It was told that it is its turn, and has not had it yet.
+    woken: bool,
     wants: Wants,
 }
 
@@ -164,18 +166,30 @@ impl CreditPool {
             Hunger::Quota(wants) => (None, wants),
             Hunger::Unfit(wants) => (Some(self.generation), wants),
         };
-        self.waiting.push_back(Waiting { shard, tried, wants });
+        self.waiting.push_back(Waiting {
+            shard,
+            tried,
+            woken: false,
+            wants,
+        });
     }
 
-    /// A shard that waits and for which something has changed since it last looked.
-    pub fn next_to_wake(&self) -> Option<ShardId> {
+    /// The shard whose turn it is, when something has changed for it since it last looked and it was not yet told: one
+    /// that is told again and again while it is busy would tell the next ones as often, and nobody would come to work.
+    /// `me` needs no telling.
+    pub fn next_to_wake(&mut self, me: Option<ShardId>) -> Option<ShardId> {
         if self.waiting.is_empty() || self.available() == 0 {
             return None;
         }
-        self.waiting
-            .iter()
-            .find(|waiting| waiting.tried != Some(self.generation))
-            .map(|waiting| waiting.shard)
+        let generation = self.generation;
+        let next = self
+            .waiting
+            .iter_mut()
+            .find(|waiting| waiting.tried != Some(generation))?;
+        if Some(next.shard) == me || std::mem::replace(&mut next.woken, true) {
+            return None;
+        }
+        Some(next.shard)
     }
 
     /// Whether any shard waits.
@@ -312,19 +326,21 @@ mod tests {
         pool.end_turn(a, Hunger::Unfit(None));
         pool.end_turn(b, Hunger::Unfit(None));
         pool.grant(incarnation(1), 1);
-        assert_eq!(pool.next_to_wake(), Some(a));
+        assert_eq!(pool.next_to_wake(Some(a)), None, "whose turn it is already");
+        assert_eq!(pool.next_to_wake(None), Some(a));
         assert_eq!(pool.begin_turn(b), 0, "b waits behind a");
         pool.end_turn(b, Hunger::Quota(None));
+        assert_eq!(pool.next_to_wake(Some(b)), None, "a was told");
         assert_eq!(pool.begin_turn(a), 1);
         take(&mut pool, None).unwrap();
         pool.end_turn(a, Hunger::Quota(None));
         pool.grant(incarnation(1), 2);
-        assert_eq!(pool.next_to_wake(), Some(b));
+        assert_eq!(pool.next_to_wake(None), Some(b));
         pool.end_turn(b, Hunger::Unfit(None));
-        assert_eq!(pool.next_to_wake(), Some(a), "b found nothing fit for it");
+        assert_eq!(pool.next_to_wake(None), Some(a), "b found nothing fit for it");
         assert_eq!(pool.begin_turn(a), 1, "b does not want it");
         pool.end_turn(a, Hunger::Unfit(None));
-        assert_eq!(pool.next_to_wake(), None, "no storm while nothing changes");
+        assert_eq!(pool.next_to_wake(None), None, "no storm while nothing changes");
     }
 
     #[test]

@@ -139,10 +139,8 @@ impl Host {
 
     /// Wakes the shard whose turn at the credits it is. `me` needs no waking.
     pub(super) fn wake_next(&self, me: Option<ShardId>) {
-        let next = self.credits().next_to_wake();
-        let Some(shard) = next.filter(|shard| Some(*shard) != me) else {
-            return;
-        };
+        let next = self.credits().next_to_wake(me);
+        let Some(shard) = next else { return };
         let address = self
             .addresses
             .read()

@@ -5,6 +5,7 @@ mod actor;
 mod beats;
 mod credits;
 mod directory;
+mod gauges;
 mod host;
 mod machine;
 mod messages;

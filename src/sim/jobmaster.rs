@@ -265,10 +265,10 @@ impl World {
     }
 
     fn wake_hungry(&mut self, number: usize) {
-        let Some(process) = &self.jobmasters[number].process else {
+        let Some(process) = &mut self.jobmasters[number].process else {
             return;
         };
-        if let Some(shard) = process.credits.next_to_wake() {
+        if let Some(shard) = process.credits.next_to_wake(None) {
             if process.shards.contains_key(&shard) {
                 self.turn(number, shard, Input::Wake);
             } else if let Some(process) = &mut self.jobmasters[number].process {

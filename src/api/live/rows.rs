@@ -1,7 +1,7 @@
 //! Rows of what has changed, read for all who wait for them at once.
 //!
-//! Must stay true: whatever is asked for within a window is one statement, asked after the read models have reached
-//! every place that was asked for; a shard that is late holds back who asked for it, and nobody else.
+//! Must stay true: a question waits until the read models have reached its place, and holds back nobody else meanwhile;
+//! whatever is ripe within a window is one statement.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::api::problem::Problem;
-use crate::domain::{JobId, Position, Seq, ShardId, TaskId};
+use crate::domain::{JobId, Position, TaskId};
 use crate::projection::{At, JobRow, Reading, TaskRow, Watermarks};
 
 pub type JobAt = At<JobRow>;
@@ -25,39 +25,36 @@ const MOST_ROWS: usize = 2_000;
 const MOST_WAITING: usize = 4_096;
 /// Statements under way at a time.
 const STATEMENTS: usize = 2;
-/// How long a statement is held back for read models that are late.
+/// How long a question waits for read models that are late.
 const LATE: Duration = Duration::from_secs(2);
 
 /// Handle to the reader of rows; cheap to clone.
 #[derive(Clone)]
-pub struct Rows(mpsc::Sender<Ask>);
+pub struct Rows {
+    asks: mpsc::Sender<Ask>,
+    watermarks: Watermarks,
+}
 
 enum Ask {
-    Job(JobId, Position, oneshot::Sender<Answer<JobAt>>),
-    Tasks(Vec<TaskId>, Position, oneshot::Sender<Answer<Vec<TaskAt>>>),
+    Job(JobId, oneshot::Sender<Answer<JobAt>>),
+    Tasks(Vec<TaskId>, oneshot::Sender<Answer<Vec<TaskAt>>>),
 }
 
 type Answer<T> = Result<Option<T>, Problem>;
 
 impl Ask {
-    fn place(&self) -> Position {
-        match self {
-            Self::Job(_, place, _) | Self::Tasks(_, place, _) => *place,
-        }
-    }
-
     fn count(&self) -> usize {
         match self {
             Self::Job(..) => 1,
-            Self::Tasks(ids, ..) => ids.len(),
+            Self::Tasks(ids, _) => ids.len(),
         }
     }
 
     fn refuse(self, problem: Problem) {
         // Who asked may have gone.
         match self {
-            Self::Job(_, _, answer) => _ = answer.send(Err(problem)),
-            Self::Tasks(_, _, answer) => _ = answer.send(Err(problem)),
+            Self::Job(_, answer) => _ = answer.send(Err(problem)),
+            Self::Tasks(_, answer) => _ = answer.send(Err(problem)),
         }
     }
 }
@@ -65,9 +62,9 @@ impl Ask {
 impl Rows {
     /// Starts the reader on the present runtime; it ends with the last handle.
     pub fn start(reading: Reading, watermarks: Watermarks) -> Self {
-        let (sender, asks) = mpsc::channel(MOST_WAITING);
-        crate::task::spawn("api.live.rows", gather(asks, Arc::new(Reader { reading, watermarks })));
-        Self(sender)
+        let (asks, asked) = mpsc::channel(MOST_WAITING);
+        crate::task::spawn("api.live.rows", gather(asked, Arc::new(Reader { reading })));
+        Self { asks, watermarks }
     }
 
     /// The job's row as it is at `place` or later; `None`: it has none.
@@ -75,8 +72,9 @@ impl Rows {
     /// # Errors
     /// 503 when the database does not answer, or the read models are late.
     pub async fn job(&self, id: JobId, place: Position) -> Answer<JobAt> {
+        self.reach(place).await?;
         let (answer, answered) = oneshot::channel();
-        self.ask(Ask::Job(id, place, answer), answered).await
+        self.ask(Ask::Job(id, answer), answered).await
     }
 
     /// The rows of tasks of one shard as they are at `place` or later, without those whose job is not there.
@@ -84,14 +82,25 @@ impl Rows {
     /// # Errors
     /// As [`Rows::job`].
     pub async fn tasks(&self, ids: Vec<TaskId>, place: Position) -> Result<Vec<TaskAt>, Problem> {
+        self.reach(place).await?;
         let (answer, answered) = oneshot::channel();
-        let rows = self.ask(Ask::Tasks(ids, place, answer), answered).await?;
+        let rows = self.ask(Ask::Tasks(ids, answer), answered).await?;
         Ok(rows.unwrap_or_default())
+    }
+
+    /// Waits for the read models.
+    async fn reach(&self, place: Position) -> Result<(), Problem> {
+        let reached = self.watermarks.wait_for(place, Instant::now() + LATE).await;
+        reached.map_err(|late| {
+            let mut problem = Problem::unavailable(format!("{late}; try again"));
+            problem.code = "READ_MODEL_BEHIND".into();
+            problem
+        })
     }
 
     async fn ask<T>(&self, ask: Ask, answered: oneshot::Receiver<Answer<T>>) -> Answer<T> {
         let gone = || Problem::unavailable("the server is ending; try again");
-        self.0.send(ask).await.map_err(|_| gone())?;
+        self.asks.send(ask).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }
@@ -125,55 +134,17 @@ async fn gather(mut asks: mpsc::Receiver<Ask>, reader: Arc<Reader>) {
 
 struct Reader {
     reading: Reading,
-    watermarks: Watermarks,
 }
 
 impl Reader {
     async fn answer(&self, batch: Vec<Ask>) {
         let begun = Instant::now();
-        let (jobs, tasks) = self
-            .in_time(batch)
-            .await
+        let (jobs, tasks) = batch
             .into_iter()
             .partition::<Vec<_>, _>(|ask| matches!(ask, Ask::Job(..)));
         self.jobs(jobs).await;
         self.tasks(tasks).await;
         metrics::histogram!("grid_live_read_seconds").record(begun.elapsed().as_secs_f64());
-    }
-
-    /// Waits for the read models; refuses what they do not reach in time.
-    async fn in_time(&self, batch: Vec<Ask>) -> Vec<Ask> {
-        let mut places: HashMap<ShardId, Seq> = HashMap::new();
-        for Position { shard, seq } in batch.iter().map(Ask::place) {
-            let place = places.entry(shard).or_default();
-            *place = seq.max(*place);
-        }
-        let deadline = Instant::now() + LATE;
-        let waits = places.into_iter().map(|(shard, seq)| {
-            let watermarks = &self.watermarks;
-            async move { watermarks.wait_for(Position { shard, seq }, deadline).await }
-        });
-        let late: Vec<_> = futures::future::join_all(waits)
-            .await
-            .into_iter()
-            .filter_map(Result::err)
-            .collect();
-        let mut ready = Vec::new();
-        for ask in batch {
-            let place = ask.place();
-            match late
-                .iter()
-                .find(|late| late.wanted.shard == place.shard && late.at < place.seq)
-            {
-                None => ready.push(ask),
-                Some(late) => {
-                    let mut problem = Problem::unavailable(format!("{late}; try again"));
-                    problem.code = "READ_MODEL_BEHIND".into();
-                    ask.refuse(problem);
-                }
-            }
-        }
-        ready
     }
 
     async fn jobs(&self, asks: Vec<Ask>) {
@@ -192,7 +163,7 @@ impl Reader {
             Err(error) => return refuse_all(asks, &error),
         };
         for ask in asks {
-            if let Ask::Job(id, _, answer) = ask {
+            if let Ask::Job(id, answer) = ask {
                 _ = answer.send(Ok(found.get(&id).cloned()));
             }
         }
@@ -205,7 +176,7 @@ impl Reader {
         let mut ids: Vec<TaskId> = asks
             .iter()
             .flat_map(|ask| match ask {
-                Ask::Tasks(ids, ..) => ids.as_slice(),
+                Ask::Tasks(ids, _) => ids.as_slice(),
                 Ask::Job(..) => &[],
             })
             .copied()
@@ -217,7 +188,7 @@ impl Reader {
             Err(error) => return refuse_all(asks, &error),
         };
         for ask in asks {
-            if let Ask::Tasks(ids, _, answer) = ask {
+            if let Ask::Tasks(ids, answer) = ask {
                 let rows = ids.iter().filter_map(|id| found.get(id).cloned()).collect();
                 _ = answer.send(Ok(Some(rows)));
             }

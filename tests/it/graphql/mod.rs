@@ -7,6 +7,7 @@ mod following;
 mod lists;
 mod many;
 mod queries;
+mod rows;
 mod standing;
 mod statements;
 mod stream;
