@@ -14,7 +14,7 @@ use crate::api::live::{Marks, Scope};
 use crate::domain::{JobId, Position, Seq};
 use crate::projection::PositionToken;
 
-/// The shortest time between two items: what changes meanwhile comes at once.
+/// The shortest time from one look to the next: what changes meanwhile comes at once.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 pub struct OneJob {
@@ -71,6 +71,7 @@ impl Source for OneJob {
             };
             self.wanted = Some(place);
             tokio::time::sleep_until(self.not_before).await;
+            let asked = Instant::now();
             let at = match self.api.rows.job(self.id, place).await {
                 // Late is not wrong: it is asked for until it is there.
                 Err(problem) if problem.code == "READ_MODEL_BEHIND" => continue,
@@ -84,7 +85,7 @@ impl Source for OneJob {
                 continue;
             }
             self.given = at.changed;
-            self.not_before = Instant::now() + INTERVAL;
+            self.not_before = asked + INTERVAL;
             let places = BTreeMap::from([(place.shard, at.through)]);
             return Ok(Some(JobChange {
                 job: Some(Job(at.row.into())),
