@@ -21,10 +21,11 @@ impl Reading {
     /// # Errors
     /// When the database does not answer.
     pub async fn overview(&self) -> Result<Overview, sqlx::Error> {
+        // As the index of the ends has it: unfinished ones alone are looked at.
         let sql = "SELECT (SELECT COALESCE(sum(jobs), 0)::bigint FROM grid_read.projection_cursors), count(*),
                    COALESCE(sum(ready), 0), COALESCE(sum(scheduled), 0), COALESCE(sum(running), 0),
                    COALESCE(sum(completed), 0), COALESCE(sum(failed), 0), COALESCE(sum(retries_pending), 0)
-                   FROM grid_read.jobs WHERE finished_at IS NULL";
+                   FROM grid_read.jobs WHERE COALESCE(finished_at, 'infinity') = 'infinity'";
         let row = sqlx::query(sql).fetch_one(&self.pool).await?;
         let count = |column: usize| Ok::<_, sqlx::Error>(row.try_get::<i64, _>(column)?.max(0).unsigned_abs());
         Ok(Overview {
