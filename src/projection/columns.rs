@@ -126,6 +126,7 @@ pub struct NameColumns {
     pub label_name: Vec<String>,
     pub label_value: Vec<String>,
     pub label_created_at: Vec<Time>,
+    pub label_task_count: Vec<i32>,
     pub task_shard: Vec<i32>,
     pub task_job: Vec<Uuid>,
     pub task_first_number: Vec<i32>,
@@ -147,6 +148,7 @@ impl NameColumns {
                 columns.label_name.push(name.clone());
                 columns.label_value.push(value.clone());
                 columns.label_created_at.push(time(Some(new.created_at)));
+                columns.label_task_count.push(int(new.task_count));
             }
             for task in &new.task_names {
                 columns.task_shard.push(shard(change.shard));

@@ -68,6 +68,7 @@ pub async fn rebuild(log: &Log, owner_url: &Secret) -> Result<Rebuilt, RebuildEr
         .await?;
     owner.execute("SELECT grid_add_lists('grid_read_next')").await?;
     owner.execute("SELECT grid_add_retries('grid_read_next')").await?;
+    owner.execute("SELECT grid_add_label_counts('grid_read_next')").await?;
 
     let pool: PgPool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
     let mut work = Work {

@@ -1,4 +1,4 @@
-//! Lists of jobs: filtered, sorted, from any place on; and their totals.
+//! Lists of jobs: filtered, sorted, from any place on.
 //!
 //! Must stay true: sorted by creation, the keys of a page come in order from one index for each value of the part of the
 //! filter that says most, so that a page costs as much as it is deep; a key is unique, so that a cursor never repeats
@@ -6,8 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{Postgres, QueryBuilder, Row};
-use tokio::time::Instant;
+use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::filter::Span;
@@ -254,7 +253,7 @@ pub(super) fn push_from(sql: &mut Sql, filter: &JobFilter, driver: &Driver<'_>, 
 /// Lets labels and jobs be merged, both in the order of their indexes, when many have to be passed over or counted: a
 /// lookup of each job would take longer. The times are the same; but whoever guesses how many rows are left believes that
 /// they are two conditions, so it is not said where the first few rows are wanted.
-fn push_merged(sql: &mut Sql, filter: &JobFilter, driver: &Driver<'_>) {
+pub(super) fn push_merged(sql: &mut Sql, filter: &JobFilter, driver: &Driver<'_>) {
     if matches!(driver, Driver::Label(..)) && !filter.statuses.is_empty() {
         sql.push(" AND j.created_at = l.created_at");
     }
@@ -285,19 +284,20 @@ impl Keys<'_> {
             // In the order of another index: everything else is looked at on the way.
             JobSort::FinishedAt | JobSort::ExternalId => vec![Driver::All],
         };
+        if let [driver] = drivers.as_slice() {
+            return self.push_branch(sql, driver, self.skip, self.limit);
+        }
         sql.push("SELECT * FROM (");
         for (number, driver) in drivers.iter().enumerate() {
             sql.push(if number == 0 { "(" } else { " UNION ALL (" });
-            self.push_branch(sql, driver);
+            self.push_branch(sql, driver, 0, self.skip.saturating_add(self.limit));
             sql.push(")");
         }
-        sql.push(format!(") u {} OFFSET ", order_by("u.", self.by, self.direction)));
-        sql.push_bind(to_i64(self.skip))
-            .push(" LIMIT ")
-            .push_bind(to_i64(self.limit));
+        sql.push(format!(") u {}", order_by("u.", self.by, self.direction)));
+        push_limit(sql, self.skip, self.limit);
     }
 
-    fn push_branch(&self, sql: &mut Sql, driver: &Driver<'_>) {
+    fn push_branch(&self, sql: &mut Sql, driver: &Driver<'_>, skip: u64, limit: u64) {
         let (created_at, id) = driver.key();
         let sorted = match self.by {
             JobSort::CreatedAt => created_at,
@@ -330,8 +330,8 @@ impl Keys<'_> {
             (JobSort::CreatedAt, _) => String::new(),
             (JobSort::FinishedAt | JobSort::ExternalId, _) => format!("{sorted} {order}, "),
         };
-        sql.push(format!(" ORDER BY {sorted}{created_at} {order}, {id} {order} LIMIT "));
-        sql.push_bind(to_i64(self.skip.saturating_add(self.limit)));
+        sql.push(format!(" ORDER BY {sorted}{created_at} {order}, {id} {order}"));
+        push_limit(sql, skip, limit);
     }
 
     fn push_after(&self, sql: &mut Sql, (sorted, created_at, id): (&str, &str, &str), key: &JobKey) {
@@ -358,6 +358,13 @@ impl Keys<'_> {
     }
 }
 
+fn push_limit(sql: &mut Sql, skip: u64, limit: u64) {
+    if skip > 0 {
+        sql.push(" OFFSET ").push_bind(to_i64(skip));
+    }
+    sql.push(" LIMIT ").push_bind(to_i64(limit));
+}
+
 /// Of the columns that [`Keys`] gives.
 fn order_by(of: &str, by: JobSort, direction: Direction) -> String {
     let direction = direction.sql();
@@ -373,35 +380,6 @@ pub(super) fn to_i64(count: u64) -> i64 {
 }
 
 impl Reading {
-    /// How many jobs the filter lets through. All of them are counted as they are written; of others the keys are
-    /// counted, and a total of 10,000 or more is remembered for a second, unless it is to be `fresh`.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn job_count(&self, filter: &JobFilter, fresh: bool) -> Result<u64, sqlx::Error> {
-        if let Some(total) = self.totals.get(filter).filter(|_| !fresh) {
-            return Ok(total);
-        }
-        let begun = Instant::now();
-        let total = self.count_jobs(filter).await?;
-        self.totals.keep(filter, total, begun);
-        Ok(total)
-    }
-
-    async fn count_jobs(&self, filter: &JobFilter) -> Result<u64, sqlx::Error> {
-        let mut sql = Sql::new("SELECT ");
-        if filter.is_all() {
-            sql.push("COALESCE(sum(jobs), 0)::bigint FROM grid_read.projection_cursors");
-        } else {
-            sql.push("count(*)");
-            let driver = Driver::of(filter);
-            push_from(&mut sql, filter, &driver, false);
-            push_merged(&mut sql, filter, &driver);
-        }
-        let row = sql.build().persistent(false).fetch_one(&self.pool).await?;
-        Ok(row.try_get::<i64, _>(0)?.max(0).unsigned_abs())
-    }
-
     /// `size` jobs from `start` on.
     ///
     /// # Errors

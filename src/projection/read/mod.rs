@@ -5,6 +5,7 @@
 
 mod filter;
 mod job_list;
+mod job_total;
 mod jobs;
 mod live;
 mod nested;

@@ -65,9 +65,10 @@ impl ExpectedJob {
 
     pub fn labels(&self) -> Labels {
         let at = self.job.submitted_at();
-        let labels = self.job.spec().labels.iter();
-        labels
-            .map(|(name, value)| (stored(name), (stored(value), at)))
+        let spec = self.job.spec();
+        spec.labels
+            .iter()
+            .map(|(name, value)| (stored(name), (stored(value), at, spec.task_count)))
             .collect()
     }
 

@@ -11,8 +11,8 @@ use super::{ReadModelWitness, differs, rows};
 use crate::domain::{JobId, Timestamp};
 use crate::log::{Difference, Error};
 
-/// Value and time, by name.
-pub type Labels = BTreeMap<String, (String, Timestamp)>;
+/// Value, time and the job's tasks, by name.
+pub type Labels = BTreeMap<String, (String, Timestamp, u32)>;
 /// Count, name and time, by the first number.
 pub type TaskNames = BTreeMap<u32, (u32, String, Timestamp)>;
 /// Tasks by state.
@@ -24,10 +24,11 @@ fn uuids(ids: &[JobId]) -> Vec<Uuid> {
 
 impl rows::View {
     async fn labels(&mut self, jobs: &[JobId]) -> Result<HashMap<JobId, Labels>, Error> {
-        let sql = "SELECT job, name, value, created_at FROM grid_read.job_labels WHERE job = ANY($1)";
+        let sql = "SELECT job, name, value, created_at, task_count FROM grid_read.job_labels WHERE job = ANY($1)";
         let mut found: HashMap<JobId, Labels> = HashMap::new();
         for row in sqlx::query(sql).bind(uuids(jobs)).fetch_all(self.connection()).await? {
-            let label = (row.try_get(2)?, row.try_get::<DateTime<Utc>, _>(3)?.into());
+            let tasks = row.try_get::<i32, _>(4)?.unsigned_abs();
+            let label = (row.try_get(2)?, row.try_get::<DateTime<Utc>, _>(3)?.into(), tasks);
             let labels = found.entry(JobId(row.try_get(0)?)).or_default();
             labels.insert(row.try_get(1)?, label);
         }

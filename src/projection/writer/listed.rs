@@ -62,17 +62,18 @@ impl Writer {
                 .sql(
                     self.schema,
                     ", labels AS (
-                        INSERT INTO {schema}.job_labels (job, name, value, created_at)
-                        SELECT u.job, u.name, u.value, u.created_at
-                        FROM unnest(?::int[], ?::uuid[], ?::text[], ?::text[], ?::timestamptz[])
-                            u(shard, job, name, value, created_at)
+                        INSERT INTO {schema}.job_labels (job, name, value, created_at, task_count)
+                        SELECT u.job, u.name, u.value, u.created_at, u.task_count
+                        FROM unnest(?::int[], ?::uuid[], ?::text[], ?::text[], ?::timestamptz[], ?::int[])
+                            u(shard, job, name, value, created_at, task_count)
                         WHERE u.shard = ANY(ARRAY(SELECT shard FROM ok)))",
                 )
                 .bind(names.label_shard)
                 .bind(names.label_job)
                 .bind(names.label_name)
                 .bind(names.label_value)
-                .bind(names.label_created_at);
+                .bind(names.label_created_at)
+                .bind(names.label_task_count);
         }
         if !names.task_job.is_empty() {
             statement

@@ -96,7 +96,7 @@ pub async fn refill(grid: &Fixture, jobs: u32) {
              (n % 6 = 5)::int, 0, 0, 0, 0, 0
          FROM generate_series(1, {jobs}) n;
          INSERT INTO grid_read.job_labels
-         SELECT j.id, l.key, l.value, j.created_at FROM grid_read.jobs j, jsonb_each_text(j.labels) l;
+         SELECT j.id, l.key, l.value, j.created_at, j.task_count FROM grid_read.jobs j, jsonb_each_text(j.labels) l;
          UPDATE grid_read.projection_cursors c
          SET jobs = (SELECT count(*) FROM grid_read.jobs j WHERE j.shard = c.shard)"
     );

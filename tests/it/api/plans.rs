@@ -9,6 +9,7 @@ const FILL: &str = "UPDATE grid_read.jobs SET external_id = 'seldom' WHERE seq %
          INSERT INTO grid_read.task_names SELECT id, 1, 10, 'task ' || seq % 100, created_at FROM grid_read.jobs;
          UPDATE grid_read.jobs SET task_count = 10, ready = 10 * ready, completed = 10 * completed, failed = 10 * failed,
              final_error = 10 * final_error, final_timeout = 10 * final_timeout, final_killed = 10 * final_killed;
+         UPDATE grid_read.job_labels SET task_count = 10;
          INSERT INTO grid_read.tasks (job, number, attempt, retry_count, state, worker)
          SELECT id, n, 1, 0, CASE WHEN ready > 0 THEN 'READY' WHEN failed > 0 THEN 'FAILED' ELSE 'COMPLETED' END, 'w' || n
          FROM grid_read.jobs, generate_series(1, 10) n;
@@ -137,5 +138,55 @@ async fn a_glance_at_the_whole_looks_at_unfinished_jobs_alone() {
         fetched <= unfinished + 50,
         "it fetches {fetched} rows for {unfinished} jobs"
     );
+    grid.stop().await;
+}
+
+#[actix_web::test]
+async fn tasks_of_a_name_or_label_that_many_jobs_have_are_found_by_the_few_jobs_that_differ() {
+    let grid = Fixture::new().await;
+    super::lists::refill(&grid, JOBS).await;
+    let url = grid.url.clone();
+    let work = move || {
+        let fill = "UPDATE grid_read.jobs SET task_count = 10, ready = 0, completed = 10, failed = 0, final_error = 0,
+                final_timeout = 0, final_killed = 0;
+            UPDATE grid_read.jobs SET completed = 3, failed = 7, final_error = 7 WHERE seq % 2000 = 0;
+            UPDATE grid_read.job_labels SET task_count = 10;
+            INSERT INTO grid_read.task_names SELECT id, 1, 10, 'noop', created_at FROM grid_read.jobs;
+            INSERT INTO grid_read.job_specs
+            SELECT id, json_build_object('documentHash', '', 'taskCount', 10, 'policies', '[]'::json, 'groups',
+                json_build_array(json_build_object('externalId', 'noop', 'replicas', 10, 'executor', 'noop', 'policy', 0)))
+            FROM grid_read.jobs ON CONFLICT DO NOTHING;
+            INSERT INTO grid_read.tasks (job, number, attempt, retry_count, state)
+            SELECT id, n, 1, 0, CASE WHEN n <= completed THEN 'COMPLETED' ELSE 'FAILED' END
+            FROM grid_read.jobs, generate_series(1, 10) n";
+        Postgres::shared().psql(&url, fill);
+        Postgres::shared().psql(&url, "VACUUM ANALYZE");
+    };
+    actix_web::web::block(work).await.unwrap();
+    let of_label = "SELECT count(*) FROM grid_read.jobs WHERE labels->>'team' = 't1' AND status";
+    let (completed, failed) = (
+        grid.psql(&format!("{of_label} = 'COMPLETED'")),
+        grid.psql(&format!("{of_label} = 'FAILED'")),
+    );
+    let (completed, failed): (u64, u64) = (completed.parse().unwrap(), failed.parse().unwrap());
+    let cases = [
+        ("/tasks?externalId=noop-2&state=FAILED", 0, 200),
+        ("/tasks?externalId=noop-3&state=FAILED", 10, 200),
+        ("/tasks?label=team:t1&state=COMPLETED", 10 * completed + 3 * failed, 500),
+        ("/tasks?label=team:t1&state=FAILED", 7 * failed, 500),
+        ("/tasks?label=team:t1", 10 * (completed + failed), 500),
+        ("/jobs?label=team:t1&status=COMPLETED", completed, 200),
+        ("/jobs?status=COMPLETED&status=EMPTY", 19_990, 200),
+    ];
+    let mut before = read(&grid).await;
+    for (path, total, most) in cases {
+        let list = grid.get(&format!("/api/v1{path}")).await;
+        assert_eq!(list["total"], total, "{path}");
+        let after = read(&grid).await;
+        assert_eq!(after.0 - before.0, 0, "{path} reads a whole table");
+        let fetched = after.1 - before.1;
+        assert!(fetched <= most, "{path} fetches {fetched} rows");
+        before = after;
+    }
     grid.stop().await;
 }

@@ -120,6 +120,16 @@ async fn tasks_are_filtered_and_sorted() {
             "labels->>'team' = 't0' AND state IN ('READY', 'RUNNING')".to_owned(),
             newest,
         ),
+        (
+            "/tasks?label=team:t1&state=COMPLETED&state=FAILED",
+            "labels->>'team' = 't1' AND state IN ('COMPLETED', 'FAILED')".to_owned(),
+            newest,
+        ),
+        (
+            "/tasks?createdFrom=2020-01-01&state=COMPLETED",
+            "state = 'COMPLETED'".to_owned(),
+            newest,
+        ),
         ("/tasks?createdTo=2020-01-01", "false".to_owned(), newest),
         (
             "/tasks?jobId=BIG&state=FAILED",

@@ -326,7 +326,7 @@ fn an_edited_row_is_found() {
                 "task_names",
             ),
             (
-                "INSERT INTO grid_read.job_labels VALUES ('JOB', 'x', 'y', now())",
+                "INSERT INTO grid_read.job_labels VALUES ('JOB', 'x', 'y', now(), 1)",
                 "job_labels",
             ),
             (

@@ -19,7 +19,8 @@ use uuid::Uuid;
 pub(super) use self::source::replica;
 
 use self::source::From;
-use super::job_list::{Driver, Sql, push_from};
+use super::job_list::Sql;
+use super::job_total::{Counted, push_tasks};
 use super::{Direction, Order, Reading, Slice, SortField, Start, TaskFilter, TaskRow};
 use crate::domain::event::TaskState;
 use crate::domain::{JobId, TaskId, Timestamp};
@@ -243,8 +244,16 @@ impl Reading {
                 "SELECT COALESCE(sum({states}), 0)::bigint FROM grid_read.projection_cursors"
             ));
         } else {
-            sql = Sql::new(format!("SELECT COALESCE(sum({}), 0)::bigint", expected(filter)));
-            push_from(&mut sql, &jobs, &Driver::of(&jobs), true);
+            sql = Sql::new("");
+            let expected = expected(filter);
+            let counted = if filter.states.is_empty() {
+                Counted::All
+            } else if filter.states.contains(&TaskState::Completed) && filter.job.is_none() {
+                Counted::WithCompleted(&expected)
+            } else {
+                Counted::Some(&expected)
+            };
+            push_tasks(&mut sql, &jobs, &counted);
         }
         let row = sql.build().persistent(false).fetch_one(&self.pool).await?;
         Ok(row.try_get::<i64, _>(0)?.max(0).unsigned_abs())

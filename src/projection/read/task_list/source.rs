@@ -66,23 +66,29 @@ pub struct Ranges {
 /// `SELECT job, created_at, first, last, expected` of tasks by name, unordered.
 pub(super) fn push_named(sql: &mut Sql, filter: &TaskFilter) {
     let jobs = filter.of_jobs();
-    let names: Vec<String> = filter.external_ids.iter().cloned().collect();
-    sql.push(
-        "SELECT n.job, n.created_at, n.first, n.last, n.last - n.first + 1 AS expected FROM (
-             SELECT job, created_at, first_number AS first, first_number + replicas - 1 AS last
-             FROM grid_read.task_names WHERE name = ANY(",
-    );
-    sql.push_bind(names).push(")");
-    for (name, index) in filter.external_ids.iter().filter_map(|name| replica(name)) {
-        if filter.external_ids.contains(name) {
-            continue;
+    // All tasks of a name, or the one replica.
+    let (mut names, mut indexes): (Vec<String>, Vec<Option<i32>>) = (Vec::new(), Vec::new());
+    for name in &filter.external_ids {
+        names.push(name.clone());
+        indexes.push(None);
+        if let Some((name, index)) = replica(name).filter(|(name, _)| !filter.external_ids.contains(*name)) {
+            names.push(name.to_owned());
+            indexes.push(Some(index));
         }
-        sql.push(" UNION ALL SELECT job, created_at, first_number + ");
-        sql.push_bind(index).push(", first_number + ").push_bind(index);
-        sql.push(" FROM grid_read.task_names WHERE replicas > 1 AND name = ");
-        sql.push_bind(name.to_owned()).push(" AND replicas > ").push_bind(index);
     }
-    sql.push(") n");
+    // One table and not two of them put together: where few jobs have the status, their names are looked up by the job.
+    sql.push(
+        "SELECT job, created_at, first, last, last - first + 1 AS expected FROM (
+             SELECT n.job, n.created_at, n.first_number + COALESCE(w.index, 0) AS first,
+                 n.first_number + COALESCE(w.index, n.replicas - 1) AS last
+             FROM grid_read.task_names n JOIN unnest(",
+    );
+    sql.push_bind(names.clone()).push("::text[], ").push_bind(indexes);
+    sql.push(
+        "::int[]) w(name, index) ON w.name = n.name AND (w.index IS NULL OR n.replicas > 1 AND n.replicas > w.index)
+             WHERE n.name = ANY(",
+    );
+    sql.push_bind(names).push(")) n");
     if filter.job.is_some() || !filter.labels.is_empty() || !filter.created.is_all() || !jobs.statuses.is_empty() {
         sql.push(" WHERE n.job IN (SELECT j.id");
         // By the job's row: its key is that of the names.
@@ -109,11 +115,13 @@ impl Reading {
         limit: u64,
     ) -> Result<Ranges, sqlx::Error> {
         let mut sql = Sql::new("SELECT job, created_at, first, last, expected, upto FROM (SELECT *, ");
-        let order = format!(
-            "ORDER BY created_at {0}, job {0}, first {1}",
-            walk.jobs.sql(),
-            walk.numbers.sql()
-        );
+        // Of whole jobs there is one range each, and to sort by more than their index does takes time.
+        let numbers = if filter.external_ids.is_empty() {
+            String::new()
+        } else {
+            format!(", first {}", walk.numbers.sql())
+        };
+        let order = format!("ORDER BY created_at {0}, job {0}{numbers}", walk.jobs.sql());
         let offset = match from {
             From::Skip(offset) if offset > 0 => {
                 // By rows: to look for neighbours that are equal in order takes time, and no two are.
