@@ -250,15 +250,16 @@ impl AskedFilter {
             let time = text.map(|text| read_time(text).map_err(|message| wrong(&format!("/filter/{name}"), message)));
             time.transpose()
         };
+        let created = Span::between(
+            time("createdFrom", self.created_from.as_deref())?,
+            time("createdTo", self.created_to.as_deref())?,
+        );
         let filter = JobFilter {
             ids: BTreeSet::new(),
             statuses: self.status,
             external_ids: self.external_id,
             labels: self.label.iter().enumerate().map(label).collect::<Result<_, _>>()?,
-            created: Span {
-                from: time("createdFrom", self.created_from.as_deref())?,
-                to: time("createdTo", self.created_to.as_deref())?,
-            },
+            created: created.map_err(|error| wrong("/filter/createdTo", error.to_string()))?,
         };
         if filter.is_all() {
             let message =

@@ -99,14 +99,8 @@ pub(super) fn read_filter(params: &Params) -> Result<JobFilter, Problem> {
 
 /// `createdFrom` and `createdTo`.
 pub(super) fn read_created(params: &Params) -> Result<Span, Problem> {
-    let span = Span {
-        from: params.time("createdFrom")?,
-        to: params.time("createdTo")?,
-    };
-    if span.from.zip(span.to).is_some_and(|(from, to)| from >= to) {
-        return Err(Problem::bad_parameter("createdTo", "expected a time after createdFrom"));
-    }
-    Ok(span)
+    let span = Span::between(params.time("createdFrom")?, params.time("createdTo")?);
+    span.map_err(|error| Problem::bad_parameter("createdTo", error.to_string()))
 }
 
 /// How a list of jobs is named in its cursors.

@@ -28,8 +28,8 @@ pub use position::{PositionError, PositionToken, from_base64url, to_base64url};
 pub use read::{
     Among, At, AttemptRow, Direction, Hit, JobFilter, JobKey, JobOrder, JobRow, JobSort, LabelError, LabelFilter,
     LabelPair, Matched, Order, OrderError, Overview, Plan, Reading, RetriesFrom, RetryKey, Slice, SortField, Span,
-    Start, TaskFilter, TaskKey, TaskListError, TaskOrder, TaskRange, TaskRow, TaskSort, WorkerFilter, WorkerKey,
-    WorkerOrder, WorkerRow, WorkerSort,
+    SpanError, Start, TaskFilter, TaskKey, TaskListError, TaskOrder, TaskRange, TaskRow, TaskSort, WorkerFilter,
+    WorkerKey, WorkerOrder, WorkerRow, WorkerSort,
 };
 pub use rebuild::{RebuildError, Rebuilt, rebuild};
 pub use verify::ReadModelCheck;

@@ -79,7 +79,21 @@ pub struct Span {
     pub to: Option<Timestamp>,
 }
 
+/// A span that ends before it begins, or at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a time after createdFrom")]
+pub struct SpanError;
+
 impl Span {
+    /// # Errors
+    /// When no time is in it.
+    pub fn between(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Self, SpanError> {
+        if from.zip(to).is_some_and(|(from, to)| from >= to) {
+            return Err(SpanError);
+        }
+        Ok(Self { from, to })
+    }
+
     pub const fn is_all(&self) -> bool {
         self.from.is_none() && self.to.is_none()
     }

@@ -20,7 +20,7 @@ mod totals;
 mod worker_list;
 mod workers;
 
-pub use filter::{JobFilter, LabelError, LabelFilter, LabelPair, Span, TaskFilter, WorkerFilter};
+pub use filter::{JobFilter, LabelError, LabelFilter, LabelPair, Span, SpanError, TaskFilter, WorkerFilter};
 pub use job_list::{JobKey, JobOrder, JobSort};
 pub use jobs::JobRow;
 pub use live::At;

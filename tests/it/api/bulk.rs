@@ -174,6 +174,11 @@ async fn what_is_asked_wrongly_is_named() {
             "/filter/createdTo",
         ),
         (
+            json!({"action": "kill", "filter": {"createdFrom": "2026-01-02", "createdTo": "2026-01-02"}}),
+            "INVALID_BODY",
+            "/filter/createdTo: expected a time after createdFrom",
+        ),
+        (
             json!({"action": "kill", "filter": {"status": ["FAILED"]}, "limit": 1001}),
             "INVALID_BODY",
             "1 to 1000",

@@ -76,6 +76,7 @@ async fn it_is_said_which_jobs() {
         // Every job.
         json!({"matching": {"filter": {}}}),
         json!({"matching": {"filter": {"externalIds": ["\0"]}}}),
+        json!({"matching": {"filter": {"createdFrom": "2026-01-02T00:00:00Z", "createdTo": "2026-01-01T00:00:00Z"}}}),
         json!({"matching": {"filter": {"labels": ["team=a"]}, "first": 0}}),
     ] {
         assert_eq!(grid.code(MANY, &wrong).await, "INVALID_PARAMETER", "{wrong}");

@@ -63,9 +63,6 @@ fn labels(given: Option<Vec<String>>) -> Answer<LabelFilter> {
 }
 
 fn created(from: Option<DateTime>, to: Option<DateTime>) -> Answer<Span> {
-    let (from, to) = (from.map(|at| at.0), to.map(|at| at.0));
-    if from.zip(to).is_some_and(|(from, to)| from >= to) {
-        return Err(Problem::bad_parameter("createdTo", "expected a time after createdFrom").into());
-    }
-    Ok(Span { from, to })
+    let span = Span::between(from.map(|at| at.0), to.map(|at| at.0));
+    span.map_err(|error| Problem::bad_parameter("createdTo", error.to_string()).into())
 }
