@@ -21,7 +21,7 @@ use super::body;
 use super::idempotency::IdempotencyKey;
 use super::jobs::list_id;
 use super::page::PageQuery;
-use super::params::{Params, read_time};
+use super::params::{Params, read_time, without_nul};
 use super::problem::{Mistake, Problem};
 use crate::domain::{JobId, JobStatus, Position};
 use crate::event::Command;
@@ -234,17 +234,14 @@ fn read_body(bytes: &[u8]) -> Result<Asked, Problem> {
 impl AskedFilter {
     fn read(self) -> Result<JobFilter, Problem> {
         let label = |(index, text): (usize, &String)| {
-            let pair = text.parse::<LabelPair>();
-            pair.map_err(|error| wrong(&format!("/filter/label/{index}"), error.to_string()))
+            let wrong = |message: String| wrong(&format!("/filter/label/{index}"), message);
+            let pair = without_nul(text)
+                .map_err(|error| wrong(error.to_owned()))?
+                .parse::<LabelPair>();
+            pair.map_err(|error| wrong(error.to_string()))
         };
-        if let Some(index) = self.external_id.iter().position(|name| name.contains('\0')) {
-            return Err(wrong(
-                &format!("/filter/externalId/{index}"),
-                "it holds a NUL character",
-            ));
-        }
-        if let Some(index) = self.label.iter().position(|pair| pair.contains('\0')) {
-            return Err(wrong(&format!("/filter/label/{index}"), "it holds a NUL character"));
+        for (index, name) in self.external_id.iter().enumerate() {
+            without_nul(name).map_err(|error| wrong(&format!("/filter/externalId/{index}"), error))?;
         }
         let time = |name: &str, text: Option<&str>| {
             let time = text.map(|text| read_time(text).map_err(|message| wrong(&format!("/filter/{name}"), message)));

@@ -38,9 +38,8 @@ impl Params {
             } else if !repeatable.contains(&name.as_str()) && given[..index].iter().any(|(earlier, _)| earlier == name)
             {
                 format!("{name:?} is given twice")
-            } else if value.contains('\0') {
-                // Postgres has no text with it.
-                format!("{name:?} holds a NUL character")
+            } else if let Err(error) = without_nul(value) {
+                format!("{name:?}: {error}")
             } else {
                 continue;
             };
@@ -157,6 +156,17 @@ impl Params {
         };
         self.get(name).map(parse).transpose()
     }
+}
+
+/// Text as it can be kept and looked for.
+///
+/// # Errors
+/// When it holds a NUL: Postgres has no text with it.
+pub fn without_nul(text: &str) -> Result<&str, &'static str> {
+    if text.contains('\0') {
+        return Err("it holds a NUL character");
+    }
+    Ok(text)
 }
 
 /// RFC 3339, or a day.

@@ -15,7 +15,7 @@ use async_graphql::Enum;
 
 use super::fault::Answer;
 use super::scalar::DateTime;
-use crate::api::params::MOST_VALUES;
+use crate::api::params::{MOST_VALUES, without_nul};
 use crate::api::problem::Problem;
 use crate::projection::{Direction, LabelFilter, LabelPair, Span};
 
@@ -47,11 +47,10 @@ fn values<T>(name: &str, given: Option<Vec<T>>) -> Answer<Vec<T>> {
 /// As [`values`], of texts.
 fn texts(name: &str, given: Option<Vec<String>>) -> Answer<Vec<String>> {
     let given = values(name, given)?;
-    // Postgres has no text with it.
-    if given.iter().any(|text| text.contains('\0')) {
-        return Err(Problem::bad_parameter(name, "it holds a NUL character").into());
+    match given.iter().find_map(|text| without_nul(text).err()) {
+        Some(error) => Err(Problem::bad_parameter(name, error).into()),
+        None => Ok(given),
     }
-    Ok(given)
 }
 
 fn labels(given: Option<Vec<String>>) -> Answer<LabelFilter> {
