@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -18,6 +18,7 @@ use serde_json::json;
 use super::Failure;
 use super::client::Client;
 use super::output::{Output, print, print_json, table};
+use super::whole_file::WholeFile;
 use crate::config::Secret;
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
@@ -285,17 +286,12 @@ impl Contexts {
         let text = toml::to_string(self).with_context(cannot)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let beside = path.with_extension(format!("toml.{}", std::process::id()));
         let write = || {
-            let mut options = fs::File::options();
-            let mut file = options.write(true).create_new(true).mode(MODE).open(&beside)?;
+            let mut file = WholeFile::create(path, MODE)?;
             file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, path)
+            file.finish()
         };
-        write()
-            .inspect_err(|_| drop(fs::remove_file(&beside)))
-            .with_context(cannot)
+        write().with_context(cannot)
     }
 
     fn get(&self, name: &str) -> Result<&Context, Failure> {

@@ -3,8 +3,7 @@
 //! Must stay true: memory holds one part of the transfer, however many jobs there are; a file appears under its name only
 //! when it is whole.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -15,6 +14,10 @@ use super::client::{Client, Transfer};
 use super::context::ServerArgs;
 use super::filter::JobFilterArgs;
 use super::output::{Output, print_json, tell};
+use super::whole_file::WholeFile;
+
+/// As every file has it that nobody says more of.
+const MODE: u32 = 0o666;
 
 const EXAMPLES: &str =
     "A file is written beside its name and renamed when it is whole; one that is there already is replaced.
@@ -89,21 +92,9 @@ async fn transfer(client: &Client, query: &[(&str, String)]) -> anyhow::Result<T
 
 async fn into_file(transfer: Transfer, path: &Path) -> anyhow::Result<u64> {
     let cannot = || format!("cannot write {}", path.display());
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".part-{}", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let written = write(transfer, &beside).await;
-    let bytes = written
-        .inspect_err(|_| drop(std::fs::remove_file(&beside)))
-        .with_context(cannot)?;
-    std::fs::rename(&beside, path).with_context(cannot)?;
-    Ok(bytes)
-}
-
-async fn write(transfer: Transfer, path: &Path) -> anyhow::Result<u64> {
-    let mut file = BufWriter::new(File::create(path)?);
-    let bytes = copy(transfer, &mut file).await?;
-    file.into_inner()?.sync_all()?;
+    let mut file = WholeFile::create(path, MODE).with_context(cannot)?;
+    let bytes = copy(transfer, &mut file).await.with_context(cannot)?;
+    file.finish().with_context(cannot)?;
     Ok(bytes)
 }
 

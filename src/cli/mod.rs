@@ -29,6 +29,7 @@ mod tasks;
 mod token;
 mod view;
 mod watch;
+mod whole_file;
 mod workers;
 
 pub use args::{JobmasterArgs, MigrateArgs, RebuildArgs, RepublishArgs, StandaloneArgs, VerifyArgs, WorkerArgs};
