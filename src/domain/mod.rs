@@ -31,6 +31,7 @@ pub use requests::{JobRequests, Request};
 pub use snapshot::{SNAPSHOT_SCHEMA, SnapshotError};
 pub use spec::{
     ExecutorKind, GroupIndex, JobSpec, Labels, MAX_TASKS_PER_JOB, Policy, RetryPolicy, TaskGroup, TaskPlace, Timeouts,
+    has_labels,
 };
 pub use status::{Counters, JobStatus};
 pub use task::{IllegalTransition, TaskRecord};

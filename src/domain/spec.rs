@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 /// Labels of a job, or of a worker, or required of a worker.
 pub type Labels = BTreeMap<String, String>;
 
+/// Whether a worker of these labels has all that are required.
+pub fn has_labels(labels: &Labels, required: &Labels) -> bool {
+    required.iter().all(|(name, value)| labels.get(name) == Some(value))
+}
+
 /// The most tasks that one job may have.
 pub const MAX_TASKS_PER_JOB: u32 = 1_000_000;
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
-use crate::domain::{Incarnation, Labels, ShardId, WorkerName};
+use crate::domain::{Incarnation, Labels, ShardId, WorkerName, has_labels};
 use crate::event::ReturnedCredits;
 
 /// What is known of one worker process, as far as placing goes.
@@ -34,8 +34,8 @@ impl WorkerCredits {
         }
     }
 
-    fn has(&self, labels: &Labels) -> bool {
-        labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+    fn has(&self, required: &Labels) -> bool {
+        has_labels(&self.labels, required)
     }
 }
 

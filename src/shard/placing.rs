@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::directory::Liveness;
-use crate::domain::{Incarnation, Labels, Timestamp, WorkerName};
+use crate::domain::{Incarnation, Labels, Timestamp, WorkerName, has_labels};
 
 /// The workers that are heard, as of now.
 #[derive(Clone, Debug)]
@@ -43,8 +43,8 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    pub fn has(&self, requires: &Labels) -> bool {
-        requires.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+    pub fn has(&self, required: &Labels) -> bool {
+        has_labels(&self.labels, required)
     }
 
     pub fn is_silent(&self) -> bool {
