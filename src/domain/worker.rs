@@ -2,6 +2,12 @@
 //!
 //! A cordon is of the name: a new process of a cordoned name begins cordoned, and its own history says so. A drain is of
 //! the process: it ends with it.
+//!
+//! Must stay true: a command is carried out once, even if it arrives again after another has taken it back.
+
+use std::collections::VecDeque;
+
+use uuid::Uuid;
 
 use super::event::{
     Event, StreamId, WorkerCordoned, WorkerDrainRequested, WorkerEnd, WorkerLeft, WorkerRegistered, WorkerUncordoned,
@@ -21,6 +27,9 @@ pub struct Registration {
     pub labels: Labels,
 }
 
+/// How many commands a name remembers, so that one that arrives again late takes nothing back.
+pub const REMEMBERED_WISHES: usize = 16;
+
 /// The process that bears a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerHistory {
@@ -31,6 +40,8 @@ pub struct WorkerHistory {
     pub cordoned: bool,
     /// That process was told to finish and leave.
     pub draining: bool,
+    /// The latest commands that changed this, of the name.
+    pub commands: VecDeque<Uuid>,
 }
 
 /// What a worker process is told of itself.
@@ -154,6 +165,22 @@ impl WorkerHistory {
         Ok(events)
     }
 
+    /// Whether this command has been carried out already.
+    pub fn remembers(&self, command: Uuid) -> bool {
+        self.commands.contains(&command)
+    }
+
+    /// This command has been carried out.
+    pub fn remember(&mut self, command: Uuid) {
+        if self.remembers(command) {
+            return;
+        }
+        if self.commands.len() == REMEMBERED_WISHES {
+            self.commands.pop_front();
+        }
+        self.commands.push_back(command);
+    }
+
     fn known(&self, worker: &WorkerName) -> Result<Incarnation, Refusal> {
         self.incarnation
             .ok_or_else(|| Refusal::new(RefusalCode::NotFound, format!("there is no {worker}")))
@@ -182,6 +209,7 @@ impl WorkerHistory {
             Event::WorkerRegistered(registered) => {
                 *self = Self {
                     incarnation: Some(registered.incarnation),
+                    commands: std::mem::take(&mut self.commands),
                     // Said again at once when the process before it was.
                     ..Self::default()
                 };

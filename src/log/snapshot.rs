@@ -4,10 +4,11 @@
 //! replaces a newer one; `snapshot_seq` moves only when every job changed up to there has its snapshot, and only by the
 //! shard's present owner. No transaction stays open between round trips: each statement stands for itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use sqlx::postgres::PgBindIterExt;
 use sqlx::{PgPool, Row};
+use uuid::Uuid;
 
 use super::stored::{COLUMNS, StoredEvent};
 use super::{Error, Log};
@@ -137,7 +138,7 @@ pub(super) struct Workers(pub BTreeMap<WorkerName, WorkerHead>);
 
 impl Workers {
     pub async fn read(pool: &PgPool, shard: ShardId) -> Result<Self, Error> {
-        let heads = "SELECT name, incarnation, has_left, version, seq, at_ms, cordoned, draining
+        let heads = "SELECT name, incarnation, has_left, version, seq, at_ms, cordoned, draining, commands
                      FROM worker_heads WHERE shard = $1";
         let mut workers = Self::default();
         for row in sqlx::query(heads).bind(shard.0 as i16).fetch_all(pool).await? {
@@ -148,6 +149,7 @@ impl Workers {
                 left: row.try_get(2)?,
                 cordoned: row.try_get(6)?,
                 draining: row.try_get(7)?,
+                commands: row.try_get::<Vec<Uuid>, _>(8)?.into(),
             };
             let head = WorkerHead {
                 history,
@@ -181,6 +183,9 @@ impl Workers {
         let head = self.0.entry(name.clone()).or_insert_with(fresh);
         if stored.position.seq > head.seq {
             head.history.apply(&event);
+            if let Some(command) = header.command {
+                head.history.remember(command);
+            }
             if head.history.incarnation == Some(incarnation) {
                 head.version = stored.version;
             }
@@ -219,12 +224,16 @@ async fn move_workers(pool: &PgPool, shard: ShardId, upto: Seq) -> Result<(), Er
         }
     }
     sqlx::query(
-        "INSERT INTO worker_heads (shard, name, incarnation, has_left, version, seq, at_ms, cordoned, draining)
-         SELECT $1, * FROM unnest($2::text[], $3::uuid[], $4::bool[], $5::int4[], $6::int8[], $7::int8[], $8::bool[],
-             $9::bool[])
+        "INSERT INTO worker_heads (shard, name, incarnation, has_left, version, seq, at_ms, cordoned, draining,
+             commands)
+         SELECT $1, u.name, u.incarnation, u.has_left, u.version, u.seq, u.at_ms, u.cordoned, u.draining,
+             u.commands::uuid[]
+         FROM unnest($2::text[], $3::uuid[], $4::bool[], $5::int4[], $6::int8[], $7::int8[], $8::bool[], $9::bool[],
+             $10::text[]) u(name, incarnation, has_left, version, seq, at_ms, cordoned, draining, commands)
          ON CONFLICT (shard, name) DO UPDATE
          SET incarnation = excluded.incarnation, has_left = excluded.has_left, version = excluded.version,
-             seq = excluded.seq, at_ms = excluded.at_ms, cordoned = excluded.cordoned, draining = excluded.draining
+             seq = excluded.seq, at_ms = excluded.at_ms, cordoned = excluded.cordoned, draining = excluded.draining,
+             commands = excluded.commands
          WHERE worker_heads.seq < excluded.seq",
     )
     .bind(shard.0 as i16)
@@ -236,6 +245,13 @@ async fn move_workers(pool: &PgPool, shard: ShardId, upto: Seq) -> Result<(), Er
     .bind(heads.iter().map(|(.., head)| head.at_ms).bind_iter())
     .bind(heads.iter().map(|(.., head)| head.history.cordoned).bind_iter())
     .bind(heads.iter().map(|(.., head)| head.history.draining).bind_iter())
+    // An array of arrays of different lengths is none.
+    .bind(
+        heads
+            .iter()
+            .map(|(.., head)| as_text(&head.history.commands))
+            .collect::<Vec<_>>(),
+    )
     .execute(pool)
     .await?;
     sqlx::query("DELETE FROM worker_heads WHERE shard = $1 AND has_left AND NOT cordoned AND at_ms < $2")
@@ -244,6 +260,12 @@ async fn move_workers(pool: &PgPool, shard: ShardId, upto: Seq) -> Result<(), Er
         .execute(pool)
         .await?;
     Ok(())
+}
+
+/// As Postgres writes an array.
+fn as_text(ids: &VecDeque<Uuid>) -> String {
+    let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+    format!("{{{}}}", ids.join(","))
 }
 
 /// A snapshot as it stands in the database.

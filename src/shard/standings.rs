@@ -55,7 +55,14 @@ impl Shard {
         let Some(home) = self.workers.get_mut(name) else {
             return Err(Refusal::new(RefusalCode::NotFound, format!("there is no {name}")));
         };
+        if meta.command.is_some_and(|command| home.history.remembers(command)) {
+            return Ok(());
+        }
         let events = decide(&home.history, name)?;
+        // One that changes nothing is in no event: it is known as long as the shard stays here.
+        if let Some(command) = meta.command {
+            home.history.remember(command);
+        }
         let mut staged = Vec::with_capacity(events.len());
         for (stream, event) in events {
             home.history.apply(&event);

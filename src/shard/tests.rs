@@ -131,6 +131,24 @@ impl Given {
         (events, outputs)
     }
 
+    fn wish(&mut self, id: u128, command: Command) -> Vec<Event> {
+        let message = CommandMessage {
+            v: Version,
+            id: Uuid::from_u128(id),
+            principal: Arc::from("client"),
+            not_after: self.now,
+            traceparent: None,
+            reply_to: None,
+            command,
+        };
+        self.offset += 1;
+        let offset = self.offset;
+        self.shard
+            .handle(Input::Command { offset, message }, self.now, &mut self.credits)
+            .unwrap();
+        self.take().0
+    }
+
     fn report(&mut self, worker: &str, incarnation: Incarnation, items: Vec<ReportItem>) -> (Vec<Event>, Vec<Output>) {
         let message = ReportMessage {
             v: Version,
@@ -303,4 +321,25 @@ fn a_worker_registers_and_leaves_by_its_reports() {
         (vec![], vec![]),
         "read too late, nobody wants it any more"
     );
+}
+
+#[test]
+fn a_command_that_was_taken_back_does_nothing_when_it_arrives_again() {
+    let mut given = given();
+    let item = began(&given);
+    given.report("alice", ALICE, vec![item.clone()]);
+    let worker = || name("alice");
+    let cordon = || Command::CordonWorker { worker: worker() };
+    let uncordon = || Command::UncordonWorker { worker: worker() };
+    assert!(matches!(&given.wish(11, cordon())[..], [Event::WorkerCordoned(_)]));
+    // It is so already: nothing is written, and nothing is left to do for it later.
+    assert_eq!(given.wish(12, cordon()), []);
+    assert!(matches!(&given.wish(13, uncordon())[..], [Event::WorkerUncordoned(_)]));
+    assert_eq!(given.wish(11, cordon()), []);
+    assert_eq!(given.wish(12, cordon()), []);
+    // Nor for the next process of the name.
+    given.report("alice", ALICE_AGAIN, vec![item]);
+    assert_eq!(given.wish(11, cordon()), []);
+    assert!(matches!(&given.wish(14, cordon())[..], [Event::WorkerCordoned(_)]));
+    assert_eq!(given.wish(13, uncordon()), []);
 }

@@ -141,6 +141,9 @@ impl ShardLog {
             let Some(name) = names.get(&incarnation) else { continue };
             let entry = workers.entry(name.clone()).or_default();
             entry.0.apply(&record.event);
+            if let Some(command) = record.meta.command {
+                entry.0.remember(command);
+            }
             entry.1 = record.version;
         }
         workers

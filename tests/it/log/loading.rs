@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use grid::domain::event::{Event, WorkerEnd, WorkerLeft, WorkerRegistered};
+use grid::domain::event::{Event, WorkerCordoned, WorkerEnd, WorkerLeft, WorkerRegistered};
 use grid::domain::{Incarnation, Job, JobId, Seq, ShardId, StreamId, WorkerName};
 use grid::event::EventRecord;
 use grid::log::{Claimed, DifferenceKind, Error, QuarantineSource, SnapshotRow};
@@ -265,6 +265,22 @@ fn workers_are_loaded_with_their_present_process() {
             )
         };
         let now = grid::clock::now();
+        // A command that was carried out is known from the log and from a snapshot.
+        let cordon = Uuid::now_v7();
+        let cordoned = || {
+            let cordoned = WorkerCordoned {
+                worker: name.clone(),
+                incarnation: second,
+                inherited: false,
+            };
+            let mut cordoned = record(second, 2, Event::WorkerCordoned(cordoned));
+            cordoned.meta.command = Some(cordon);
+            cordoned
+        };
+        let left_last = || EventRecord {
+            version: 3,
+            ..left(second, WorkerEnd::Drained)
+        };
         let assert_is = async |claimed: &Claimed, incarnation, left, version| {
             let loaded = fixture.log.load(claimed, now).await.unwrap();
             assert_eq!(loaded.workers.len(), 1);
@@ -273,6 +289,7 @@ fn workers_are_loaded_with_their_present_process() {
                 (found, history.incarnation, history.left, *at),
                 (&name, Some(incarnation), left, version)
             );
+            assert_eq!(history.remembers(cordon), version > 1 && incarnation == second);
         };
         living.commit(&fixture, vec![registered(first)]).await;
         living.claimed = fixture.claim(shard).await;
@@ -286,12 +303,16 @@ fn workers_are_loaded_with_their_present_process() {
         living.claimed = fixture.claim(shard).await;
         assert_is(&living.claimed, second, false, 1).await;
         living.snapshot(&fixture).await;
-        living.commit(&fixture, vec![left(second, WorkerEnd::Drained)]).await;
+        living.commit(&fixture, vec![cordoned()]).await;
         living.claimed = fixture.claim(shard).await;
-        assert_is(&living.claimed, second, true, 2).await;
+        assert_is(&living.claimed, second, false, 2).await;
+        living.snapshot(&fixture).await;
+        living.commit(&fixture, vec![left_last()]).await;
+        living.claimed = fixture.claim(shard).await;
+        assert_is(&living.claimed, second, true, 3).await;
         living.snapshot(&fixture).await;
         living.claimed = fixture.claim(shard).await;
-        assert_is(&living.claimed, second, true, 2).await;
+        assert_is(&living.claimed, second, true, 3).await;
         let stream = fixture.log.stream(StreamId::Worker(first), 0, 10).await.unwrap();
         assert_eq!(stream.events.len(), 2);
         assert!(fixture.log.verify(Default::default(), None).await.unwrap().is_clean());
