@@ -55,6 +55,8 @@ need "jq" jq command -v jq
 need "python3" python3 command -v python3
 need "python3's venv" python3-venv python3 -c "import ensurepip, venv"
 need "shellcheck" shellcheck command -v shellcheck
+need "zsh (tries what completes its commands)" zsh command -v zsh
+need "fish (as well)" fish command -v fish
 need "Node (the tests' clients of GraphQL)" nodejs command -v node
 need "npm (fetches them, and a newer Node where it is older than 20)" npm command -v npm
 need "Chromium (the tests open the pages in it)" chromium command -v chromium

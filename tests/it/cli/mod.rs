@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod completion;
 pub mod server;
 
 use std::io::Write;
