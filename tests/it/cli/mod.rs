@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod cluster;
 mod completion;
 pub mod server;
 
