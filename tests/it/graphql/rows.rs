@@ -20,10 +20,17 @@ async fn a_question_ahead_of_the_read_models_holds_back_no_other() {
     // More than there are statements at a time, and before the one that can be answered.
     let places = [at(1_000_000), at(1_000_001), at(1_000_002), at(1_000_003), at(1)];
     let mut answers: FuturesUnordered<_> = places.into_iter().map(|place| rows.job(id, place)).collect();
-    let first = answers.next().await.unwrap().expect("the only answer that can be given");
+    let first = answers
+        .next()
+        .await
+        .unwrap()
+        .expect("the only answer that can be given");
     assert_eq!(first.map(|at| at.row.id), Some(id));
     while let Some(late) = answers.next().await {
-        assert_eq!(late.expect_err("the log does not reach so far").code, "READ_MODEL_BEHIND");
+        assert_eq!(
+            late.expect_err("the log does not reach so far").code,
+            "READ_MODEL_BEHIND"
+        );
     }
     grid.stop().await;
 }
