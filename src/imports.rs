@@ -59,6 +59,7 @@ const LAYERS: &[Layer] = &[
             "checkpoint",
             "document",
             "metrics",
+            "logs",
             "worker::pipeline",
         ],
     ),

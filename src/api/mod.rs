@@ -18,6 +18,7 @@ mod history;
 mod idempotency;
 mod jobs;
 pub mod live;
+mod logs;
 mod openapi;
 mod options;
 mod page;
@@ -62,6 +63,7 @@ use crate::bus::Bus;
 use crate::config::{Secret, ServerOptions};
 use crate::domain::{Incarnation, ShardId, WorkerName};
 use crate::log::Log;
+use crate::logs::LogStore;
 use crate::metrics::{Keeping, MetricStore};
 use crate::projection::{PositionToken, Reading, Watermarks};
 use crate::shard::{LiveWorker, Placing};
@@ -106,6 +108,8 @@ pub struct ApiParts {
     pub metric_store: Arc<dyn MetricStore>,
     /// How long they are kept there.
     pub keeping: Keeping,
+    /// Where lines of tasks are kept and found.
+    pub logs: Arc<dyn LogStore>,
     /// What workers show to fetch documents, when they have no tokens of their own.
     pub worker_token: Option<Secret>,
     /// What a caller may do who shows no token; `None`: only what is open.

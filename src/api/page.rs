@@ -27,6 +27,7 @@ pub enum ListKind {
     Quarantine = b'q' as isize,
     Tokens = b'k' as isize,
     Retries = b'r' as isize,
+    Logs = b'l' as isize,
 }
 
 /// Which list, filtered and sorted how: what a cursor belongs to.

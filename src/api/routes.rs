@@ -13,8 +13,8 @@ use super::auth::{self, Access, Role};
 use super::graphql::handlers as graphql;
 use super::problem::Problem;
 use super::{
-    bulk, checkpoints, explain, export, feed, history, jobs, openapi, retries, schema, search, series, submit, system,
-    tasks, tokens, workers,
+    bulk, checkpoints, explain, export, feed, history, jobs, logs, openapi, retries, schema, search, series, submit,
+    system, tasks, tokens, workers,
 };
 
 /// Builds a resource: each method with those who may use it and its handler; any other method is answered with those
@@ -117,6 +117,7 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/workers/{id}/drain").post(Operator, |it| it.to(workers::drain)),
         Place::at("/api/v1/workers/{id}/events").get(Viewer, |it| it.to(history::of_worker)),
         Place::at("/api/v1/events").get(Viewer, |it| it.to(feed::events)),
+        Place::at("/api/v1/logs/search").get(Viewer, |it| it.to(logs::search)),
         Place::at("/api/v1/search").get(Viewer, |it| it.to(search::search)),
         Place::at("/api/v1/metrics").get(Viewer, |it| it.to(series::series)),
         Place::at("/api/v1/quarantine").get(Viewer, |it| it.to(history::quarantine)),
@@ -127,6 +128,7 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/info").get(Viewer, |it| it.to(system::info)),
         Place::at("/api/v1/internal/setup").get(Worker, |it| it.to(system::setup)),
         Place::at("/api/v1/internal/documents/{hash}").get(Worker, |it| it.to(system::document)),
+        Place::at("/api/v1/internal/logs/{incarnation}/{number}").post(Worker, |it| it.to(logs::take)),
         // Who may ask for a field is said at the field: a WebSocket tells who it is after it is open.
         Place::at("/graphql")
             .get(Secret, |it| it.to(graphql::graphql))

@@ -11,7 +11,7 @@ options! {
         max_bytes: u64 = 10_000_000_000,
         /// How long lines are kept at most.
         max_age: Duration = Duration::from_secs(30 * 24 * 60 * 60),
-        /// How often it is looked at whether lines must be dropped.
+        /// How long after lines came it is looked at whether others must be dropped.
         sweep_interval: Duration = Duration::from_secs(60),
         /// The longest time that one search may take.
         search_timeout: Duration = Duration::from_secs(10),

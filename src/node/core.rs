@@ -12,6 +12,7 @@ use crate::bus::Bus;
 use crate::config::whole::Config;
 use crate::domain::Incarnation;
 use crate::log::{Journal, JournalHandle, JournalOptions, Log, Setup};
+use crate::logs::Embedded as EmbeddedLogs;
 use crate::projection::{ProjectorHandle, ProjectorParts, Watermarks, Writer};
 use crate::publish::{Publisher, PublisherHandle, ReadLog};
 use crate::shard::{Directory, DirectoryOptions, Host, HostParts, Supervisor, SupervisorHandle, WorkerDirectory};
@@ -37,9 +38,12 @@ pub struct Core {
     pub watermarks: Watermarks,
     pub live: Hub,
     pub supervisor: SupervisorHandle,
+    /// Lines of tasks.
+    pub logs: Arc<EmbeddedLogs>,
     publisher: Option<PublisherHandle>,
     directory: Addr<WorkerDirectory>,
     days: JoinHandle<()>,
+    log_sweep: JoinHandle<()>,
 }
 
 impl Core {
@@ -104,6 +108,8 @@ impl Core {
             directory,
         }));
         let days = log.keep_days();
+        let logs = Arc::new(EmbeddedLogs::new(log.pool().clone(), config.logs.clone()));
+        let log_sweep = logs.sweep();
         let directory = WorkerDirectory::start(Arc::clone(&host)).await?;
         let supervisor = Supervisor::start(host, bus.join().await?);
         Ok(Self {
@@ -115,9 +121,11 @@ impl Core {
             watermarks,
             live,
             supervisor,
+            logs,
             publisher,
             directory,
             days,
+            log_sweep,
         })
     }
 
@@ -137,6 +145,7 @@ impl Core {
             publisher.stop();
         }
         self.days.abort();
+        self.log_sweep.abort();
         drop(self.directory);
         self.log.close().await;
     }

@@ -14,6 +14,8 @@ mod documents;
 pub mod executor;
 mod gauges;
 mod load;
+mod log_feed;
+mod log_shipper;
 pub mod machine;
 mod options;
 pub mod pipeline;

@@ -53,6 +53,12 @@ options! {
         handback_after: Duration = Duration::from_secs(5),
         /// How often a running pipeline keeps how far it has come, so that a later attempt goes on from there.
         checkpoint_interval: Duration = Duration::from_secs(5),
+        /// Lines a second that one attempt may go on to write to the log; what is more is dropped, and told.
+        log_lines_per_second: u32 = 2_000,
+        /// Bytes a second of these lines.
+        log_bytes_per_second: u32 = 2 * 1024 * 1024,
+        /// So many seconds' worth of lines may come at once.
+        log_burst_seconds: u32 = 10,
         /// How long reports are gathered when one was sent just before; one after a pause goes at once.
         report_delay: Duration = Duration::from_millis(5),
         /// After how long an unacknowledged report is repeated first; doubled each time.

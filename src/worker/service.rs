@@ -16,6 +16,7 @@ use super::checkpoints::{Checkpoints, CheckpointsSetup};
 use super::documents::Documents;
 use super::executor::{Executors, Guardian, ProcessOptions, Secrets};
 use super::gauges;
+use super::log_shipper::{Shipper, ShipperSetup, Shipping};
 use super::machine::{ExitReason, Identity, WorkerMachine};
 use super::options::{InvalidWorkerOptions, WorkerOptions};
 use super::pump::Pump;
@@ -24,6 +25,7 @@ use super::task_actor::Bench;
 use crate::bus::{Bus, BusError, Start, Topic};
 use crate::config::Secret;
 use crate::domain::{Incarnation, WorkerName};
+use crate::logs::capture::Rate;
 use crate::metrics::Points;
 
 /// How long to wait before the next incarnation, at first and at most.
@@ -241,6 +243,7 @@ struct Life {
     actor: Addr<WorkerActor>,
     over: oneshot::Receiver<Ending>,
     tasks: Arbiter,
+    lines: Shipping,
     /// End with it.
     _pumps: [Pump; 2],
 }
@@ -267,12 +270,18 @@ impl Life {
         let incarnation = identity.incarnation;
         let machine = WorkerMachine::new(identity, setup.options.clone(), clock.now())?;
         let tasks = Arbiter::try_new()?;
+        let (shipper, lines) = Shipper::start(&ShipperSetup {
+            api_url: &setup.api_url,
+            token: setup.api_token.clone(),
+            authorities: setup.options.api_ca.as_deref(),
+            incarnation,
+        })?;
         let (tell, over) = oneshot::channel();
         let parts = Parts {
             machine,
             clock,
             bus: Arc::clone(bus),
-            bench: Arc::new(bench(setup, incarnation)),
+            bench: Arc::new(bench(setup, incarnation, shipper)),
             guardian: setup.guardian.clone(),
             slots: setup.options.slots,
             dead_after: setup.options.dead_after,
@@ -290,6 +299,7 @@ impl Life {
             actor,
             over,
             tasks,
+            lines,
             _pumps: pumps,
         })
     }
@@ -326,6 +336,7 @@ impl Life {
             Ok(_) => tracing::error!("worker.attempts_thread_panicked"),
             Err(_) => tracing::error!("worker.attempts_thread_hangs"),
         }
+        self.lines.finish().await;
     }
 }
 
@@ -340,7 +351,7 @@ enum BeginError {
     Thread(#[from] io::Error),
 }
 
-fn bench(setup: &WorkerSetup, incarnation: Incarnation) -> Bench {
+fn bench(setup: &WorkerSetup, incarnation: Incarnation, shipper: Arc<Shipper>) -> Bench {
     let options = &setup.options;
     let process = ProcessOptions {
         kill_grace_ms: u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX),
@@ -361,5 +372,11 @@ fn bench(setup: &WorkerSetup, incarnation: Incarnation) -> Bench {
         allow_paths: options.allow_paths.clone(),
         secrets: Secrets::new(options.secrets_dir.clone()),
         points: setup.points.clone(),
+        log_rate: Rate {
+            lines_per_second: options.log_lines_per_second,
+            bytes_per_second: options.log_bytes_per_second,
+            burst_seconds: options.log_burst_seconds,
+        },
+        shipper,
     }
 }

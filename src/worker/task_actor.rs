@@ -17,9 +17,12 @@ use super::checkpoints::Checkpoints;
 use super::documents::Documents;
 use super::executor::{AttemptContext, Completion, Control, ControlState, Executor, Executors, LineSink, LiveCounters};
 use super::executor::{Outcome as Ended, Secrets};
+use super::log_feed;
+use super::log_shipper::Shipper;
 use super::samples::Sampler;
-use crate::domain::{Epoch, Failure, FailureReason, WorkerName};
+use crate::domain::{Epoch, ExecutorKind, Failure, FailureReason, WorkerName};
 use crate::event::{Assignment, AttemptRef, Outcome};
+use crate::logs::capture::Rate;
 use crate::metrics::Points;
 
 /// What all attempts of a worker share.
@@ -32,6 +35,20 @@ pub(super) struct Bench {
     pub(super) allow_paths: Vec<PathBuf>,
     pub(super) secrets: Secrets,
     pub(super) points: Points,
+    pub(super) log_rate: Rate,
+    pub(super) shipper: Arc<Shipper>,
+}
+
+impl Bench {
+    fn lines(&self, attempt: &AttemptRef) -> LineSink {
+        log_feed::open(
+            attempt.task,
+            attempt.attempt,
+            &self.worker,
+            self.log_rate,
+            &self.shipper,
+        )
+    }
 }
 
 /// What is wanted of the attempt. Only ever goes forward.
@@ -176,6 +193,11 @@ impl Run {
                 "the document does not have what the assignment names",
             );
         }
+        let lines = match self.assignment.executor {
+            // It writes nothing.
+            ExecutorKind::Noop => LineSink::discard(),
+            ExecutorKind::Process | ExecutorKind::Pipeline => self.bench.lines(attempt),
+        };
         let context = AttemptContext {
             job: attempt.task.job,
             task,
@@ -187,7 +209,7 @@ impl Run {
             data_dir: self.bench.data_dir.clone(),
             allow_paths: self.bench.allow_paths.clone(),
             secrets: self.bench.secrets.clone(),
-            lines: LineSink::discard(),
+            lines,
             live: LiveCounters::default(),
             checkpoints: self.bench.checkpoints.clone(),
         };

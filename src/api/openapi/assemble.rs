@@ -11,7 +11,7 @@ use crate::api::routes::{Rule, rules};
 use crate::document;
 
 /// Of these an absent field is left out; of all others every field is there, if need be as null.
-const SPARSE: [&str; 4] = ["ExplanationDetails", "Mistake", "Problem", "WorkerSeen"];
+const SPARSE: [&str; 5] = ["ExplanationDetails", "LogLine", "Mistake", "Problem", "WorkerSeen"];
 
 const ABOUT: &str = "Jobs, tasks, workers, and everything that happened to them.\n\nEvery error is a problem document (RFC \
                      9457) whose `code` is stable. Unknown parameters and fields are refused by name. Times are RFC 3339 \

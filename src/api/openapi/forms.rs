@@ -151,7 +151,7 @@ impl ToSchema for LabelSet {
     }
 }
 
-fn reference<T: ToSchema>() -> RefOr<Schema> {
+pub fn reference<T: ToSchema>() -> RefOr<Schema> {
     RefOr::Ref(Ref::from_schema_name(T::name()))
 }
 

@@ -10,6 +10,7 @@ mod bulk;
 mod checkpoints;
 mod forms;
 mod jobs;
+mod logs;
 mod metrics;
 mod operation;
 mod page;
@@ -41,6 +42,7 @@ fn operations() -> Vec<Operation> {
         bulk::operations(),
         tasks::operations(),
         workers::operations(),
+        logs::operations(),
         tokens::operations(),
         checkpoints::operations(),
         metrics::operations(),

@@ -41,16 +41,18 @@ pub enum Tag {
     Jobs,
     Tasks,
     Workers,
+    Logs,
     Tokens,
     System,
     Internal,
 }
 
 impl Tag {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Jobs,
         Self::Tasks,
         Self::Workers,
+        Self::Logs,
         Self::Tokens,
         Self::System,
         Self::Internal,
@@ -61,6 +63,7 @@ impl Tag {
             Self::Jobs => "jobs",
             Self::Tasks => "tasks",
             Self::Workers => "workers",
+            Self::Logs => "logs",
             Self::Tokens => "tokens",
             Self::System => "system",
             Self::Internal => "internal",
@@ -72,6 +75,7 @@ impl Tag {
             Self::Jobs => "Sets of tasks that were submitted together.",
             Self::Tasks => "What a job is made of, and their retries.",
             Self::Workers => "The processes that run tasks.",
+            Self::Logs => "What tasks wrote.",
             Self::Tokens => "Who may use the API. Made with access to the database: `grid token create`.",
             Self::System => "What the cluster says of itself.",
             Self::Internal => "What workers ask: not for others, and free to change.",

@@ -15,6 +15,7 @@ use crate::config::{
     Error, Key, LogOptions, Options, Origin, PostgresOptions, Problem, Reader, Schema, ServerOptions, ShardsOptions,
     Sources, StandaloneOptions,
 };
+use crate::logs::LogsOptions;
 use crate::metrics::{InfluxOptions, MetricsOptions};
 use crate::projection::ProjectionOptions;
 use crate::publish::Options as PublishOptions;
@@ -90,6 +91,8 @@ config! {
     metrics: MetricsOptions,
     /// An InfluxDB v2 that keeps what is measured; workers of their own write to it themselves.
     influxdb: InfluxOptions,
+    /// The lines of tasks.
+    logs: LogsOptions,
     /// What this process tells on stderr.
     log: LogOptions,
 }

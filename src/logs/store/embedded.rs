@@ -21,6 +21,7 @@ use crate::logs::logsql::Filter;
 use crate::logs::options::LogsOptions;
 
 const HOUR_MS: i64 = 3_600_000;
+const HOUR: Duration = Duration::from_secs(3_600);
 /// A line's clock may be so far ahead.
 const AHEAD_MS: i64 = HOUR_MS;
 /// Following looks at no line that is older than this when it was taken in.
@@ -69,18 +70,22 @@ impl Embedded {
         }
     }
 
-    /// Drops what is too old or too much, now and then, until the handle is aborted.
+    /// Drops what is too old or too much: at once, then some time after lines came, else each hour; until the handle is
+    /// aborted. Who takes nothing in asks the database nothing in between.
     pub fn sweep(&self) -> JoinHandle<()> {
         let (pool, options) = (self.pool.clone(), self.options.clone());
+        let mut newest = self.newest.subscribe();
         crate::task::spawn("logs.sweep", async move {
-            let mut times = tokio::time::interval(options.sweep_interval.max(Duration::from_millis(10)));
             loop {
-                times.tick().await;
                 match drop_hours(&pool, &options, crate::clock::now()).await {
                     Ok(0) => {}
                     Ok(hours) => tracing::info!(hours, "logs.hours_dropped"),
                     Err(error) => tracing::warn!(%error, "logs.not_swept"),
                 }
+                if let Ok(Err(_)) = tokio::time::timeout(HOUR, newest.changed()).await {
+                    return;
+                }
+                tokio::time::sleep(options.sweep_interval.max(Duration::from_millis(10))).await;
             }
         })
     }

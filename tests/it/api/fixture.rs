@@ -189,6 +189,10 @@ impl Fixture {
             metrics: Arc::new(|| "grid_up 1\n".to_owned()),
             metric_store: metric_store.clone(),
             keeping: KEEPING,
+            logs: Arc::new(grid::logs::Embedded::new(
+                log.pool().clone(),
+                grid::logs::LogsOptions::default(),
+            )),
             worker_token: Some(Secret::new(TOKEN)),
             anonymous_role: options.anonymous_role,
         };

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod store;
+mod tasks;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,70 @@
+//! The way of an attempt's lines: read from its queue, made into lines of the log, given to the shipper.
+//!
+//! Must stay true: an attempt never waits for the log's store; what its task writes last is given on like all else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::executor::{LineSink, LogLine, Stream};
+use super::log_shipper::Shipper;
+use crate::domain::{Attempt, TaskId, WorkerName};
+use crate::logs::capture::{Capture, Origin, Output, Rate};
+
+/// Lines of one attempt that may wait to be made.
+const QUEUE_LINES: usize = 1_024;
+/// How long an attempt may be held up when they do. Making a line takes microseconds.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// A line is held back so long for what may go on with it.
+const HOLD: Duration = Duration::from_millis(100);
+
+/// The queue for an attempt's lines; they are given on until the last of its senders is gone.
+pub(super) fn open(
+    task: TaskId,
+    attempt: Attempt,
+    worker: &WorkerName,
+    rate: Rate,
+    shipper: &Arc<Shipper>,
+) -> LineSink {
+    let (sink, lines) = LineSink::bounded(QUEUE_LINES, PATIENCE);
+    let origin = Origin {
+        job_id: task.job.to_string(),
+        task_id: task.to_string(),
+        worker_id: worker.to_string(),
+        attempt: attempt.0,
+    };
+    let capture = Capture::new(origin, rate);
+    crate::task::spawn_on(
+        shipper.runtime(),
+        "attempt_lines",
+        give_on(lines, capture, Arc::clone(shipper)),
+    );
+    sink
+}
+
+async fn give_on(mut lines: mpsc::Receiver<LogLine>, mut capture: Capture, shipper: Arc<Shipper>) {
+    let mut made = Vec::new();
+    loop {
+        let line = if capture.holds() {
+            tokio::time::timeout(HOLD, lines.recv()).await
+        } else {
+            Ok(lines.recv().await)
+        };
+        match line {
+            Ok(Some(line)) => capture.take(line.at, output(line.stream), &line.text, &mut made),
+            Err(_) => capture.flush(crate::clock::now(), &mut made),
+            Ok(None) => break,
+        }
+        made.drain(..).for_each(|line| shipper.take(&line));
+    }
+    capture.flush(crate::clock::now(), &mut made);
+    made.drain(..).for_each(|line| shipper.take(&line));
+}
+
+const fn output(stream: Stream) -> Output {
+    match stream {
+        Stream::Stdout => Output::Stdout,
+        Stream::Stderr => Output::Stderr,
+    }
+}

@@ -1,0 +1,296 @@
+//! Lines to the API, which has the store: in batches, each after 200 ms or 1 MiB, one at a time, until it is taken.
+//!
+//! All of it runs on a thread of its own, so that what tasks write slows neither tasks nor the worker.
+//!
+//! Must stay true: what waits has no more than a stated number of bytes, and nobody waits for room: lines that find none
+//! are dropped, counted and told of; a batch that was sent twice is known by its number.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::StatusCode;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::addresses::{Addresses, chain};
+use super::trust::trust;
+use crate::config::Secret;
+use crate::domain::Incarnation;
+use crate::logs::Line;
+
+/// A batch is sent when it has so many bytes, or is so old.
+const BATCH_BYTES: usize = 1024 * 1024;
+const BATCH_AGE: Duration = Duration::from_millis(200);
+/// Lines that may wait, besides those of the batch on its way.
+const WAITING_LINES: usize = 100_000;
+const WAITING_BYTES: usize = 32 * 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(30);
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// How long the end may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// At the end, nothing more comes when nothing came for so long.
+const SILENCE: Duration = Duration::from_millis(150);
+
+/// The way in.
+pub(super) struct Shipper {
+    sender: mpsc::Sender<Bytes>,
+    runtime: Handle,
+    waiting: Arc<AtomicUsize>,
+    /// Not told of yet.
+    dropped: AtomicU64,
+}
+
+/// What a shipper needs.
+pub(super) struct ShipperSetup<'a> {
+    pub(super) api_url: &'a str,
+    pub(super) token: Secret,
+    pub(super) authorities: Option<&'a Path>,
+    pub(super) incarnation: Incarnation,
+}
+
+/// The sending end, for who wants to see it end. Dropping it ends it at once.
+pub(super) struct Shipping {
+    finish: watch::Sender<bool>,
+    finished: oneshot::Receiver<()>,
+}
+
+impl Shipper {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system has no room for it.
+    pub(super) fn start(setup: &ShipperSetup<'_>) -> io::Result<(Arc<Self>, Shipping)> {
+        let builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT);
+        let client = trust(builder, setup.authorities)
+            .map_err(|error| error.to_string())
+            .and_then(|builder| builder.build().map_err(|error| error.to_string()));
+        let (sender, lines) = mpsc::channel(WAITING_LINES);
+        let (finish, finishing) = watch::channel(false);
+        let (done, finished) = oneshot::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let road = Road {
+            client,
+            addresses: Addresses::read(setup.api_url),
+            token: setup.token.clone(),
+            incarnation: setup.incarnation,
+            number: 0,
+            waiting: Arc::clone(&waiting),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let shipper = Self {
+            sender,
+            runtime: runtime.handle().clone(),
+            waiting,
+            dropped: AtomicU64::new(0),
+        };
+        let thread = std::thread::Builder::new().name("grid-lines".to_owned());
+        thread.spawn(move || {
+            runtime.block_on(road.run(lines, finishing));
+            // Nobody waits any more when the worker is gone.
+            let _ = done.send(());
+        })?;
+        Ok((Arc::new(shipper), Shipping { finish, finished }))
+    }
+
+    /// Where lines are made.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Takes a line to be sent, if there is room.
+    pub(super) fn take(&self, line: &Line) {
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 && !self.push(&told(line, dropped)) {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+        if !self.push(line) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            metrics::counter!("grid_log_lines_dropped_total", "where" => "worker").increment(1);
+        }
+    }
+
+    fn push(&self, line: &Line) -> bool {
+        // A line is texts and numbers: it can always be written.
+        let Ok(mut text) = serde_json::to_vec(line) else {
+            return false;
+        };
+        text.push(b'\n');
+        let bytes = text.len();
+        if self.waiting.load(Ordering::Relaxed) + bytes > WAITING_BYTES {
+            return false;
+        }
+        let is_taken = self.sender.try_send(text.into()).is_ok();
+        if is_taken {
+            let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            metrics::gauge!("grid_log_waiting_bytes").set(waiting as f64);
+        }
+        is_taken
+    }
+}
+
+/// A line that tells of others.
+fn told(line: &Line, dropped: u64) -> Line {
+    let mut told = line.clone();
+    told.message = format!("… [{dropped} lines of this worker dropped: their store did not take them in time]");
+    "WARN".clone_into(&mut told.level);
+    crate::logs::capture::SOURCE_WORKER.clone_into(&mut told.source);
+    told.fields.clear();
+    told.fields.insert("dropped_lines".to_owned(), dropped.to_string());
+    told
+}
+
+impl Shipping {
+    /// Waits until what was given before is sent, for a while.
+    pub(super) async fn finish(self) {
+        let Self { finish, finished } = self;
+        finish.send_replace(true);
+        // Until here `finish` is held: its end would be the end of the thread.
+        if tokio::time::timeout(LAST_WORDS, finished).await.is_err() {
+            tracing::warn!("log_shipper.not_finished");
+        }
+        drop(finish);
+    }
+}
+
+/// The sending end.
+struct Road {
+    client: Result<reqwest::Client, String>,
+    addresses: Addresses,
+    token: Secret,
+    incarnation: Incarnation,
+    number: u64,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Road {
+    async fn run(mut self, mut lines: mpsc::Receiver<Bytes>, mut finishing: watch::Receiver<bool>) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                first = lines.recv() => first,
+                told = finishing.wait_for(|finishing| *finishing) => match told {
+                    Ok(_) => break,
+                    Err(_) => return,
+                },
+            };
+            let Some(first) = first else { return };
+            tokio::select! {
+                () = self.pass_on(first, &mut lines) => {}
+                () = gone(finishing.clone()) => return,
+            }
+        }
+        let rest = async {
+            while let Ok(Some(first)) = tokio::time::timeout(SILENCE, lines.recv()).await {
+                self.pass_on(first, &mut lines).await;
+            }
+        };
+        tokio::select! {
+            () = rest => {}
+            () = gone(finishing) => {}
+        }
+    }
+
+    async fn pass_on(&mut self, first: Bytes, lines: &mut mpsc::Receiver<Bytes>) {
+        let (batch, count) = gather(first, lines).await;
+        self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+        self.number += 1;
+        self.deliver(batch.into(), count).await;
+    }
+
+    /// Until it is taken, or refused for good.
+    async fn deliver(&self, batch: Bytes, count: u64) {
+        let mut pause = PAUSES.0;
+        loop {
+            match self.send(&batch).await {
+                Ok(()) => {
+                    metrics::counter!("grid_log_lines_sent_total").increment(count);
+                    return;
+                }
+                Err(Failed::ForGood(why)) => {
+                    tracing::error!(why, lines = count, "log_shipper.refused");
+                    metrics::counter!("grid_log_lines_dropped_total", "where" => "refused").increment(count);
+                    return;
+                }
+                Err(Failed::ForNow(why)) => {
+                    tracing::warn!(why, ?pause, "log_shipper.failed");
+                    metrics::counter!("grid_log_send_failures_total").increment(1);
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn send(&self, batch: &Bytes) -> Result<(), Failed> {
+        let client = self.client.as_ref().map_err(|why| Failed::ForGood(why.clone()))?;
+        let mut why = String::new();
+        for (index, base) in self.addresses.in_turn() {
+            let url = format!("{base}/api/v1/internal/logs/{}/{}", self.incarnation, self.number);
+            let request = client
+                .post(&url)
+                .bearer_auth(self.token.reveal())
+                .header("content-type", "application/x-ndjson")
+                .body(batch.clone());
+            match request.send().await {
+                Ok(answer) if answer.status().is_success() => {
+                    self.addresses.answers(index);
+                    return Ok(());
+                }
+                Ok(answer) if is_final(answer.status()) => {
+                    let status = answer.status();
+                    let text = answer.text().await.unwrap_or_default();
+                    return Err(Failed::ForGood(format!("{url} answers {status}: {text}")));
+                }
+                Ok(answer) => why = format!("{url} answers {}", answer.status()),
+                Err(error) => why = format!("{url} does not answer: {}", chain(&error)),
+            }
+        }
+        Err(Failed::ForNow(why))
+    }
+}
+
+/// Returns when nobody waits for the end any more.
+async fn gone(mut finishing: watch::Receiver<bool>) {
+    while finishing.changed().await.is_ok() {}
+}
+
+enum Failed {
+    ForNow(String),
+    ForGood(String),
+}
+
+/// Whether sending the same again cannot help.
+fn is_final(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::NOT_FOUND
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY
+    )
+}
+
+/// What comes until the batch is full or old enough, and how many lines that is.
+async fn gather(first: Bytes, lines: &mut mpsc::Receiver<Bytes>) -> (Vec<u8>, u64) {
+    let deadline = Instant::now() + BATCH_AGE;
+    let mut batch = first.to_vec();
+    let mut count = 1;
+    while batch.len() < BATCH_BYTES {
+        match timeout_at(deadline, lines.recv()).await {
+            Ok(Some(line)) => {
+                batch.extend_from_slice(&line);
+                count += 1;
+            }
+            Ok(None) | Err(_) => break,
+        }
+    }
+    (batch, count)
+}
