@@ -253,7 +253,7 @@ fn plan(index: usize, id: &str, kind: NodeKind) -> Result<Plan, Vec<DagError>> {
             message,
         },
         NodeKind::Eval { source } => Work::Eval(Mapping::compile(index, id, &source)?),
-        NodeKind::Parser(config) => Work::Parser(Parser::new(&config)),
+        NodeKind::Parser(config) => Work::Parser(Parser::compile(index, id, &config)?),
         NodeKind::Stdout(config) => Work::Stdout {
             encoder: Encoder::new(&config),
             line: Vec::new(),

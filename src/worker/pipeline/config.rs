@@ -70,6 +70,8 @@ pub(super) struct ParserConfig {
 pub(super) enum ParserFormat {
     Json,
     Csv { columns: Vec<String>, delimiter: u8 },
+    Logfmt,
+    Grok { pattern: String },
 }
 
 #[derive(Debug, Clone)]
@@ -216,22 +218,39 @@ fn generate_source(fields: &mut Fields<'_>) -> GenerateSourceConfig {
 }
 
 fn parser(fields: &mut Fields<'_>) -> Option<ParserConfig> {
-    const FORMATS: &[(&str, bool)] = &[("json", false), ("csv", true)];
+    #[derive(Clone, Copy)]
+    enum Type {
+        Json,
+        Csv,
+        Logfmt,
+        Grok,
+    }
+    const TYPES: &[(&str, Type)] = &[
+        ("json", Type::Json),
+        ("csv", Type::Csv),
+        ("logfmt", Type::Logfmt),
+        ("grok", Type::Grok),
+    ];
     fields.required_string("type")?;
-    let csv = fields.choice("type", FORMATS, false);
+    let of_type = fields.choice("type", TYPES, Type::Json);
     let field = value_path(fields, "field").unwrap_or_else(|| OwnedValuePath::single_field("message"));
     let target = value_path(fields, "target");
-    let format = if csv {
-        let columns = fields.names("columns");
-        if columns.is_none() {
-            fields.error("columns", "csv text needs the names of its columns");
+    let format = match of_type {
+        Type::Json => ParserFormat::Json,
+        Type::Csv => {
+            let columns = fields.names("columns");
+            if columns.is_none() {
+                fields.error("columns", "csv text needs the names of its columns");
+            }
+            ParserFormat::Csv {
+                columns: columns?,
+                delimiter: fields.delimiter("delimiter"),
+            }
         }
-        ParserFormat::Csv {
-            columns: columns?,
-            delimiter: fields.delimiter("delimiter"),
-        }
-    } else {
-        ParserFormat::Json
+        Type::Logfmt => ParserFormat::Logfmt,
+        Type::Grok => ParserFormat::Grok {
+            pattern: fields.required_string("pattern")?.to_owned(),
+        },
     };
     Some(ParserConfig { format, field, target })
 }

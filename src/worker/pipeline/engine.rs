@@ -277,7 +277,7 @@ impl<'a> Engine<'a> {
                     Ran::Cancelled => return Err(PipelineFailure::cancelled()),
                 }
             }
-            Work::Parser(parser) => match parser.parse(record) {
+            Work::Parser(parser) => match parser.parse(record, &mut self.interpreter) {
                 Ok(()) => Outcome::Pass,
                 Err(message) => Outcome::Fail { message, record: None },
             },

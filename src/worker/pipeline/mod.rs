@@ -12,7 +12,7 @@
 //! | `filter` | `condition` (VRL, boolean) | keeps the records for which it is true; `abort` is false |
 //! | `eval` | `source` (VRL) | changes the record; `abort` drops it; a list of objects becomes as many records |
 //! | `assertion` | `condition`, `message` | a record for which it is false has failed |
-//! | `parser` | `type` json or csv, `field` (`message`), `target`; csv: `columns`, `delimiter` | turns text in a field into the record, or into the field `target` |
+//! | `parser` | `type` json, csv, logfmt or grok, `field` (`message`), `target`; csv: `columns`, `delimiter`; grok: `pattern` | turns text in a field into the record, or into the field `target` |
 //! | `stdout` | `encoding`; csv: `columns`, `delimiter` | a line of the task's output |
 //! | `filesink` | `path`, `encoding`; csv: `columns`, `delimiter` | one file, whole or not at all |
 //!

@@ -8,17 +8,19 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use vrl::compiler::runtime::{Runtime, Terminate};
 use vrl::compiler::state::ExternalEnv;
 use vrl::compiler::{CompileConfig, ExpressionError, Function, Program, TargetValueRef, TimeZone};
 use vrl::diagnostic::{Diagnostic, DiagnosticList};
 use vrl::parser::ast;
 use vrl::path::{OwnedTargetPath, PathPrefix};
-use vrl::value::{Secrets, Value};
+use vrl::value::{KeyString, Secrets, Value};
 
 use super::config::NodeKind;
 use super::context::{Control, RunState};
 use super::dag::{DagError, ProgramPlace};
+use super::parser::Parser;
 use super::projection::Projection;
 
 const ALLOWED: &str = include_str!("vrl_functions.txt");
@@ -59,6 +61,9 @@ pub(super) struct Mapping {
     /// What the program reads of the record, when nothing else of the record survives it.
     pub reads_only: Option<Projection>,
 }
+
+/// A program of a node's own that makes something of a text; the text is the field `text` of what it is run on.
+pub(super) struct TextProgram(Program);
 
 /// What came of running a program on a record.
 pub(super) enum Ran<T> {
@@ -109,6 +114,11 @@ impl Interpreter {
         self.resolve(&mapping.program, record)
     }
 
+    pub fn read(&mut self, program: &TextProgram, text: Bytes) -> Ran<Value> {
+        let mut record = Value::Object(BTreeMap::from([(KeyString::from("text"), Value::Bytes(text))]));
+        self.resolve(&program.0, &mut record)
+    }
+
     fn resolve(&mut self, program: &Program, record: &mut Value) -> Ran<Value> {
         let mut target = TargetValueRef {
             value: record,
@@ -143,11 +153,23 @@ pub(super) fn check(index: usize, id: &str, kind: &NodeKind) -> Vec<DagError> {
         NodeKind::Eval { source } => Mapping::compile(index, id, source).map(drop),
         NodeKind::FileSource(_)
         | NodeKind::GenerateSource(_)
-        | NodeKind::Parser(_)
         | NodeKind::Stdout(_)
         | NodeKind::FileSink(_) => Ok(()),
+        NodeKind::Parser(config) => Parser::compile(index, id, config).map(drop),
     };
     result.err().unwrap_or_default()
+}
+
+impl TextProgram {
+    pub fn compile(index: usize, id: &str, source: &str) -> Result<Self, Vec<DagError>> {
+        let place = Place {
+            index,
+            id,
+            below: "/config/type",
+            source,
+        };
+        compile(&place, CompileConfig::default()).map(Self)
+    }
 }
 
 impl Condition {

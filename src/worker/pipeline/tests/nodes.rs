@@ -400,3 +400,47 @@ fn a_record_beyond_all_bounds_fails_and_the_next_is_read() {
     let failure = place.run(&dag).unwrap_err();
     assert!(failure.causes[0].contains("begins at byte 8"), "{failure:?}");
 }
+
+#[test]
+fn logfmt_becomes_fields() {
+    let lines = json!({"message": "level=info msg=\"all is \\\"well\\\"\" took=3ms cached\n", "n": 1});
+    assert_eq!(
+        made("parser", json!({"type": "logfmt"}), &format!("{lines}\n")),
+        [json!({"level": "info", "msg": "all is \"well\"", "took": "3ms", "cached": true})]
+    );
+    assert_eq!(
+        made(
+            "parser",
+            json!({"type": "logfmt", "field": "a.text", "target": "b"}),
+            "{\"a\":{\"text\":\"x=1\"}}\n"
+        ),
+        [json!({"a": {"text": "x=1"}, "b": {"x": "1"}})]
+    );
+}
+
+#[test]
+fn grok_becomes_fields() {
+    let pattern = "%{IPORHOST:client} %{WORD:method} %{URIPATHPARAM:path} %{NUMBER:bytes}";
+    let dag = through("parser", json!({"type": "grok", "pattern": pattern}));
+    let input =
+        "{\"message\":\"55.3.244.1 GET /index.html 15824\"}\n{\"message\":\"something else\"}\n{\"message\":5}\n";
+    let (good, letters, errors) = with_failures(dag, input);
+    let wanted = json!({"client": "55.3.244.1", "method": "GET", "path": "/index.html", "bytes": "15824"});
+    assert_eq!(good, [wanted]);
+    assert_eq!(errors, [0, 2, 0]);
+    assert_eq!(letters[0]["record"], json!({"message": "something else"}));
+    assert!(letters[0]["error"].as_str().unwrap().contains("pattern"), "{letters:?}");
+    let place = Place::new();
+    for (config, below) in [
+        (json!({"type": "grok"}), "pattern"),
+        (json!({"type": "grok", "pattern": "%{NOSUCH:x}"}), "pattern"),
+        (json!({"type": "grok", "pattern": "("}), "pattern"),
+        (json!({"type": "logfmt", "pattern": "x"}), "pattern"),
+        (json!({"type": "xml"}), "type"),
+    ] {
+        let refused = place.refusals(&through("parser", config.clone()));
+        assert_eq!(refused.len(), 1, "{config}: {refused:?}");
+        assert_eq!(refused[0].pointer, format!("/1/config/{below}"), "{config}");
+        assert_eq!(super::super::check(&through("parser", config)).unwrap_err().len(), 1);
+    }
+}

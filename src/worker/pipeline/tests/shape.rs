@@ -183,8 +183,13 @@ fn configurations_are_checked_field_by_field() {
             "a string",
         ),
         ("parser", json!({}), "/1/config/type", "missing"),
-        ("parser", json!({"type": "xml"}), "/1/config/type", "one of: json, csv"),
-        ("parser", json!({"type": "grok"}), "/1/config/type", "not known"),
+        (
+            "parser",
+            json!({"type": "xml"}),
+            "/1/config/type",
+            "one of: json, csv, logfmt, grok",
+        ),
+        ("parser", json!({"type": "avro"}), "/1/config/type", "not known"),
         ("parser", json!({"type": "csv"}), "/1/config/columns", "needs the names"),
         (
             "parser",
