@@ -30,6 +30,7 @@ mod log;
 mod logs;
 mod metrics;
 mod parts;
+mod pipelines;
 mod projection;
 mod publisher;
 mod shard;

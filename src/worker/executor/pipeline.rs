@@ -16,6 +16,7 @@ use crate::document::TaskKind;
 use crate::domain::{Failure, FailureReason};
 use crate::worker::pipeline::{
     Control as PipelineControl, Keeper, Pipeline, PipelineFailure, PipelineFailureReason, PipelineReport, RunContext,
+    SecretReader,
 };
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,6 +103,13 @@ fn run_context(attempt: &AttemptContext, control: PipelineControl) -> RunContext
         control,
         resume: None,
         keeper: None,
+        secrets: SecretReader::new({
+            let secrets = attempt.secrets.clone();
+            move |name| {
+                let secret = secrets.read(name).map_err(|error| error.to_string())?;
+                Ok(secret.expose().to_owned())
+            }
+        }),
     }
 }
 
@@ -176,6 +184,7 @@ fn told(failure: PipelineFailure) -> Failure {
     let reason = match failure.reason {
         PipelineFailureReason::Error => FailureReason::Error,
         PipelineFailureReason::InvalidDag => FailureReason::InvalidDag,
+        PipelineFailureReason::Authentication => FailureReason::Authentication,
         PipelineFailureReason::Unrecoverable => FailureReason::Unrecoverable,
         PipelineFailureReason::Cancelled => FailureReason::Killed,
     };

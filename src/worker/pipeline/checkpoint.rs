@@ -46,6 +46,39 @@ pub(super) enum SourceState {
     Generate {
         next: u64,
     },
+    Kafka {
+        topic: String,
+        places: Vec<Place>,
+    },
+}
+
+/// How far a partition of a topic was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Place {
+    pub partition: i32,
+    /// The offset to be read next.
+    pub next: i64,
+    /// The first offset that is not wanted any more; `None`: there is no end.
+    pub end: Option<i64>,
+}
+
+impl Place {
+    pub fn is_done(&self) -> bool {
+        self.end.is_some_and(|end| self.next >= end)
+    }
+
+    /// Whether the message is one that is wanted and has not been read.
+    pub fn holds(&self, offset: i64) -> bool {
+        offset >= self.next && self.end.is_none_or(|end| offset < end)
+    }
+
+    /// Nothing is left before the end; whether that is news.
+    pub fn come_to_end(&mut self) -> bool {
+        let is_news = self.end.is_some() && !self.is_done();
+        self.next = self.end.unwrap_or(self.next).max(self.next);
+        is_news
+    }
 }
 
 /// By which a file is known to be as it was.

@@ -12,9 +12,15 @@ use super::engine::{Engine, Stage, Work, projection_of};
 use super::file_sink::FileSink;
 use super::file_source::FileSource;
 use super::generate::{GenerateSource, Generated};
+use super::http_sink::HttpSink;
+use super::http_source::HttpSource;
+use super::kafka_sink::KafkaSink;
+use super::kafka_source::KafkaSource;
 use super::parser::Parser;
 use super::paths::{self, PathRefusal, PathTemplate};
 use super::program::{Condition, Mapping};
+use super::remote::RemoteSink;
+use super::remote_config::{HttpSinkConfig, HttpSourceConfig, KafkaSinkConfig, KafkaSourceConfig};
 use super::report::{PipelineFailure, PipelineReport};
 
 /// Compiled, with every path found to be allowed, nothing opened yet.
@@ -37,6 +43,10 @@ enum Plan {
     FileSource(FileSourceConfig),
     GenerateSource(GenerateSourceConfig),
     FileSink(FileSinkConfig),
+    HttpSource(HttpSourceConfig),
+    HttpSink(HttpSinkConfig),
+    KafkaSource(KafkaSourceConfig),
+    KafkaSink(KafkaSinkConfig),
     /// Needs nothing to be opened.
     Ready(Box<Work>),
 }
@@ -44,6 +54,8 @@ enum Plan {
 enum Source {
     File(FileSource),
     Generate(GenerateSource),
+    Http(HttpSource),
+    Kafka(KafkaSource),
 }
 
 impl Source {
@@ -51,6 +63,22 @@ impl Source {
         match self {
             Self::File(file) => file.state(),
             Self::Generate(generate) => Some(generate.state()),
+            // What is answered the next time may be something else.
+            Self::Http(_) => None,
+            Self::Kafka(kafka) => Some(kafka.state()),
+        }
+    }
+
+    fn step(&mut self, node: usize, engine: &mut Engine<'_>) -> Result<Generated, PipelineFailure> {
+        match self {
+            Self::File(file) => Ok(if file.step(node, engine)? {
+                Generated::More
+            } else {
+                Generated::Done
+            }),
+            Self::Generate(generate) => generate.step(node, engine),
+            Self::Http(http) => http.step(node, engine),
+            Self::Kafka(kafka) => kafka.step(node, engine),
         }
     }
 }
@@ -165,7 +193,9 @@ fn open(nodes: Vec<Prepared>, context: &RunContext) -> Result<Opened, PipelineFa
                 opened.sinks.push((index, config));
                 Work::FileSink(sink)
             }
-            source @ (Plan::FileSource(_) | Plan::GenerateSource(_)) => {
+            Plan::HttpSink(config) => Work::remote(RemoteSink::Http(HttpSink::open(&id, &config, context)?)),
+            Plan::KafkaSink(config) => Work::remote(RemoteSink::Kafka(KafkaSink::open(&id, &config, context)?)),
+            source @ (Plan::FileSource(_) | Plan::GenerateSource(_) | Plan::HttpSource(_) | Plan::KafkaSource(_)) => {
                 opened.sources.push((index, source));
                 Work::Source
             }
@@ -196,11 +226,16 @@ fn earlier(nodes: &[Prepared], context: &RunContext) -> Option<Earlier> {
         nodes.iter().all(|node| match &node.work {
             Plan::FileSource(config) => match state.sources.get(&node.id) {
                 Some(SourceState::File { identity, .. }) => FileSource::is_unchanged(config, *identity, context),
-                Some(SourceState::Generate { .. }) | None => false,
+                Some(SourceState::Generate { .. } | SourceState::Kafka { .. }) | None => false,
             },
             Plan::GenerateSource(_) => matches!(state.sources.get(&node.id), Some(SourceState::Generate { .. })),
+            Plan::KafkaSource(config) => matches!(
+                state.sources.get(&node.id),
+                Some(SourceState::Kafka { topic, .. }) if *topic == config.kafka.topic
+            ),
+            Plan::HttpSource(_) => false,
             Plan::FileSink(_) => state.sinks.contains_key(&node.id),
-            Plan::Ready(_) => true,
+            Plan::HttpSink(_) | Plan::KafkaSink(_) | Plan::Ready(_) => true,
         })
     };
     let attempt = resume.attempt;
@@ -247,6 +282,10 @@ fn plan(index: usize, id: &str, kind: NodeKind) -> Result<Plan, Vec<DagError>> {
         NodeKind::FileSource(config) => return Ok(Plan::FileSource(config)),
         NodeKind::GenerateSource(config) => return Ok(Plan::GenerateSource(config)),
         NodeKind::FileSink(config) => return Ok(Plan::FileSink(config)),
+        NodeKind::HttpSource(config) => return Ok(Plan::HttpSource(config)),
+        NodeKind::HttpSink(config) => return Ok(Plan::HttpSink(config)),
+        NodeKind::KafkaSource(config) => return Ok(Plan::KafkaSource(config)),
+        NodeKind::KafkaSink(config) => return Ok(Plan::KafkaSink(config)),
         NodeKind::Filter { condition } => Work::Filter(Condition::compile(index, id, &condition)?),
         NodeKind::Assertion { condition, message } => Work::Assertion {
             condition: Condition::compile(index, id, &condition)?,
@@ -293,7 +332,7 @@ fn open_sources(
                 let projection = projection_of(stages, index);
                 let resume_at = match state {
                     Some(SourceState::File { offset, .. }) => Some(*offset),
-                    Some(SourceState::Generate { .. }) | None => None,
+                    Some(SourceState::Generate { .. } | SourceState::Kafka { .. }) | None => None,
                 };
                 let source = FileSource::open(&stages[index].id, &file, projection, resume_at, context)?;
                 sources.push((index, Source::File(source)));
@@ -305,7 +344,20 @@ fn open_sources(
                 }
                 sources.push((index, Source::Generate(source)));
             }
-            Plan::FileSink(_) | Plan::Ready(_) => {}
+            Plan::HttpSource(http) => {
+                let projection = projection_of(stages, index);
+                let source = HttpSource::open(&stages[index].id, http, projection, context)?;
+                sources.push((index, Source::Http(source)));
+            }
+            Plan::KafkaSource(kafka) => {
+                let places = match state {
+                    Some(SourceState::Kafka { places, .. }) => Some(places.as_slice()),
+                    Some(SourceState::File { .. } | SourceState::Generate { .. }) | None => None,
+                };
+                let source = KafkaSource::open(&stages[index].id, kafka, places, context)?;
+                sources.push((index, Source::Kafka(source)));
+            }
+            Plan::FileSink(_) | Plan::HttpSink(_) | Plan::KafkaSink(_) | Plan::Ready(_) => {}
         }
     }
     Ok(sources)
@@ -343,17 +395,7 @@ fn drive(
                 RunState::Stop => return Ok(true),
                 RunState::Run => {}
             }
-            let step = match &mut source {
-                Source::File(file) => {
-                    if file.step(node, engine)? {
-                        Generated::More
-                    } else {
-                        Generated::Done
-                    }
-                }
-                Source::Generate(generate) => generate.step(node, engine)?,
-            };
-            match step {
+            match source.step(node, engine)? {
                 Generated::More => idle = false,
                 Generated::Wait(until) => wait = Some(wait.map_or(until, |earlier| until.min(earlier))),
                 Generated::Done => {
@@ -364,6 +406,7 @@ fn drive(
             left.push((node, source));
         }
         sources = left;
+        let tend = engine.tend()?;
         engine.publish();
         if let Some(pace) = pace.as_deref_mut() {
             let read = sources.iter().map(|(node, source)| (*node, source.state()));
@@ -371,7 +414,7 @@ fn drive(
             engine.keep_parts(pace.has_taken);
         }
         if let (true, Some(until)) = (idle, wait) {
-            control.wait_until(until);
+            control.wait_until(tend.map_or(until, |tend| tend.min(until)));
         }
     }
     match control.state() {

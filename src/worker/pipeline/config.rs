@@ -4,6 +4,7 @@ use super::dag::{DagError, DagNode};
 use super::fields::Fields;
 use super::generate::MAX_COUNT;
 use super::paths::PathTemplate;
+use super::remote_config::{self, HttpSinkConfig, HttpSourceConfig, KafkaSinkConfig, KafkaSourceConfig};
 use vrl::path::OwnedValuePath;
 
 /// How records stand in a file or on standard output.
@@ -39,6 +40,10 @@ pub(super) enum NodeKind {
     Parser(ParserConfig),
     Stdout(EncoderConfig),
     FileSink(FileSinkConfig),
+    HttpSource(HttpSourceConfig),
+    HttpSink(HttpSinkConfig),
+    KafkaSource(KafkaSourceConfig),
+    KafkaSink(KafkaSinkConfig),
 }
 
 #[derive(Debug, Clone)]
@@ -90,11 +95,17 @@ pub(super) struct FileSinkConfig {
 
 impl NodeKind {
     pub fn is_source(&self) -> bool {
-        matches!(self, Self::FileSource(_) | Self::GenerateSource(_))
+        matches!(
+            self,
+            Self::FileSource(_) | Self::GenerateSource(_) | Self::HttpSource(_) | Self::KafkaSource(_)
+        )
     }
 
     pub fn is_sink(&self) -> bool {
-        matches!(self, Self::Stdout(_) | Self::FileSink(_))
+        matches!(
+            self,
+            Self::Stdout(_) | Self::FileSink(_) | Self::HttpSink(_) | Self::KafkaSink(_)
+        )
     }
 }
 
@@ -109,12 +120,16 @@ pub(super) fn read_all(dag: &[DagNode], errors: &mut Vec<DagError>) -> Vec<Optio
 const COMMANDS: &[&str] = &[
     "filesource",
     "generatesource",
+    "kafkasource",
+    "httpsource",
     "filter",
     "eval",
     "assertion",
     "parser",
     "stdout",
     "filesink",
+    "kafkasink",
+    "httpsink",
 ];
 
 fn read(index: usize, node: &DagNode, errors: &mut Vec<DagError>) -> Option<NodeConfig> {
@@ -140,6 +155,10 @@ fn read(index: usize, node: &DagNode, errors: &mut Vec<DagError>) -> Option<Node
         }
         "parser" => parser(&mut fields).map(NodeKind::Parser),
         "stdout" => Some(NodeKind::Stdout(encoder(&mut fields, Encoding::Ndjson))),
+        "httpsource" => remote_config::http_source(&mut fields).map(NodeKind::HttpSource),
+        "httpsink" => remote_config::http_sink(&mut fields).map(NodeKind::HttpSink),
+        "kafkasource" => remote_config::kafka_source(&mut fields).map(NodeKind::KafkaSource),
+        "kafkasink" => remote_config::kafka_sink(&mut fields).map(NodeKind::KafkaSink),
         _ => file_sink(&mut fields).map(NodeKind::FileSink),
     };
     let fail_on_error = fields.flag("failOnError");
@@ -165,6 +184,8 @@ fn encoder_of(kind: Option<&NodeKind>) -> Option<&EncoderConfig> {
     match kind? {
         NodeKind::Stdout(encoder) => Some(encoder),
         NodeKind::FileSink(sink) => Some(&sink.encoder),
+        NodeKind::HttpSink(sink) => Some(&sink.encoder),
+        NodeKind::KafkaSink(sink) => Some(&sink.encoder),
         _ => None,
     }
 }
@@ -187,7 +208,7 @@ fn file_source(fields: &mut Fields<'_>) -> Option<FileSourceConfig> {
     })
 }
 
-fn delimiter(fields: &mut Fields<'_>, encoding: Encoding) -> u8 {
+pub(super) fn delimiter(fields: &mut Fields<'_>, encoding: Encoding) -> u8 {
     // Asked for only where it means something, so that elsewhere it is an unknown field rather than silently ignored.
     if encoding == Encoding::Csv {
         fields.delimiter("delimiter")
@@ -255,7 +276,7 @@ fn parser(fields: &mut Fields<'_>) -> Option<ParserConfig> {
     Some(ParserConfig { format, field, target })
 }
 
-fn value_path(fields: &mut Fields<'_>, name: &'static str) -> Option<OwnedValuePath> {
+pub(super) fn value_path(fields: &mut Fields<'_>, name: &'static str) -> Option<OwnedValuePath> {
     let text = fields.string(name)?;
     match vrl::path::parse_value_path(text) {
         Ok(path) if !path.is_root() => Some(path),

@@ -2,11 +2,15 @@
 //! and the switch by which it can be stopped or cancelled from another thread.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use super::checkpoint::{Keeper, Resume};
+use super::secret::SecretReader;
 
 /// One replica of one attempt.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub struct RunContext {
     pub resume: Option<Resume>,
     /// Where this run's checkpoints go; without it none are taken.
     pub keeper: Option<Keeper>,
+    /// What the worker keeps for programs that must show who they are.
+    pub secrets: SecretReader,
 }
 
 /// What a running pipeline shall do.
@@ -51,6 +57,8 @@ struct Shared {
     /// Guards nothing but the wait, so that a change is never missed between the check and the sleep.
     gate: Mutex<()>,
     changed: Condvar,
+    /// The same, for who waits in a runtime.
+    told: Notify,
 }
 
 impl Control {
@@ -75,6 +83,21 @@ impl Control {
         self.shared.state.fetch_max(to as u8, Ordering::AcqRel);
         drop(gate);
         self.shared.changed.notify_all();
+        self.shared.told.notify_waiters();
+    }
+
+    /// Waits until the run is told so much, or more.
+    pub(super) async fn told(&self, at_least: RunState) {
+        let mut told = pin!(self.shared.told.notified());
+        loop {
+            // Before the look, so that no change after it is missed.
+            told.as_mut().enable();
+            if self.state() as u8 >= at_least as u8 {
+                return;
+            }
+            told.as_mut().await;
+            told.set(self.shared.told.notified());
+        }
     }
 
     /// Waits until `deadline`, or until the state is no longer Run, and returns the state.

@@ -2,6 +2,7 @@
 //! next one is read, so that there are no queues and memory stays flat.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use vrl::value::{KeyString, ObjectMap, Value};
@@ -15,6 +16,7 @@ use super::file_source;
 use super::parser::Parser;
 use super::program::{Condition, Interpreter, Mapping, Ran};
 use super::projection::Projection;
+use super::remote::RemoteSink;
 use super::report::{NodeError, PipelineFailure, PipelineFailureReason};
 
 /// A node at work.
@@ -41,15 +43,20 @@ pub(super) enum Work {
         line: Vec<u8>,
     },
     FileSink(FileSink),
+    Remote(Box<RemoteSink>),
 }
 
 impl Work {
+    pub fn remote(sink: RemoteSink) -> Self {
+        Self::Remote(Box::new(sink))
+    }
+
     /// It sees no more of the record than its reads say, and passes nothing on but the record as it came or a new one.
     fn takes_partial(&self) -> bool {
         match self {
             Self::Filter(_) | Self::Assertion { .. } => true,
             Self::Eval(mapping) => mapping.reads_only.is_some(),
-            Self::Source | Self::Parser(_) | Self::Stdout { .. } | Self::FileSink(_) => false,
+            Self::Source | Self::Parser(_) | Self::Stdout { .. } | Self::FileSink(_) | Self::Remote(_) => false,
         }
     }
 }
@@ -68,7 +75,12 @@ pub(super) fn projection_of(stages: &[Stage], source: usize) -> Projection {
                 projection.merge(reads);
                 return projection;
             }
-            Work::Source | Work::Eval(_) | Work::Parser(_) | Work::Stdout { .. } | Work::FileSink(_) => break,
+            Work::Source
+            | Work::Eval(_)
+            | Work::Parser(_)
+            | Work::Stdout { .. }
+            | Work::FileSink(_)
+            | Work::Remote(_) => break,
         }
         at = next;
     }
@@ -293,13 +305,8 @@ impl<'a> Engine<'a> {
                     Err(message) => Outcome::Fail { message, record: None },
                 }
             }
-            Work::FileSink(sink) => match sink.write(record)? {
-                Ok(bytes) => {
-                    stage.counts.bytes_out += bytes as u64;
-                    Outcome::Pass
-                }
-                Err(message) => Outcome::Fail { message, record: None },
-            },
+            Work::FileSink(sink) => written(sink.write(record)?, &mut stage.counts),
+            Work::Remote(sink) => written(sink.write(record)?, &mut stage.counts),
         })
     }
 
@@ -333,8 +340,29 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Between two batches: what sinks have to do by now; until when they can be left alone.
+    pub fn tend(&mut self) -> Result<Option<Instant>, PipelineFailure> {
+        let mut until: Option<Instant> = None;
+        for stage in &mut self.stages {
+            if let Work::Remote(sink) = &mut stage.work {
+                let due = sink.tend()?;
+                until = until.into_iter().chain(due).min();
+            }
+        }
+        Ok(until)
+    }
+
+    /// Everything has arrived where it was sent.
+    fn flush(&mut self) -> Result<(), PipelineFailure> {
+        self.stages.iter_mut().try_for_each(|stage| match &mut stage.work {
+            Work::Remote(sink) => sink.flush(),
+            _ => Ok(()),
+        })
+    }
+
     /// The part files as a checkpoint tells of them.
     pub fn checkpoint(&mut self, state: &mut State) -> Result<Parts, PipelineFailure> {
+        self.flush()?;
         let mut parts = Vec::new();
         for stage in &mut self.stages {
             if let Work::FileSink(sink) = &mut stage.work {
@@ -357,6 +385,7 @@ impl<'a> Engine<'a> {
 
     /// Everything was read: files are completed and take their names.
     pub fn finish(&mut self) -> Result<(), PipelineFailure> {
+        self.flush()?;
         for stage in &mut self.stages {
             match &mut stage.work {
                 Work::FileSink(sink) => sink.sync()?,
@@ -365,7 +394,12 @@ impl<'a> Engine<'a> {
                     encoder.finish(line);
                     String::from_utf8_lossy(line).lines().for_each(&mut *self.stdout);
                 }
-                Work::Source | Work::Filter(_) | Work::Eval(_) | Work::Assertion { .. } | Work::Parser(_) => {}
+                Work::Source
+                | Work::Filter(_)
+                | Work::Eval(_)
+                | Work::Assertion { .. }
+                | Work::Parser(_)
+                | Work::Remote(_) => {}
             }
         }
         for stage in &mut self.stages {
@@ -374,6 +408,17 @@ impl<'a> Engine<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// What a sink made of a record.
+fn written(result: Result<usize, String>, counts: &mut Counts) -> Outcome {
+    match result {
+        Ok(bytes) => {
+            counts.bytes_out += bytes as u64;
+            Outcome::Pass
+        }
+        Err(message) => Outcome::Fail { message, record: None },
     }
 }
 

@@ -1,9 +1,12 @@
 //! Reads a node's `config` object field by field, so that every mistake is told with its own JSON pointer and all at
 //! once: a derived deserializer would stop at the first and not say where.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::dag::DagError;
+use super::secret::Text;
 
 /// The configuration of one node while it is being read. [`Fields::finish`] refuses what nobody asked for.
 pub(super) struct Fields<'a> {
@@ -135,6 +138,29 @@ impl<'a> Fields<'a> {
             return None;
         }
         Some(names)
+    }
+
+    /// Texts by name; each may be a secret of the worker.
+    pub fn texts(&mut self, name: &'static str) -> BTreeMap<String, Text> {
+        let mut texts = BTreeMap::new();
+        let given = match self.optional(name) {
+            None => return texts,
+            Some(Value::Object(given)) => given,
+            Some(other) => {
+                self.error(name, format!("must be an object of strings, not {}", kind_of(other)));
+                return texts;
+            }
+        };
+        for (key, value) in given {
+            let secret = value.as_object().filter(|fields| fields.len() == 1);
+            let secret = secret.and_then(|fields| fields.get("secret")?.as_str());
+            match (value, secret) {
+                (Value::String(text), _) => drop(texts.insert(key.clone(), Text::Plain(text.clone()))),
+                (_, Some(secret)) => drop(texts.insert(key.clone(), Text::Secret(secret.to_owned()))),
+                _ => self.error(name, format!("`{key}` must be a string, or {{\"secret\": \"NAME\"}}")),
+            }
+        }
+        texts
     }
 
     /// One ASCII character that can separate csv fields.

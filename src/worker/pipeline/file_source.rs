@@ -28,6 +28,15 @@ pub(super) struct FileSource {
     identity: FileIdentity,
 }
 
+/// A file that is open.
+pub(super) struct Input {
+    pub file: File,
+    /// What it is called in messages.
+    pub shown: String,
+    pub encoding: Encoding,
+    pub delimiter: u8,
+}
+
 enum Decoder {
     Ndjson(Json),
     Text,
@@ -66,6 +75,30 @@ impl FileSource {
             .custom_flags(OFlag::O_NONBLOCK.bits())
             .open(&path)
             .map_err(|error| failure(&error))?;
+        let input = Input {
+            file,
+            shown,
+            encoding: config.encoding,
+            delimiter: config.delimiter,
+        };
+        Self::over(id, input, projection, resume_at, context)
+    }
+
+    /// Of a file that is open, and of which this replica reads its part.
+    pub fn over(
+        id: &str,
+        input: Input,
+        projection: Projection,
+        resume_at: Option<u64>,
+        context: &RunContext,
+    ) -> Result<Self, PipelineFailure> {
+        let Input {
+            file,
+            shown,
+            encoding,
+            delimiter,
+        } = input;
+        let failure = |error: &dyn std::error::Error| PipelineFailure::error(id, format!("cannot read {shown}"), error);
         let metadata = file.metadata().map_err(|error| failure(&error))?;
         if !metadata.is_file() {
             let message = format!("{shown} is no regular file");
@@ -74,23 +107,16 @@ impl FileSource {
         let size = metadata.len();
         let (from, end) = split::share(size, context.replica_index, context.replica_count);
         let marked = split::has_mark(&file).map_err(|error| failure(&error))?;
-        let (records, decoder) = match config.encoding {
+        let (records, decoder) = match encoding {
             Encoding::Csv => {
-                let (names, begin) = header(&file, config.delimiter, marked, size).map_err(|error| failure(&error))?;
-                let start = split::first_csv_record(&file, begin, from, config.delimiter);
+                let (names, begin) = header(&file, delimiter, marked, size).map_err(|error| failure(&error))?;
+                let start = split::first_csv_record(&file, begin, from, delimiter);
                 let start = resume_at.map_or(start, Ok).map_err(|error| failure(&error))?;
-                let records = Records::new(
-                    file,
-                    Framing::Csv {
-                        delimiter: config.delimiter,
-                    },
-                    start,
-                    end,
-                );
+                let records = Records::new(file, Framing::Csv { delimiter }, start, end);
                 (
                     records,
                     Decoder::Csv {
-                        delimiter: config.delimiter,
+                        delimiter,
                         names,
                         fields: Vec::new(),
                     },
@@ -105,7 +131,7 @@ impl FileSource {
                     split::first_line(&file, from)
                 };
                 let start = resume_at.map_or(start, Ok).map_err(|error| failure(&error))?;
-                let decoder = match config.encoding {
+                let decoder = match encoding {
                     Encoding::Text => Decoder::Text,
                     _ => Decoder::Ndjson(Json {
                         projection,

@@ -153,8 +153,12 @@ pub(super) fn check(index: usize, id: &str, kind: &NodeKind) -> Vec<DagError> {
         NodeKind::Eval { source } => Mapping::compile(index, id, source).map(drop),
         NodeKind::FileSource(_)
         | NodeKind::GenerateSource(_)
+        | NodeKind::HttpSource(_)
+        | NodeKind::KafkaSource(_)
         | NodeKind::Stdout(_)
-        | NodeKind::FileSink(_) => Ok(()),
+        | NodeKind::FileSink(_)
+        | NodeKind::HttpSink(_)
+        | NodeKind::KafkaSink(_) => Ok(()),
         NodeKind::Parser(config) => Parser::compile(index, id, config).map(drop),
     };
     result.err().unwrap_or_default()

@@ -40,7 +40,9 @@ pub enum PipelineFailureReason {
     Error,
     /// This worker refuses the graph; trying again does not help.
     InvalidDag,
-    /// A record failed at a node with `failOnError`; the same input would fail again.
+    /// A server does not take the credentials, or not for this; the same ones would be refused again.
+    Authentication,
+    /// A record failed at a node with `failOnError`, or a server refused what was sent; it would again.
     Unrecoverable,
     /// The run was cancelled from outside.
     Cancelled,
@@ -83,7 +85,9 @@ impl PipelineFailure {
         match self.reason {
             // A run that took too long is cancelled, and tried again.
             PipelineFailureReason::Error | PipelineFailureReason::Cancelled => true,
-            PipelineFailureReason::InvalidDag | PipelineFailureReason::Unrecoverable => false,
+            PipelineFailureReason::InvalidDag
+            | PipelineFailureReason::Authentication
+            | PipelineFailureReason::Unrecoverable => false,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod files;
+mod http;
 mod nodes;
 mod programs;
 mod projections;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Control, DagError, DagNode, Pipeline, PipelineFailure, PipelineReport, RunContext};
+use super::{Control, DagError, DagNode, Pipeline, PipelineFailure, PipelineReport, RunContext, SecretReader};
 
 /// The project's real input.
 fn data(name: &str) -> PathBuf {
@@ -106,6 +107,7 @@ impl Place {
             control: Control::default(),
             resume: None,
             keeper: None,
+            secrets: SecretReader::default(),
         }
     }
 

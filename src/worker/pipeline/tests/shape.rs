@@ -216,10 +216,10 @@ fn configurations_are_checked_field_by_field() {
             "no path",
         ),
         (
-            "kafkasource",
+            "redissource",
             json!({}),
             "/1/commandName",
-            "`kafkasource` is not known; one of: filesource",
+            "`redissource` is not known; one of: filesource",
         ),
     ];
     for (command, config, pointer, message) in cases {
