@@ -191,6 +191,25 @@ fn mistake(error: DocumentError) -> Mistake {
     }
 }
 
+impl Problem {
+    fn view(&self) -> ProblemView<'_> {
+        ProblemView {
+            r#type: format!("urn:grid:problem:{}", self.code.to_lowercase().replace('_', "-")),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: &self.code,
+            errors: &self.errors,
+            job_id: self.job,
+        }
+    }
+
+    /// As a text, for a stream that has begun: it is too late for a status.
+    pub fn json(&self) -> String {
+        serde_json::to_string(&self.view()).unwrap_or_default()
+    }
+}
+
 impl From<IdError> for Problem {
     fn from(error: IdError) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "INVALID_ID", error.to_string())
@@ -228,15 +247,6 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let body = ProblemView {
-            r#type: format!("urn:grid:problem:{}", self.code.to_lowercase().replace('_', "-")),
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            code: &self.code,
-            errors: &self.errors,
-            job_id: self.job,
-        };
         let mut response: HttpResponseBuilder = HttpResponse::build(self.status);
         if let Some(seconds) = self.retry_after_seconds {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
@@ -247,6 +257,6 @@ impl ResponseError for Problem {
         if self.challenge {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        response.content_type("application/problem+json").json(body)
+        response.content_type("application/problem+json").json(self.view())
     }
 }

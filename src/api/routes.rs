@@ -117,6 +117,8 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/workers/{id}/drain").post(Operator, |it| it.to(workers::drain)),
         Place::at("/api/v1/workers/{id}/events").get(Viewer, |it| it.to(history::of_worker)),
         Place::at("/api/v1/events").get(Viewer, |it| it.to(feed::events)),
+        Place::at("/api/v1/logs/download").get(Viewer, |it| it.to(logs::download)),
+        Place::at("/api/v1/logs/tail").get(Viewer, |it| it.to(logs::tail)),
         Place::at("/api/v1/logs/search").get(Viewer, |it| it.to(logs::search)),
         Place::at("/api/v1/search").get(Viewer, |it| it.to(search::search)),
         Place::at("/api/v1/metrics").get(Viewer, |it| it.to(series::series)),

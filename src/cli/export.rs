@@ -71,16 +71,21 @@ pub async fn export(args: &ExportArgs, output: Output) -> anyhow::Result<()> {
     query.push(("format", args.format.name().to_owned()));
     // Nothing is written before the server has agreed.
     let transfer = transfer(&client, &query).await?;
-    if args.file == Path::new("-") {
+    save(transfer, &args.file, args.format.name(), output).await
+}
+
+/// Writes what comes into a file, or to stdout when it is `-`.
+pub async fn save(transfer: Transfer, file: &Path, format: &str, output: Output) -> anyhow::Result<()> {
+    if file == Path::new("-") {
         let mut stdout = std::io::stdout().lock();
         copy(transfer, &mut stdout).await?;
         return Ok(());
     }
-    let bytes = into_file(transfer, &args.file).await?;
+    let bytes = into_file(transfer, file).await?;
     match output {
-        Output::Json => print_json(&json!({"file": args.file, "format": args.format.name(), "bytes": bytes})),
+        Output::Json => print_json(&json!({"file": file, "format": format, "bytes": bytes})),
         Output::Human => {
-            tell(&format!("{bytes} bytes written to {}", args.file.display()));
+            tell(&format!("{bytes} bytes written to {}", file.display()));
             Ok(())
         }
     }

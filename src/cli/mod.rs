@@ -19,6 +19,7 @@ mod filter;
 mod fixture;
 mod init;
 mod jobs;
+mod logs;
 mod output;
 mod problem;
 mod process;
@@ -142,6 +143,8 @@ pub enum ClientCommand {
     Explain(explain::ExplainArgs),
     /// List workers; cordon, uncordon and drain them
     Workers(workers::WorkersArgs),
+    /// Show what tasks wrote; follow it, search it, or write it into a file
+    Logs(logs::LogsArgs),
     /// Show what happened to a job, task or worker; follow or export all of it
     Events(events::EventsArgs),
 }
@@ -257,6 +260,7 @@ async fn ask_server(command: ClientCommand, output: Output) -> anyhow::Result<()
         ClientCommand::Retries(args) => retries::retries(&args, output).await,
         ClientCommand::Explain(args) => explain::explain(&args, output).await,
         ClientCommand::Workers(args) => workers::workers(&args, output).await,
+        ClientCommand::Logs(args) => logs::logs(&args, output).await,
         ClientCommand::Events(args) => events::events(&args, output).await,
     }
 }

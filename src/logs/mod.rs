@@ -11,4 +11,4 @@ mod store;
 
 pub use line::{Line, RESERVED};
 pub use options::LogsOptions;
-pub use store::{Batch, Embedded, Key, LogStore, Page, Search, StoreError, StoredLine};
+pub use store::{Batch, Embedded, Key, LogStore, Order, Page, Search, StoreError, StoredLine};

@@ -17,6 +17,7 @@ mod job;
 mod limits;
 mod list;
 mod loaders;
+mod logs;
 mod mutation;
 mod overview;
 mod page;
@@ -80,6 +81,11 @@ impl GraphqlState {
             gate,
             ending,
         }
+    }
+
+    /// Tells when the server is told to end, to streams that have no end of their own.
+    pub(super) fn ending(&self) -> watch::Receiver<bool> {
+        self.ending.clone()
     }
 
     /// Who a client is that introduces himself, by a token (`Authorization` with or without `Bearer`, or `token`); without

@@ -7,12 +7,14 @@ use super::filter::{JobFilter, JobOrder, TaskFilter, TaskOrder, WorkerFilter, Wo
 use super::guard::Needs;
 use super::job::{Job, JobAsOf, api};
 use super::list::{Counted, JobTotal, Jobs, cost, counted, cursor, read_cursor, read_number, signed, size, up_to};
+use super::logs::{LogFilter, LogPage};
 use super::overview::{self, ClusterOverview};
 use super::scalar::DateTime;
 use super::search::SearchHit;
 use super::system::{Info, Quarantined};
 use super::task::{Task, TaskAsOf};
 use super::worker::Worker;
+use crate::api::logs::{Bounds, DEFAULT_AGE, Wanted};
 use crate::api::problem::Problem;
 use crate::api::search::MOST_HITS;
 use crate::domain::{JobId, TaskId, WorkerName};
@@ -153,6 +155,30 @@ impl Query {
         api.wait_for(min_position.as_deref()).await?;
         let hits = api.search(q.trim(), limit).await?;
         Ok(hits.into_iter().map(SearchHit::from).collect())
+    }
+
+    /// Lines that tasks wrote, newest first. There is no index on words: name a job, a task, a worker or a short time.
+    #[graphql(guard = "Needs::Viewer", complexity = "20 + cost(first, child_complexity)")]
+    async fn logs(
+        &self,
+        context: &Context<'_>,
+        filter: Option<LogFilter>,
+        #[graphql(desc = "Of then or later; of the last day when it is not given.")] from: Option<DateTime>,
+        #[graphql(desc = "Up to then; up to now when it is not given.")] to: Option<DateTime>,
+        #[graphql(desc = "How many.", default = 100)] first: i32,
+        #[graphql(desc = "`nextCursor` of the page before, with the same filter.")] after: Option<String>,
+    ) -> Answer<LogPage> {
+        let limit = size(context, first)?;
+        let now = crate::clock::now();
+        let bounds = Bounds {
+            from: from.map_or_else(|| now - DEFAULT_AGE, |time| time.0),
+            to: to.map_or(now, |time| time.0),
+        };
+        let wanted = Wanted::from(filter.unwrap_or_default());
+        let found = api(context)
+            .search_logs(&wanted, bounds, limit, after.as_deref())
+            .await?;
+        Ok(found.into())
     }
 
     /// The job as it was at a time.

@@ -5,7 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use uuid::Uuid;
 
-use super::search::failed;
+use super::wanted::failed;
 use crate::api::params::Params;
 use crate::api::problem::Problem;
 use crate::api::{Api, body};

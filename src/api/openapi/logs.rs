@@ -7,17 +7,17 @@ use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::forms::{EXAMPLE_JOB, EXAMPLE_TASK, EXAMPLE_WORKER, Named, named, reference};
+use super::forms::{EXAMPLE_JOB, EXAMPLE_TASK, EXAMPLE_WORKER, Named, named, reference, schema_of};
 use super::operation::{Operation, Tag, get, post};
 use super::parameter::{Parameter, text, whole};
-use crate::api::logs::{Found, MOST_LINES};
+use crate::api::logs::{Found, MOST_EARLIER, MOST_LINES};
 use crate::domain::Timestamp;
 use crate::logs::Line;
 
 const NDJSON: &str = "application/x-ndjson";
 
 pub fn operations() -> Vec<Operation> {
-    vec![search(), intake()]
+    vec![download(), tail(), search(), intake()]
 }
 
 fn search() -> Operation {
@@ -32,12 +32,52 @@ fn search() -> Operation {
         "Newest first. There is no index on words: name a job, a task, a worker or a short time. What takes too long is \
          ended and says so.",
     )
-    .takes(period("from", "Lines of then or later; a day ago when it is not given."))
-    .takes(period("to", "Lines up to then; now when it is not given."))
+    .takes(from())
+    .takes(to())
     .takes(Parameter::query("limit", limit, "How many lines at most.").example(100))
     .takes(Parameter::query("cursor", text(), "nextCursor of the answer before, asked with the same filters."))
     .answers::<Found>(200, "The lines.")
     .problem(422, &["SEARCH_TOO_LONG"])
+}
+
+fn download() -> Operation {
+    wanted(get(
+        "/api/v1/logs/download",
+        "downloadLogs",
+        Tag::Logs,
+        "Fetch all lines that a filter finds",
+    ))
+    .about("The oldest first, however many there are. A transfer that breaks off ends without its last chunk.")
+    .takes(from())
+    .takes(to())
+    .uses::<Line>()
+    .answers_with(200, "A line of JSON for each line.", NDJSON, schema_of::<Line>())
+    .problem(422, &["SEARCH_TOO_LONG"])
+}
+
+fn tail() -> Operation {
+    let id = json!({"type": "string"});
+    let earlier = whole(0, MOST_EARLIER, 0);
+    wanted(get("/api/v1/logs/tail", "tailLogs", Tag::Logs, "Follow lines as they come"))
+        .about(
+            "Events of the server: each has a line as its data and as its id the token after it. One without data says how \
+             far the stream is. `event: problem` has a problem document, and is the last. Who goes on after an id gets every \
+             later line once.",
+        )
+        .takes(Parameter::query("after", text(), "Go on after this id; else from now on."))
+        .takes(Parameter::header("Last-Event-ID", id, "As after, which it comes before."))
+        .takes(Parameter::query("lines", earlier, "Begin with so many lines of the last day; not when going on.").example(10))
+        .uses::<Line>()
+        .answers_with(200, "The lines, until the client leaves.", "text/event-stream", schema_of::<Line>())
+        .problem(422, &["SEARCH_TOO_LONG"])
+}
+
+fn from() -> Parameter {
+    period("from", "Lines of then or later; a day ago when it is not given.")
+}
+
+fn to() -> Parameter {
+    period("to", "Lines up to then; now when it is not given.")
 }
 
 /// The filters of lines.

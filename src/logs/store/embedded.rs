@@ -8,13 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::{Stream, TryStreamExt};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgPool, Postgres, QueryBuilder, Row};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Batch, Key, LogStore, Page, Search, StoreError, StoredLine};
+use super::{Batch, Key, LogStore, Order, Page, Search, StoreError, StoredLine};
 use crate::domain::Timestamp;
 use crate::logs::line::Line;
 use crate::logs::logsql::Filter;
@@ -26,6 +27,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const AHEAD_MS: i64 = HOUR_MS;
 /// Following looks at no line that is older than this when it was taken in.
 const LATE_MS: i64 = 48 * HOUR_MS;
+/// A page of lines ends behind the one that takes it over this.
+const PAGE_BYTES: usize = 32 * 1024 * 1024;
 /// Ids that one look of a follower goes through.
 const STEP_IDS: i64 = 20_000;
 
@@ -162,14 +165,14 @@ impl Embedded {
         match code.as_deref() {
             // The statement was cancelled by its time-out.
             Some("57014") => StoreError::TooLong(self.options.search_timeout),
-            // An invalid or a too complex regular expression.
-            Some("2201B" | "54000" | "54001") => StoreError::Refused(error.to_string()),
+            // An invalid or a too complex regular expression, or a text that Postgres cannot hold.
+            Some("2201B" | "54000" | "54001" | "22021" | "22P05") => StoreError::Refused(error.to_string()),
             _ => StoreError::Unavailable(error.to_string()),
         }
     }
 
-    /// Runs a query to its end within the time for searches.
-    async fn fetch(&self, mut query: QueryBuilder<Postgres>) -> Result<Vec<PgRow>, StoreError> {
+    /// Runs a query, which asks for one line more than `limit`, within the time for searches and up to the bytes of a page.
+    async fn fetch(&self, mut query: QueryBuilder<Postgres>, limit: u32) -> Result<Page, StoreError> {
         let (pool, timeout) = (self.pool.clone(), self.options.search_timeout);
         // On a task of its own, so that a client that goes away leaves no transaction open.
         let work = crate::task::spawn("logs.search", async move {
@@ -179,21 +182,37 @@ impl Embedded {
                 .execute(&mut *transaction)
                 .await?;
             // Its text is hardly ever the same: it is planned for its values.
-            let rows = query.build().persistent(false).fetch_all(&mut *transaction).await?;
+            let page = page(query.build().persistent(false).fetch(&mut *transaction), limit).await?;
             transaction.commit().await?;
-            Ok::<_, sqlx::Error>(rows)
+            Ok::<_, sqlx::Error>(page)
         });
-        let rows = work.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        rows.map_err(|error| self.failed(&error))
+        let page = work.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        page.map_err(|error| self.failed(&error))
     }
+}
 
-    /// Of rows that were asked for with one more than `limit`.
-    fn page(&self, rows: &[PgRow], limit: u32) -> Result<Page, StoreError> {
-        let more = rows.len() > limit as usize;
-        let lines = rows.iter().take(limit as usize).map(line).collect::<Result<_, _>>();
-        let lines = lines.map_err(|error| self.failed(&error))?;
-        Ok(Page { lines, more })
+/// Of rows as they come.
+async fn page(
+    mut rows: impl Stream<Item = Result<PgRow, sqlx::Error>> + Unpin,
+    limit: u32,
+) -> Result<Page, sqlx::Error> {
+    let mut page = Page::default();
+    let mut bytes = 0;
+    while let Some(row) = rows.try_next().await? {
+        if page.lines.len() >= limit as usize || bytes > PAGE_BYTES {
+            page.more = true;
+            break;
+        }
+        let stored = line(&row)?;
+        bytes += size_of_line(&stored.line);
+        page.lines.push(stored);
     }
+    Ok(page)
+}
+
+fn size_of_line(line: &Line) -> usize {
+    let fields: usize = line.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    line.message.len() + fields + size_of::<Line>()
 }
 
 async fn drop_hours(pool: &PgPool, options: &LogsOptions, now: Timestamp) -> Result<i32, sqlx::Error> {
@@ -245,20 +264,21 @@ impl LogStore for Embedded {
         let mut query = select();
         query.push("at >= ").push_bind(search.from_ms);
         query.push(" AND at <= ").push_bind(search.to_ms).push(" AND ");
-        if let Some(key) = search.before {
+        let (beyond, order) = match search.order {
+            Order::NewestFirst => ("(at, id) < (", " ORDER BY at DESC, id DESC LIMIT "),
+            Order::OldestFirst => ("(at, id) > (", " ORDER BY at, id LIMIT "),
+        };
+        if let Some(key) = search.beyond {
             query
-                .push("(at, id) < (")
+                .push(beyond)
                 .push_bind(key.at_ms)
                 .push(", ")
                 .push_bind(key.id)
                 .push(") AND ");
         }
         search.filter.push(&mut query)?;
-        query
-            .push(" ORDER BY at DESC, id DESC LIMIT ")
-            .push_bind(i64::from(search.limit) + 1);
-        let rows = self.fetch(query).await?;
-        self.page(&rows, search.limit)
+        query.push(order).push_bind(i64::from(search.limit) + 1);
+        self.fetch(query, search.limit).await
     }
 
     async fn head(&self) -> Result<Key, StoreError> {
@@ -294,8 +314,7 @@ impl LogStore for Embedded {
             .push(" AND ");
         filter.push(&mut query)?;
         query.push(" ORDER BY id LIMIT ").push_bind(i64::from(limit) + 1);
-        let rows = self.fetch(query).await?;
-        let Page { lines, more } = self.page(&rows, limit)?;
+        let Page { lines, more } = self.fetch(query, limit).await?;
         let next = match lines.last() {
             Some(last) if more => last.key,
             _ => Key {

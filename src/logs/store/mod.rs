@@ -1,7 +1,7 @@
 //! Where lines are kept and found.
 //!
-//! Must stay true of each store: a batch that is given twice is kept once; a search gives what its filter means, newest
-//! first, and goes on behind any line; who follows is given every line once, in the order in which they were taken in.
+//! Must stay true of each store: a batch that is given twice is kept once; a search gives what its filter means, in
+//! the order asked for, and goes on behind any line; who follows is given every line once, in the order in which they were taken in.
 
 mod embedded;
 
@@ -35,9 +35,18 @@ pub struct Search {
     /// Inclusive, in milliseconds since 1970.
     pub from_ms: i64,
     pub to_ms: i64,
-    /// Only what is older than this line.
-    pub before: Option<Key>,
+    pub order: Order,
+    /// Only what comes after this line in the order.
+    pub beyond: Option<Key>,
+    /// Of lines; a page may have fewer, when they are long.
     pub limit: u32,
+}
+
+/// Which lines come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    NewestFirst,
+    OldestFirst,
 }
 
 /// A line that was found.
@@ -75,7 +84,7 @@ pub trait LogStore: Send + Sync {
     /// Keeps a batch, once.
     async fn add(&self, batch: Batch) -> Result<(), StoreError>;
 
-    /// Finds lines, newest first.
+    /// Finds lines.
     async fn search(&self, search: &Search) -> Result<Page, StoreError>;
 
     /// The last line taken in: where following begins that wants what comes.

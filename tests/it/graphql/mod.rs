@@ -10,4 +10,4 @@ mod queries;
 mod rows;
 mod standing;
 mod statements;
-mod stream;
+pub mod stream;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use grid::clock::now;
 use grid::logs::logsql::{self, QueryError};
-use grid::logs::{Batch, Line, LogStore, LogsOptions, Search, StoreError};
+use grid::logs::{Batch, Line, LogStore, LogsOptions, Order, Search, StoreError};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -66,7 +66,8 @@ async fn queries_find_what_victorialogs_finds() {
                     filter,
                     from_ms: 0,
                     to_ms: i64::MAX,
-                    before: None,
+                    order: Order::NewestFirst,
+                    beyond: None,
                     limit: 10_000,
                 };
                 match store.search(&search).await {

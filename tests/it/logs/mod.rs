@@ -1,7 +1,9 @@
 //! Lines of tasks in a real Postgres: what is found, and what is dropped.
 
+mod cluster;
 mod conformance;
 mod store;
+mod tail;
 mod tasks;
 
 use std::path::PathBuf;

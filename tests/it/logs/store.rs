@@ -5,7 +5,7 @@ use std::time::Duration;
 use grid::clock::now;
 use grid::domain::Timestamp;
 use grid::logs::logsql::{self, Filter};
-use grid::logs::{Batch, Embedded, Key, Line, LogStore, LogsOptions, Search, StoreError};
+use grid::logs::{Batch, Embedded, Key, Line, LogStore, LogsOptions, Order, Search, StoreError};
 use uuid::Uuid;
 
 use super::line;
@@ -31,7 +31,8 @@ fn everything(limit: u32, before: Option<Key>) -> Search {
         filter: Filter::All,
         from_ms: 0,
         to_ms: i64::MAX,
-        before,
+        order: Order::NewestFirst,
+        beyond: before,
         limit,
     }
 }

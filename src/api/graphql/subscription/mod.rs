@@ -8,6 +8,7 @@ mod changes;
 mod cluster;
 mod events;
 mod job;
+mod logs;
 mod workers;
 
 use async_graphql::{Context, ID, SimpleObject, Subscription as Root};
@@ -17,10 +18,12 @@ use super::event::Event;
 use super::fault::{Answer, Fault};
 use super::guard::Needs;
 use super::job::{Job, api};
+use super::logs::{LogFilter, LogItem};
 use super::overview::{ClusterOverview, Overviews};
 use super::task::Task;
 use super::worker::Worker;
 use crate::api::live::{Hub, Scope};
+use crate::api::logs::LogTail;
 use crate::api::problem::Problem;
 use crate::domain::{JobId, TaskId, WorkerName};
 use crate::projection::PositionToken;
@@ -28,6 +31,7 @@ use changes::{Changes, Jobs, Tasks};
 use cluster::Cluster;
 use events::{EventFilter, Events};
 use job::OneJob;
+use logs::Logs;
 use workers::Workers;
 
 pub struct Subscription;
@@ -178,6 +182,19 @@ impl Subscription {
         let filter = filter.unwrap_or_default().read()?;
         let follower = hub.follow(filter.scope(), after.as_ref()).await?;
         Ok(items(Events::new(api, follower, filter)))
+    }
+
+    /// Lines that tasks write, as they come; from now on, or after a token.
+    #[graphql(guard = "Needs::Viewer")]
+    async fn logs(
+        &self,
+        context: &Context<'_>,
+        filter: Option<LogFilter>,
+        #[graphql(desc = "Go on after this token; without one, from now on.")] after: Option<String>,
+    ) -> Result<impl Stream<Item = Answer<LogItem>>, Fault> {
+        let wanted = filter.unwrap_or_default().into();
+        let (tail, _) = LogTail::begin(std::sync::Arc::clone(api(context)), wanted, after.as_deref(), 0).await?;
+        Ok(items(Logs::new(tail)))
     }
 
     /// Jobs, tasks and workers at a glance: now, and when something has changed, at most once a second.

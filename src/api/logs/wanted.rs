@@ -1,0 +1,92 @@
+//! What is asked of lines, whichever way they are given: the parameters that search, tail and download share.
+
+use actix_web::http::StatusCode;
+use serde::Serialize;
+
+use crate::api::params::Params;
+use crate::api::problem::Problem;
+use crate::domain::{JobId, TaskId, Timestamp, WorkerName};
+use crate::logs::StoreError;
+use crate::logs::logsql::{self, Filter, QueryError};
+
+/// The parameters of every call for lines.
+pub const FILTERS: [&str; 5] = ["query", "job_id", "task_id", "worker_id", "level"];
+/// Of those, the ones that may be given several times.
+pub const REPEATABLE: [&str; 4] = ["job_id", "task_id", "worker_id", "level"];
+
+/// What is asked of lines, as a client wrote it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Wanted {
+    /// LogsQL.
+    pub query: Option<String>,
+    pub job_ids: Vec<String>,
+    pub task_ids: Vec<String>,
+    pub worker_ids: Vec<String>,
+    /// In capitals.
+    pub levels: Vec<String>,
+}
+
+impl Wanted {
+    pub fn read(params: &Params) -> Result<Self, Problem> {
+        let levels: Vec<String> = params.all("level")?;
+        Ok(Self {
+            query: params.get("query").map(str::to_owned),
+            job_ids: params.all("job_id")?,
+            task_ids: params.all("task_id")?,
+            worker_ids: params.all("worker_id")?,
+            levels: levels.into_iter().map(|level| level.to_uppercase()).collect(),
+        })
+    }
+
+    /// All of it as one filter.
+    ///
+    /// # Errors
+    /// 400 when the query cannot be read or answered.
+    pub fn filter(&self, now: Timestamp) -> Result<Filter, Problem> {
+        let query = match &self.query {
+            Some(query) => logsql::parse(query, now).map_err(refused)?,
+            None => Filter::All,
+        };
+        let named = |field, ids: &[String], whole: fn(&str) -> Option<String>| {
+            let whole = |id: &String| whole(id).unwrap_or_else(|| id.clone());
+            Filter::one_of(field, ids.iter().map(whole).collect())
+        };
+        // Ids are texts here: one that is none of ours finds nothing.
+        let job = |id: &str| id.parse::<JobId>().ok().map(|id| id.to_string());
+        let task = |id: &str| id.parse::<TaskId>().ok().map(|id| id.to_string());
+        let worker = |id: &str| id.parse::<WorkerName>().ok().map(|id| id.to_string());
+        Ok(named("job_id", &self.job_ids, job)
+            .and(named("task_id", &self.task_ids, task))
+            .and(named("worker_id", &self.worker_ids, worker))
+            .and(Filter::one_of("level", self.levels.clone()))
+            .and(query))
+    }
+}
+
+/// 400 for a query.
+fn refused(error: QueryError) -> Problem {
+    let code = match error {
+        QueryError::Syntax { .. } => "INVALID_QUERY",
+        QueryError::Unsupported(_) => "UNSUPPORTED_QUERY",
+        QueryError::Pipes => "QUERY_HAS_PIPES",
+    };
+    let mut problem = Problem::bad_parameter("query", error.to_string());
+    problem.code = code.into();
+    problem
+}
+
+/// What a store says, as a problem.
+pub fn failed(error: StoreError) -> Problem {
+    match error {
+        StoreError::Query(error) => refused(error),
+        StoreError::Refused(why) => refused(QueryError::Unsupported(why)),
+        StoreError::TooLong(_) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            Problem::new(status, "SEARCH_TOO_LONG", error.to_string())
+        }
+        StoreError::Unavailable(_) => {
+            tracing::warn!(%error, "api.logs.unavailable");
+            Problem::unavailable("the store of lines does not answer; try again")
+        }
+    }
+}
