@@ -54,8 +54,8 @@ enum Plan {
 enum Source {
     File(FileSource),
     Generate(GenerateSource),
-    Http(HttpSource),
-    Kafka(KafkaSource),
+    Http(Box<HttpSource>),
+    Kafka(Box<KafkaSource>),
 }
 
 impl Source {
@@ -347,7 +347,7 @@ fn open_sources(
             Plan::HttpSource(http) => {
                 let projection = projection_of(stages, index);
                 let source = HttpSource::open(&stages[index].id, http, projection, context)?;
-                sources.push((index, Source::Http(source)));
+                sources.push((index, Source::Http(Box::new(source))));
             }
             Plan::KafkaSource(kafka) => {
                 let places = match state {
@@ -355,7 +355,7 @@ fn open_sources(
                     Some(SourceState::File { .. } | SourceState::Generate { .. }) | None => None,
                 };
                 let source = KafkaSource::open(&stages[index].id, kafka, places, context)?;
-                sources.push((index, Source::Kafka(source)));
+                sources.push((index, Source::Kafka(Box::new(source))));
             }
             Plan::FileSink(_) | Plan::HttpSink(_) | Plan::KafkaSink(_) | Plan::Ready(_) => {}
         }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::runtime::{Builder, Runtime};
 
@@ -17,6 +18,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// So much of a refusal's body is told.
 const TOLD_BYTES: usize = 512;
 
+const MOST_REDIRECTS: usize = 10;
+
+/// What becomes of an answer that points elsewhere.
+#[derive(Clone, Copy)]
+pub(super) enum Redirects {
+    Followed,
+    /// What was sent would not be sent again there: most clients ask for the other place without it.
+    Refused,
+}
+
 pub(super) struct Http {
     pub id: String,
     pub client: Client,
@@ -27,7 +38,12 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub fn new(id: &str, config: &HttpConfig, context: &RunContext) -> Result<Self, PipelineFailure> {
+    pub fn new(
+        id: &str,
+        config: &HttpConfig,
+        redirects: Redirects,
+        context: &RunContext,
+    ) -> Result<Self, PipelineFailure> {
         let failure = |error: &dyn std::error::Error| PipelineFailure::error(id, "cannot make an HTTP client", error);
         let runtime = Builder::new_current_thread().enable_all().build();
         let mut headers = HeaderMap::new();
@@ -45,6 +61,11 @@ impl Http {
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(config.timeout)
             .default_headers(headers)
+            .redirect(match redirects {
+                Redirects::Refused => Policy::none(),
+                Redirects::Followed if config.has_secrets() => Policy::custom(within_the_server),
+                Redirects::Followed => Policy::limited(MOST_REDIRECTS),
+            })
             .build();
         Ok(Self {
             id: id.to_owned(),
@@ -111,6 +132,16 @@ impl Http {
             failure.causes.push(body.trim().to_owned());
         }
         failure
+    }
+}
+
+/// Secrets are for the server that the document names.
+fn within_the_server(attempt: Attempt<'_>) -> Action {
+    let named = attempt.previous().first().map(Url::origin);
+    if named == Some(attempt.url().origin()) && attempt.previous().len() <= MOST_REDIRECTS {
+        attempt.follow()
+    } else {
+        attempt.stop()
     }
 }
 

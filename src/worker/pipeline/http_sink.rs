@@ -12,7 +12,7 @@ use vrl::value::Value;
 use super::config::Encoding;
 use super::context::RunContext;
 use super::encoding::Encoder;
-use super::http::{Http, excerpt};
+use super::http::{Http, Redirects, excerpt};
 use super::remote_config::{HttpSinkConfig, Method};
 use super::report::PipelineFailure;
 
@@ -37,7 +37,7 @@ pub(super) struct HttpSink {
 impl HttpSink {
     pub fn open(id: &str, config: &HttpSinkConfig, context: &RunContext) -> Result<Self, PipelineFailure> {
         Ok(Self {
-            http: Http::new(id, &config.http, context)?,
+            http: Http::new(id, &config.http, Redirects::Refused, context)?,
             method: config.method,
             content_type: match config.encoder.encoding {
                 Encoding::Ndjson => "application/x-ndjson",

@@ -14,7 +14,7 @@ use super::context::{RunContext, RunState};
 use super::engine::Engine;
 use super::file_source::{FileSource, Input};
 use super::generate::Generated;
-use super::http::{Http, excerpt};
+use super::http::{Http, Redirects, excerpt};
 use super::projection::Projection;
 use super::remote_config::HttpSourceConfig;
 use super::report::PipelineFailure;
@@ -42,7 +42,7 @@ impl HttpSource {
         context: &RunContext,
     ) -> Result<Self, PipelineFailure> {
         Ok(Self {
-            http: Http::new(id, &config.http, context)?,
+            http: Http::new(id, &config.http, Redirects::Followed, context)?,
             config,
             projection: Some(projection),
             context: context.clone(),

@@ -36,8 +36,11 @@ impl Told {
         let mut complaints = self.complaints();
         match code {
             Some(code) if is_refusal(code) => complaints.refused = Some(message),
-            // The answer to a certificate comes when the handshake is over, as an error of the connection.
-            _ if message.contains("SSL alert") => complaints.refused = Some(message),
+            // A connection that breaks while it is secured says nothing; what is said of a certificate does. The answer
+            // to ours comes when the handshake is over, as an error of the connection.
+            _ if message.contains("SSL alert") || message.contains("certificate verify failed") => {
+                complaints.refused = Some(message);
+            }
             // Says nothing that the others have not said.
             Some(RDKafkaErrorCode::AllBrokersDown) => {}
             _ => complaints.other = Some(message),
@@ -67,7 +70,6 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         RDKafkaErrorCode::Authentication
-            | RDKafkaErrorCode::SSL
             | RDKafkaErrorCode::SaslAuthenticationFailed
             | RDKafkaErrorCode::UnsupportedSASLMechanism
             | RDKafkaErrorCode::TopicAuthorizationFailed

@@ -48,6 +48,12 @@ pub(super) struct HttpConfig {
     pub timeout: Duration,
 }
 
+impl HttpConfig {
+    pub fn has_secrets(&self) -> bool {
+        self.headers.values().any(|text| matches!(text, Text::Secret(_)))
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct HttpSourceConfig {
     pub http: HttpConfig,

@@ -71,6 +71,11 @@ async fn answer(request: HttpRequest, body: web::Bytes, sent: web::Data<Mutex<Ve
         "/closed" => HttpResponse::Unauthorized().body("who are you?"),
         "/forbidden" => HttpResponse::Forbidden().finish(),
         "/shape" => HttpResponse::UnprocessableEntity().body("it has no name"),
+        "/moved" => HttpResponse::Found().insert_header(("location", "/closed")).finish(),
+        "/away" => {
+            let elsewhere = format!("http://localhost:{}/csv", request.app_config().local_addr().port());
+            HttpResponse::Found().insert_header(("location", elsewhere)).finish()
+        }
         "/silent" => std::future::pending().await,
         "/take" | "/busy" => {
             let mut sent = sent.lock().unwrap();
@@ -167,6 +172,22 @@ fn credentials_are_secrets_and_a_refusal_is_not_tried_again() {
     };
     with("Bearer open sesame").unwrap();
     assert_eq!(place.records("out-0.ndjson"), [json!({"in": true})]);
+    let moved = |path: &str| {
+        let headers = json!({"headers": {"Authorization": {"secret": "TOKEN"}}, "encoding": "text"});
+        let mut context = place.context(0, 1);
+        context.secrets = SecretReader::new(|_| Ok("Bearer open sesame".to_owned()));
+        run_in(&from(&server.url(path), headers), &context)
+    };
+    moved("/moved").unwrap();
+    assert!(
+        moved("/away").unwrap_err().message.contains("302"),
+        "a secret goes nowhere else"
+    );
+    place
+        .run(&from(&server.url("/away"), json!({"encoding": "text"})))
+        .unwrap();
+    let moved = failure(&place, &to(&server.url("/moved"), 3, json!({})));
+    assert!(moved.message.contains("302"), "nothing was taken: {moved}");
     let refused = with("Bearer wrong word").unwrap_err();
     assert_eq!(refused.reason, PipelineFailureReason::Authentication);
     let told = format!("{refused} {:?}", refused.causes);
