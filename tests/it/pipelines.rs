@@ -1,6 +1,6 @@
 //! Pipelines that read and write a real Kafka.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
-use crate::support::{Guarded, Kafka};
+use crate::support::{Guarded, Kafka, free_port, wait_for};
 
 const PARTITIONS: i32 = 4;
 
@@ -287,6 +287,59 @@ fn who_may_not_use_the_topic_fails_for_that() {
     let known = with_password(folder.path(), &guarded.password("reader"));
     must_be_refused(&writing, &known);
     must_be_refused(&reading, &known);
+}
+
+#[test]
+fn a_broker_that_goes_and_comes_back_costs_no_record() {
+    let kafka = Kafka::start();
+    let (brokers, topic) = (kafka.brokers(), "numbers");
+    create_topic(&brokers, topic);
+    let folder = tempfile::tempdir().unwrap();
+    let numbers: Vec<u64> = (0..6_000).collect();
+    let writing = [
+        node(
+            "in",
+            "generatesource",
+            json!({"count": numbers.len(), "rate": 1_500}),
+            &["out"],
+        ),
+        node("out", "kafkasink", json!({"brokers": brokers, "topic": topic}), &[]),
+    ];
+    let pipeline = Pipeline::compile(&writing, &context(folder.path(), 0, 1)).unwrap();
+    let counters = pipeline.counters();
+    let attempt = std::thread::spawn(move || pipeline.run(&mut |_| {}));
+    let is_under_way = || (counters.nodes()[1].events_in > 500).then_some(());
+    wait_for("records are under way", Duration::from_secs(30), is_under_way);
+    kafka.kill();
+    kafka.restart();
+    attempt.join().unwrap().unwrap();
+    run(&reading(&brokers, topic, false), &context(folder.path(), 0, 1)).unwrap();
+    let index = |line: &String| serde_json::from_str::<Value>(line).unwrap()["index"].as_u64().unwrap();
+    // At least once.
+    let found: BTreeSet<u64> = lines(folder.path(), 0).iter().map(index).collect();
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), numbers);
+}
+
+#[test]
+fn brokers_that_do_not_answer_fail_the_attempt_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let begun = Instant::now();
+    let silent = run(&reading(&nobody, "t", true), &context(folder.path(), 0, 1)).unwrap_err();
+    assert_eq!(silent.reason, PipelineFailureReason::Error, "{silent:?}");
+    assert!(
+        silent.to_string().contains("does not answer") && begun.elapsed() < Duration::from_secs(60),
+        "{silent:?}"
+    );
+    // Cancelled, it does not wait for them.
+    let context = context(folder.path(), 0, 1);
+    let control = context.control.clone();
+    let attempt = std::thread::spawn(move || run(&reading(&nobody, "t", true), &context));
+    control.cancel();
+    assert_eq!(
+        attempt.join().unwrap().unwrap_err().reason,
+        PipelineFailureReason::Cancelled
+    );
 }
 
 #[test]

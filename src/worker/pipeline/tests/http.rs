@@ -309,6 +309,34 @@ fn a_request_is_tried_again_when_there_may_be_room_later() {
 }
 
 #[test]
+fn records_that_failed_can_be_sent_to_a_server() {
+    let server = Server::start();
+    let place = Place::new();
+    place.write("in.ndjson", "{\"a\":1}\nno json\n");
+    let dag = [
+        node("in", "filesource", json!({"path": "in.ndjson"}), &["out"]),
+        node("out", "filesink", json!({"path": "out.ndjson"}), &[]),
+        node(
+            "letters",
+            "httpsink",
+            json!({"url": server.url("/take"), "deadletter": true}),
+            &[],
+        ),
+    ];
+    let report = place.run(&dag).unwrap();
+    assert_eq!(
+        (report.dead_letters, place.records("out.ndjson")),
+        (1, vec![json!({"a": 1})])
+    );
+    let sent = server.sent();
+    let letter: Value = serde_json::from_str(&sent[0].1).unwrap();
+    assert_eq!(
+        (sent.len(), &letter["node"], &letter["record"]),
+        (1, &json!("in"), &json!("no json"))
+    );
+}
+
+#[test]
 fn a_slow_source_does_not_hold_its_records_back() {
     let server = Server::start();
     let place = Place::new();
