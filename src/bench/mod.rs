@@ -5,10 +5,12 @@
 //! named.
 
 pub mod api;
+mod beside;
 pub mod fanout;
 mod fill;
 pub mod latency;
 pub mod list;
+pub mod logs;
 pub mod pipeline;
 pub mod server;
 pub mod start;

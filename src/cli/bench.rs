@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::output::{Output, print, print_json};
 use crate::bench::server::Target;
-use crate::bench::{api, fanout, latency, list, pipeline, start, subscriptions, tasks};
+use crate::bench::{api, fanout, latency, list, logs, pipeline, start, subscriptions, tasks};
 
 /// `grid bench`
 #[derive(Args, Debug)]
@@ -87,6 +87,13 @@ enum What {
         #[command(flatten)]
         target: Target,
     },
+    /// Lines of tasks: searched among many, and taken in while tasks run
+    Logs {
+        #[command(flatten)]
+        load: logs::Load,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Start of standalone on a data folder, until the first job is accepted
     Start {
         #[command(flatten)]
@@ -152,6 +159,7 @@ pub async fn run(args: BenchArgs, output: Output) -> anyhow::Result<()> {
                 columns.push(Column::of(&api::run(&target, load).await?)?);
             }
         }
+        What::Logs { load, target } => columns.push(Column::of(&logs::run(&target, load).await?)?),
         What::Start { data, target } => {
             for figures in start::run(&target, data).await? {
                 columns.push(Column::of(&figures)?);

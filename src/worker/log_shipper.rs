@@ -8,7 +8,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::addresses::{Addresses, chain};
+use super::dropped::Dropped;
 use super::trust::trust;
 use crate::config::Secret;
 use crate::domain::Incarnation;
@@ -42,8 +43,7 @@ pub(super) struct Shipper {
     sender: mpsc::Sender<Bytes>,
     runtime: Handle,
     waiting: Arc<AtomicUsize>,
-    /// Not told of yet.
-    dropped: AtomicU64,
+    dropped: Arc<Dropped>,
 }
 
 /// What a shipper needs.
@@ -76,6 +76,7 @@ impl Shipper {
         let (finish, finishing) = watch::channel(false);
         let (done, finished) = oneshot::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
+        let dropped = Arc::new(Dropped::default());
         let road = Road {
             client,
             addresses: Addresses::read(setup.api_url),
@@ -83,13 +84,14 @@ impl Shipper {
             incarnation: setup.incarnation,
             number: 0,
             waiting: Arc::clone(&waiting),
+            dropped: Arc::clone(&dropped),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shipper = Self {
             sender,
             runtime: runtime.handle().clone(),
             waiting,
-            dropped: AtomicU64::new(0),
+            dropped,
         };
         let thread = std::thread::Builder::new().name("grid-lines".to_owned());
         thread.spawn(move || {
@@ -107,22 +109,17 @@ impl Shipper {
 
     /// Takes a line to be sent, if there is room.
     pub(super) fn take(&self, line: &Line) {
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 && !self.push(&told(line, dropped)) {
-            self.dropped.fetch_add(dropped, Ordering::Relaxed);
-        }
         if !self.push(line) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.dropped.add(line);
             metrics::counter!("grid_log_lines_dropped_total", "where" => "worker").increment(1);
         }
     }
 
     fn push(&self, line: &Line) -> bool {
-        // A line is texts and numbers: it can always be written.
-        let Ok(mut text) = serde_json::to_vec(line) else {
+        let mut text = Vec::new();
+        if !write(line, &mut text) {
             return false;
-        };
-        text.push(b'\n');
+        }
         let bytes = text.len();
         if self.waiting.load(Ordering::Relaxed) + bytes > WAITING_BYTES {
             return false;
@@ -136,15 +133,15 @@ impl Shipper {
     }
 }
 
-/// A line that tells of others.
-fn told(line: &Line, dropped: u64) -> Line {
-    let mut told = line.clone();
-    told.message = format!("… [{dropped} lines of this worker dropped: their store did not take them in time]");
-    "WARN".clone_into(&mut told.level);
-    crate::logs::capture::SOURCE_WORKER.clone_into(&mut told.source);
-    told.fields.clear();
-    told.fields.insert("dropped_lines".to_owned(), dropped.to_string());
-    told
+/// Writes a line, unless it cannot be written: but it is texts and numbers.
+fn write(line: &Line, batch: &mut Vec<u8>) -> bool {
+    let begin = batch.len();
+    if serde_json::to_writer(&mut *batch, line).is_err() {
+        batch.truncate(begin);
+        return false;
+    }
+    batch.push(b'\n');
+    true
 }
 
 impl Shipping {
@@ -168,6 +165,7 @@ struct Road {
     incarnation: Incarnation,
     number: u64,
     waiting: Arc<AtomicUsize>,
+    dropped: Arc<Dropped>,
 }
 
 impl Road {
@@ -199,8 +197,12 @@ impl Road {
     }
 
     async fn pass_on(&mut self, first: Bytes, lines: &mut mpsc::Receiver<Bytes>) {
-        let (batch, count) = gather(first, lines).await;
+        let (mut batch, mut count) = gather(first, lines).await;
         self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+        // Lines are dropped only while others wait, so a batch always comes that can tell of them.
+        for told in self.dropped.take() {
+            count += u64::from(write(&told, &mut batch));
+        }
         self.number += 1;
         self.deliver(batch.into(), count).await;
     }

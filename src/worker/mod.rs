@@ -11,6 +11,7 @@ mod actor;
 mod addresses;
 mod checkpoints;
 mod documents;
+mod dropped;
 pub mod executor;
 mod gauges;
 mod load;

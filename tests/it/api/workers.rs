@@ -22,6 +22,10 @@ pub struct Yard {
     guardian: Guardian,
     /// Where what they measure goes.
     pub points: Points,
+    /// What all of them have, but for slots, labels and folder.
+    pub options: WorkerOptions,
+    /// Where they find the API, when that is not the fixture's own server.
+    pub api_url: Option<String>,
 }
 
 impl Yard {
@@ -34,6 +38,8 @@ impl Yard {
             folder: tempfile::tempdir().unwrap(),
             guardian: Guardian::start(options).unwrap(),
             points: Points::discard(),
+            options: WorkerOptions::default(),
+            api_url: None,
         }
     }
 
@@ -48,11 +54,14 @@ impl Yard {
                 slots,
                 data_dir: self.folder.path().join(name),
                 labels: labels.collect(),
-                ..WorkerOptions::default()
+                ..self.options.clone()
             },
             bus: Arc::clone(&grid.bus),
             timeline: grid.timeline,
-            api_url: format!("http://{}", grid.address),
+            api_url: self
+                .api_url
+                .clone()
+                .unwrap_or_else(|| format!("http://{}", grid.address)),
             api_token: Secret::new(TOKEN),
             endpoint_url: "http://here".to_owned(),
             guardian: self.guardian.clone(),

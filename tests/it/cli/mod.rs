@@ -4,6 +4,7 @@ mod access;
 mod client;
 mod cluster;
 mod completion;
+mod logs;
 pub mod server;
 
 use std::io::Write;

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod conformance;
+mod outages;
 mod store;
 mod tail;
 mod tasks;
