@@ -1,4 +1,4 @@
-//! The way of an attempt's lines: read from its queue, made into lines of the log, given to the shipper.
+//! The way of an attempt's lines: read from its queue, made into lines of the log, given to the shippers.
 //!
 //! Must stay true: an attempt never waits for the log's store; what its task writes last is given on like all else.
 
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::executor::{LineSink, LogLine, Stream};
 use super::log_shipper::Shipper;
 use crate::domain::{Attempt, TaskId, WorkerName};
+use crate::logs::Line;
 use crate::logs::capture::{Capture, Origin, Output, Rate};
 
 /// Lines of one attempt that may wait to be made.
@@ -25,7 +26,7 @@ pub(super) fn open(
     attempt: Attempt,
     worker: &WorkerName,
     rate: Rate,
-    shipper: &Arc<Shipper>,
+    shippers: &Arc<[Arc<Shipper>]>,
 ) -> LineSink {
     let (sink, lines) = LineSink::bounded(QUEUE_LINES, PATIENCE);
     let origin = Origin {
@@ -35,15 +36,15 @@ pub(super) fn open(
         attempt: attempt.0,
     };
     let capture = Capture::new(origin, rate);
-    crate::task::spawn_on(
-        shipper.runtime(),
-        "attempt_lines",
-        give_on(lines, capture, Arc::clone(shipper)),
-    );
+    // Any of their threads can make lines; there is one for the API at least.
+    if let Some(first) = shippers.first() {
+        let work = give_on(lines, capture, Arc::clone(shippers));
+        crate::task::spawn_on(first.runtime(), "attempt_lines", work);
+    }
     sink
 }
 
-async fn give_on(mut lines: mpsc::Receiver<LogLine>, mut capture: Capture, shipper: Arc<Shipper>) {
+async fn give_on(mut lines: mpsc::Receiver<LogLine>, mut capture: Capture, shippers: Arc<[Arc<Shipper>]>) {
     let mut made = Vec::new();
     loop {
         let line = if capture.holds() {
@@ -56,10 +57,16 @@ async fn give_on(mut lines: mpsc::Receiver<LogLine>, mut capture: Capture, shipp
             Err(_) => capture.flush(crate::clock::now(), &mut made),
             Ok(None) => break,
         }
-        made.drain(..).for_each(|line| shipper.take(&line));
+        give(&mut made, &shippers);
     }
     capture.flush(crate::clock::now(), &mut made);
-    made.drain(..).for_each(|line| shipper.take(&line));
+    give(&mut made, &shippers);
+}
+
+fn give(made: &mut Vec<Line>, shippers: &[Arc<Shipper>]) {
+    for line in made.drain(..) {
+        shippers.iter().for_each(|shipper| shipper.take(&line));
+    }
 }
 
 const fn output(stream: Stream) -> Output {

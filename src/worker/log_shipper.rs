@@ -1,28 +1,30 @@
-//! Lines to the API, which has the store: in batches, each after 200 ms or 1 MiB, one at a time, until it is taken.
+//! Lines to where they are kept (the API, which has a store; a Vector): in batches, each after 200 ms or 1 MiB, one at a
+//! time, until it is taken.
 //!
 //! All of it runs on a thread of its own, so that what tasks write slows neither tasks nor the worker.
 //!
 //! Must stay true: what waits has no more than a stated number of bytes, and nobody waits for room: lines that find none
-//! are dropped, counted and told of; a batch that was sent twice is known by its number.
+//! are dropped, counted and told of; one way that is shut holds up no other.
+
+mod api;
+mod vector;
+
+pub(super) use api::ApiSetup;
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::StatusCode;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::addresses::{Addresses, chain};
 use super::dropped::Dropped;
-use super::trust::trust;
-use crate::config::Secret;
-use crate::domain::Incarnation;
 use crate::logs::Line;
+use api::Api;
+use vector::Vector;
 
 /// A batch is sent when it has so many bytes, or is so old.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -30,28 +32,44 @@ const BATCH_AGE: Duration = Duration::from_millis(200);
 /// Lines that may wait, besides those of the batch on its way.
 const WAITING_LINES: usize = 100_000;
 const WAITING_BYTES: usize = 32 * 1024 * 1024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const TIMEOUT: Duration = Duration::from_secs(30);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// How long the end may take.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// At the end, nothing more comes when nothing came for so long.
 const SILENCE: Duration = Duration::from_millis(150);
 
+/// Where lines go.
+pub(super) enum Way {
+    Api(Api),
+    Vector(Vector),
+}
+
+impl Way {
+    pub(super) fn to_api(setup: &ApiSetup<'_>) -> Self {
+        Self::Api(Api::new(setup))
+    }
+
+    /// `address`: HOST:PORT.
+    pub(super) fn to_vector(address: &str) -> Self {
+        Self::Vector(Vector::new(address))
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Api(_) => "api",
+            Self::Vector(_) => "vector",
+        }
+    }
+}
+
 /// The way in.
 pub(super) struct Shipper {
+    /// Where they go, as metrics name it.
+    to: &'static str,
     sender: mpsc::Sender<Bytes>,
     runtime: Handle,
     waiting: Arc<AtomicUsize>,
     dropped: Arc<Dropped>,
-}
-
-/// What a shipper needs.
-pub(super) struct ShipperSetup<'a> {
-    pub(super) api_url: &'a str,
-    pub(super) token: Secret,
-    pub(super) authorities: Option<&'a Path>,
-    pub(super) incarnation: Incarnation,
 }
 
 /// The sending end, for who wants to see it end. Dropping it ends it at once.
@@ -65,29 +83,22 @@ impl Shipper {
     ///
     /// # Errors
     /// When the system has no room for it.
-    pub(super) fn start(setup: &ShipperSetup<'_>) -> io::Result<(Arc<Self>, Shipping)> {
-        let builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT);
-        let client = trust(builder, setup.authorities)
-            .map_err(|error| error.to_string())
-            .and_then(|builder| builder.build().map_err(|error| error.to_string()));
+    pub(super) fn start(way: Way) -> io::Result<(Arc<Self>, Shipping)> {
+        let to = way.name();
         let (sender, lines) = mpsc::channel(WAITING_LINES);
         let (finish, finishing) = watch::channel(false);
         let (done, finished) = oneshot::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let dropped = Arc::new(Dropped::default());
         let road = Road {
-            client,
-            addresses: Addresses::read(setup.api_url),
-            token: setup.token.clone(),
-            incarnation: setup.incarnation,
+            way,
             number: 0,
             waiting: Arc::clone(&waiting),
             dropped: Arc::clone(&dropped),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shipper = Self {
+            to,
             sender,
             runtime: runtime.handle().clone(),
             waiting,
@@ -111,7 +122,7 @@ impl Shipper {
     pub(super) fn take(&self, line: &Line) {
         if !self.push(line) {
             self.dropped.add(line);
-            metrics::counter!("grid_log_lines_dropped_total", "where" => "worker").increment(1);
+            metrics::counter!("grid_log_lines_dropped_total", "where" => "worker", "to" => self.to).increment(1);
         }
     }
 
@@ -127,7 +138,7 @@ impl Shipper {
         let is_taken = self.sender.try_send(text.into()).is_ok();
         if is_taken {
             let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
-            metrics::gauge!("grid_log_waiting_bytes").set(waiting as f64);
+            metrics::gauge!("grid_log_waiting_bytes", "to" => self.to).set(waiting as f64);
         }
         is_taken
     }
@@ -159,10 +170,7 @@ impl Shipping {
 
 /// The sending end.
 struct Road {
-    client: Result<reqwest::Client, String>,
-    addresses: Addresses,
-    token: Secret,
-    incarnation: Incarnation,
+    way: Way,
     number: u64,
     waiting: Arc<AtomicUsize>,
     dropped: Arc<Dropped>,
@@ -208,54 +216,34 @@ impl Road {
     }
 
     /// Until it is taken, or refused for good.
-    async fn deliver(&self, batch: Bytes, count: u64) {
+    async fn deliver(&mut self, batch: Bytes, count: u64) {
+        let to = self.way.name();
         let mut pause = PAUSES.0;
+        let mut taken = 0;
         loop {
-            match self.send(&batch).await {
+            let sent = match &mut self.way {
+                Way::Api(api) => api.send(self.number, &batch).await,
+                Way::Vector(vector) => vector.send(&batch, &mut taken).await,
+            };
+            match sent {
                 Ok(()) => {
-                    metrics::counter!("grid_log_lines_sent_total").increment(count);
+                    metrics::counter!("grid_log_lines_sent_total", "to" => to).increment(count);
                     return;
                 }
                 Err(Failed::ForGood(why)) => {
                     tracing::error!(why, lines = count, "log_shipper.refused");
-                    metrics::counter!("grid_log_lines_dropped_total", "where" => "refused").increment(count);
+                    metrics::counter!("grid_log_lines_dropped_total", "where" => "refused", "to" => to)
+                        .increment(count);
                     return;
                 }
                 Err(Failed::ForNow(why)) => {
                     tracing::warn!(why, ?pause, "log_shipper.failed");
-                    metrics::counter!("grid_log_send_failures_total").increment(1);
+                    metrics::counter!("grid_log_send_failures_total", "to" => to).increment(1);
                 }
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
-    }
-
-    async fn send(&self, batch: &Bytes) -> Result<(), Failed> {
-        let client = self.client.as_ref().map_err(|why| Failed::ForGood(why.clone()))?;
-        let mut why = String::new();
-        for (index, base) in self.addresses.in_turn() {
-            let url = format!("{base}/api/v1/internal/logs/{}/{}", self.incarnation, self.number);
-            let request = client
-                .post(&url)
-                .bearer_auth(self.token.reveal())
-                .header("content-type", "application/x-ndjson")
-                .body(batch.clone());
-            match request.send().await {
-                Ok(answer) if answer.status().is_success() => {
-                    self.addresses.answers(index);
-                    return Ok(());
-                }
-                Ok(answer) if is_final(answer.status()) => {
-                    let status = answer.status();
-                    let text = answer.text().await.unwrap_or_default();
-                    return Err(Failed::ForGood(format!("{url} answers {status}: {text}")));
-                }
-                Ok(answer) => why = format!("{url} answers {}", answer.status()),
-                Err(error) => why = format!("{url} does not answer: {}", chain(&error)),
-            }
-        }
-        Err(Failed::ForNow(why))
     }
 }
 
@@ -264,20 +252,10 @@ async fn gone(mut finishing: watch::Receiver<bool>) {
     while finishing.changed().await.is_ok() {}
 }
 
-enum Failed {
+/// Why a batch was not taken.
+pub(super) enum Failed {
     ForNow(String),
     ForGood(String),
-}
-
-/// Whether sending the same again cannot help.
-fn is_final(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::BAD_REQUEST
-            | StatusCode::NOT_FOUND
-            | StatusCode::PAYLOAD_TOO_LARGE
-            | StatusCode::UNPROCESSABLE_ENTITY
-    )
 }
 
 /// What comes until the batch is full or old enough, and how many lines that is.

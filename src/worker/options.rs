@@ -53,6 +53,9 @@ options! {
         handback_after: Duration = Duration::from_secs(5),
         /// How often a running pipeline keeps how far it has come, so that a later attempt goes on from there.
         checkpoint_interval: Duration = Duration::from_secs(5),
+        /// HOST:PORT of a Vector's source `logstash`, or of anything else that speaks Lumberjack: lines of tasks go there as
+        /// well.
+        vector: Option<String> = None,
         /// Lines a second that one attempt may go on to write to the log; what is more is dropped, and told.
         log_lines_per_second: u32 = 2_000,
         /// Bytes a second of these lines.

@@ -16,7 +16,7 @@ use super::checkpoints::{Checkpoints, CheckpointsSetup};
 use super::documents::Documents;
 use super::executor::{Executors, Guardian, ProcessOptions, Secrets};
 use super::gauges;
-use super::log_shipper::{Shipper, ShipperSetup, Shipping};
+use super::log_shipper::{ApiSetup, Shipper, Shipping, Way};
 use super::machine::{ExitReason, Identity, WorkerMachine};
 use super::options::{InvalidWorkerOptions, WorkerOptions};
 use super::pump::Pump;
@@ -243,7 +243,8 @@ struct Life {
     actor: Addr<WorkerActor>,
     over: oneshot::Receiver<Ending>,
     tasks: Arbiter,
-    lines: Shipping,
+    /// Each way that lines go.
+    lines: Vec<Shipping>,
     /// End with it.
     _pumps: [Pump; 2],
 }
@@ -270,18 +271,13 @@ impl Life {
         let incarnation = identity.incarnation;
         let machine = WorkerMachine::new(identity, setup.options.clone(), clock.now())?;
         let tasks = Arbiter::try_new()?;
-        let (shipper, lines) = Shipper::start(&ShipperSetup {
-            api_url: &setup.api_url,
-            token: setup.api_token.clone(),
-            authorities: setup.options.api_ca.as_deref(),
-            incarnation,
-        })?;
+        let (shippers, lines) = ship(setup, incarnation)?;
         let (tell, over) = oneshot::channel();
         let parts = Parts {
             machine,
             clock,
             bus: Arc::clone(bus),
-            bench: Arc::new(bench(setup, incarnation, shipper)),
+            bench: Arc::new(bench(setup, incarnation, shippers)),
             guardian: setup.guardian.clone(),
             slots: setup.options.slots,
             dead_after: setup.options.dead_after,
@@ -336,7 +332,7 @@ impl Life {
             Ok(_) => tracing::error!("worker.attempts_thread_panicked"),
             Err(_) => tracing::error!("worker.attempts_thread_hangs"),
         }
-        self.lines.finish().await;
+        futures::future::join_all(self.lines.into_iter().map(Shipping::finish)).await;
     }
 }
 
@@ -351,7 +347,21 @@ enum BeginError {
     Thread(#[from] io::Error),
 }
 
-fn bench(setup: &WorkerSetup, incarnation: Incarnation, shipper: Arc<Shipper>) -> Bench {
+/// The ways of lines: to the API, and to a Vector when there is one.
+fn ship(setup: &WorkerSetup, incarnation: Incarnation) -> io::Result<(Vec<Arc<Shipper>>, Vec<Shipping>)> {
+    let api = Way::to_api(&ApiSetup {
+        url: &setup.api_url,
+        token: setup.api_token.clone(),
+        authorities: setup.options.api_ca.as_deref(),
+        incarnation,
+    });
+    let vector = setup.options.vector.as_deref().map(Way::to_vector);
+    let ways = std::iter::once(api).chain(vector);
+    let started: Vec<_> = ways.map(Shipper::start).collect::<io::Result<_>>()?;
+    Ok(started.into_iter().unzip())
+}
+
+fn bench(setup: &WorkerSetup, incarnation: Incarnation, shippers: Vec<Arc<Shipper>>) -> Bench {
     let options = &setup.options;
     let process = ProcessOptions {
         kill_grace_ms: u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX),
@@ -377,6 +387,6 @@ fn bench(setup: &WorkerSetup, incarnation: Incarnation, shipper: Arc<Shipper>) -
             bytes_per_second: options.log_bytes_per_second,
             burst_seconds: options.log_burst_seconds,
         },
-        shipper,
+        shippers: shippers.into(),
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Bench {
     pub(super) secrets: Secrets,
     pub(super) points: Points,
     pub(super) log_rate: Rate,
-    pub(super) shipper: Arc<Shipper>,
+    pub(super) shippers: Arc<[Arc<Shipper>]>,
 }
 
 impl Bench {
@@ -46,7 +46,7 @@ impl Bench {
             attempt.attempt,
             &self.worker,
             self.log_rate,
-            &self.shipper,
+            &self.shippers,
         )
     }
 }

@@ -6,6 +6,7 @@ mod outages;
 mod store;
 mod tail;
 mod tasks;
+mod vector;
 
 use std::path::PathBuf;
 

@@ -68,12 +68,6 @@ impl LogStore for Guarded {
     }
 }
 
-/// Resident memory of this process.
-fn rss_bytes() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
-}
-
 async fn until_completed(grid: &Fixture, job: &str) {
     eventually("the job is finished", SOON, async || {
         let seen = grid.get(&format!("/api/v1/jobs/{job}")).await;
@@ -111,19 +105,11 @@ async fn a_dead_store_slows_no_task_and_what_it_costs_is_bounded_and_told() {
         "line=$(head -c 20000 /dev/zero | tr '\\0' x); i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo \"$i $line\"; done"
     );
     let document = json!({"tasks": [{"externalId": "w", "command": ["sh", "-c", command]}]}).to_string();
-    let before = rss_bytes();
     let begun = Instant::now();
     let job = text(&grid.submit(&document).await["jobId"]).to_owned();
     until_completed(&grid, &job).await;
-    let grown = rss_bytes().saturating_sub(before);
-    println!(
-        "{LINES} lines of 20 kB into nothing: {:?}, {} MiB more",
-        begun.elapsed(),
-        grown >> 20
-    );
+    println!("{LINES} lines of 20 kB into nothing: {:?}", begun.elapsed());
     assert_eq!(grid.psql("SELECT count(*) FROM log_lines"), "0");
-    // 32 MiB of lines that wait, the batch on its way, and what the allocator keeps.
-    assert!(grown < 90 << 20, "{grown}");
 
     // Refused a while, and then taken.
     shut.send_replace(Door::Refusing);
@@ -159,7 +145,8 @@ async fn a_dead_store_slows_no_task_and_what_it_costs_is_bounded_and_told() {
         (0, LINES),
         "each line is kept once, or told of"
     );
-    assert!(told > 0 && kept > 500, "{told} {kept}");
+    // What waited was bounded: 32 MiB, besides the batch on its way.
+    assert!(told > 0 && kept > 500 && kept * 20_000 < 36 << 20, "{told} {kept}");
     worker.drain();
     worker.ended().await;
     server.stop().await;

@@ -1,0 +1,87 @@
+//! Batches to the API, any address of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::StatusCode;
+
+use super::Failed;
+use crate::config::Secret;
+use crate::domain::Incarnation;
+use crate::worker::addresses::{Addresses, chain};
+use crate::worker::trust::trust;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What is needed to ask it.
+pub struct ApiSetup<'a> {
+    pub url: &'a str,
+    pub token: Secret,
+    pub authorities: Option<&'a Path>,
+    pub incarnation: Incarnation,
+}
+
+pub struct Api {
+    client: Result<reqwest::Client, String>,
+    addresses: Addresses,
+    token: Secret,
+    incarnation: Incarnation,
+}
+
+impl Api {
+    pub fn new(setup: &ApiSetup<'_>) -> Self {
+        let builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT);
+        let client = trust(builder, setup.authorities)
+            .map_err(|error| error.to_string())
+            .and_then(|builder| builder.build().map_err(|error| error.to_string()));
+        Self {
+            client,
+            addresses: Addresses::read(setup.url),
+            token: setup.token.clone(),
+            incarnation: setup.incarnation,
+        }
+    }
+
+    /// A batch that was sent twice is known by its number.
+    pub async fn send(&self, number: u64, batch: &Bytes) -> Result<(), Failed> {
+        let client = self.client.as_ref().map_err(|why| Failed::ForGood(why.clone()))?;
+        let mut why = String::new();
+        for (index, base) in self.addresses.in_turn() {
+            let url = format!("{base}/api/v1/internal/logs/{}/{number}", self.incarnation);
+            let request = client
+                .post(&url)
+                .bearer_auth(self.token.reveal())
+                .header("content-type", "application/x-ndjson")
+                .body(batch.clone());
+            match request.send().await {
+                Ok(answer) if answer.status().is_success() => {
+                    self.addresses.answers(index);
+                    return Ok(());
+                }
+                Ok(answer) if is_final(answer.status()) => {
+                    let status = answer.status();
+                    let text = answer.text().await.unwrap_or_default();
+                    return Err(Failed::ForGood(format!("{url} answers {status}: {text}")));
+                }
+                Ok(answer) => why = format!("{url} answers {}", answer.status()),
+                Err(error) => why = format!("{url} does not answer: {}", chain(&error)),
+            }
+        }
+        Err(Failed::ForNow(why))
+    }
+}
+
+/// Whether sending the same again cannot help.
+fn is_final(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::NOT_FOUND
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY
+    )
+}
