@@ -132,13 +132,13 @@ impl Shipper {
             return false;
         }
         let bytes = text.len();
-        if self.waiting.load(Ordering::Relaxed) + bytes > WAITING_BYTES {
-            return false;
-        }
-        let is_taken = self.sender.try_send(text.into()).is_ok();
+        // Counted before it can be taken out: that happens on another thread.
+        let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let is_taken = waiting <= WAITING_BYTES && self.sender.try_send(text.into()).is_ok();
         if is_taken {
-            let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
             metrics::gauge!("grid_log_waiting_bytes", "to" => self.to).set(waiting as f64);
+        } else {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
         }
         is_taken
     }
