@@ -7,6 +7,7 @@ mod store;
 mod tail;
 mod tasks;
 mod vector;
+mod vector_config;
 
 use std::path::PathBuf;
 
