@@ -23,6 +23,7 @@ pub(super) const TAG_PARAMS: [&str; TAGS.len()] = [
     "tag.component",
     "tag.process",
 ];
+const DEFAULT_LIMIT: u32 = 1_000;
 const PARAMS: [&str; 7] = ["from", "to", "interval", "limit", "metric", "aggregation", "groupBy"];
 
 /// The points that were asked for.
@@ -32,14 +33,20 @@ const PARAMS: [&str; 7] = ["from", "to", "interval", "limit", "metric", "aggrega
 pub struct SeriesView {
     pub data_points: Vec<Sample>,
     /// What windows of metrics that are not rates were made by.
-    pub aggregation: &'static str,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String)]
+    pub aggregation: Aggregation,
     /// The length of a window.
     pub interval: String,
     /// There were older points than `limit` let through.
     pub truncated: bool,
 }
 
-/// A question as it comes from a client.
+fn as_text<S: serde::Serializer>(aggregation: &Aggregation, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(aggregation.name())
+}
+
+/// A question as far as its parts are known.
 #[derive(Clone, Debug)]
 pub struct Question {
     pub from: Timestamp,
@@ -55,7 +62,7 @@ pub struct Question {
 
 impl Api {
     /// Points of metrics, by window, for any that has the tags.
-    pub(super) async fn series(&self, question: Question) -> Result<SeriesView, Problem> {
+    pub async fn series(&self, question: Question) -> Result<SeriesView, Problem> {
         let Question {
             from,
             to,
@@ -85,7 +92,7 @@ impl Api {
         let answer = self.parts.metric_store.query(&query).await.map_err(refused)?;
         Ok(SeriesView {
             data_points: answer.points,
-            aggregation: query.aggregation.name(),
+            aggregation: query.aggregation,
             interval: query.interval.to_string(),
             truncated: answer.truncated,
         })
@@ -110,54 +117,87 @@ pub async fn series(api: web::Data<Api>, request: HttpRequest) -> Result<HttpRes
 }
 
 fn question(params: &Params) -> Result<Question, Problem> {
-    let now = crate::clock::now();
-    let moment = |name: &str, default: &str| {
-        let text = params.get(name).unwrap_or(default);
-        read_moment(text, now).map_err(|message| Problem::bad_parameter(name, format!("{message}; found {text:?}")))
-    };
-    let (from, to) = (moment("from", "-1h")?, moment("to", "now")?);
-    let mut tags = BTreeMap::new();
+    let mut tags = Vec::new();
     for (tag, param) in TAGS.into_iter().zip(TAG_PARAMS) {
         let values: Vec<String> = params.all(param)?;
         if !values.is_empty() {
-            tags.insert(tag, values);
+            tags.push((tag.to_owned(), values));
         }
     }
-    let group_by: Vec<String> = params.all("groupBy")?;
-    let group_by = group_by
-        .iter()
-        .map(|name| known_tag(name))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Question {
-        from,
-        to,
-        interval: params.parsed("interval")?,
-        limit: params.whole("limit", 1_000, 1..=10_000)?,
-        metrics: metrics(params)?,
+    let text = |name| params.get(name).map(str::to_owned);
+    let asked = Asked {
+        from: text("from"),
+        to: text("to"),
+        interval: text("interval"),
+        limit: Some(params.whole("limit", DEFAULT_LIMIT, 1..=10_000)?),
+        metrics: params.all("metric")?,
         aggregation: params.parsed("aggregation")?,
-        group_by: (!group_by.is_empty()).then_some(group_by),
+        group_by: params.all("groupBy")?,
         tags,
-        now,
-    })
+    };
+    asked.read(crate::clock::now())
 }
 
-fn known_tag(name: &str) -> Result<&'static str, Problem> {
+/// A question as a client writes it, by whatever way.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub interval: Option<String>,
+    pub limit: Option<u32>,
+    pub metrics: Vec<String>,
+    pub aggregation: Option<Aggregation>,
+    pub group_by: Vec<String>,
+    pub tags: Vec<(String, Vec<String>)>,
+}
+
+impl Asked {
+    /// # Errors
+    /// 400 for times that are none, and for names that are in no table.
+    pub fn read(self, now: Timestamp) -> Result<Question, Problem> {
+        let moment = |name: &str, text: Option<&str>, default: &str| {
+            let text = text.unwrap_or(default);
+            read_moment(text, now).map_err(|message| Problem::bad_parameter(name, format!("{message}; found {text:?}")))
+        };
+        let interval = self.interval.as_deref().map(|text| {
+            let parsed = text.parse::<Span>();
+            parsed.map_err(|message| Problem::bad_parameter("interval", format!("{message}; found {text:?}")))
+        });
+        let mut tags: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+        for (key, values) in self.tags {
+            tags.entry(known_tag("tags", &key)?).or_default().extend(values);
+        }
+        let group_by = self.group_by.iter().map(|name| known_tag("groupBy", name));
+        let group_by = group_by.collect::<Result<Vec<_>, _>>()?;
+        Ok(Question {
+            from: moment("from", self.from.as_deref(), "-1h")?,
+            to: moment("to", self.to.as_deref(), "now")?,
+            interval: interval.transpose()?,
+            limit: self.limit.unwrap_or(DEFAULT_LIMIT),
+            metrics: metrics(&self.metrics)?,
+            aggregation: self.aggregation,
+            group_by: (!group_by.is_empty()).then_some(group_by),
+            tags,
+            now,
+        })
+    }
+}
+
+fn known_tag(parameter: &str, name: &str) -> Result<&'static str, Problem> {
     let found = TAGS.into_iter().find(|tag| *tag == name);
     found.ok_or_else(|| {
         let message = format!("expected one of {}, found {name:?}", TAGS.join(", "));
-        Problem::bad_parameter("groupBy", message)
+        Problem::bad_parameter(parameter, message)
     })
 }
 
-fn metrics(params: &Params) -> Result<Vec<&'static Metric>, Problem> {
+fn metrics(names: &[String]) -> Result<Vec<&'static Metric>, Problem> {
     let mut metrics: Vec<&'static Metric> = Vec::new();
-    for name in params.all::<String>("metric")? {
-        let metric = find(&name).ok_or_else(|| {
+    for name in names {
+        let metric = find(name).ok_or_else(|| {
             let names: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
-            Problem::bad_parameter(
-                "metric",
-                format!("expected one of {}, found {name:?}", names.join(", ")),
-            )
+            let message = format!("expected one of {}, found {name:?}", names.join(", "));
+            Problem::bad_parameter("metric", message)
         })?;
         if !metrics.contains(&metric) {
             metrics.push(metric);

@@ -25,6 +25,7 @@ mod query;
 mod request;
 mod scalar;
 mod search;
+mod series;
 mod socket;
 mod sse;
 mod subscription;

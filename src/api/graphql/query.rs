@@ -11,6 +11,7 @@ use super::logs::{LogFilter, LogPage};
 use super::overview::{self, ClusterOverview};
 use super::scalar::DateTime;
 use super::search::SearchHit;
+use super::series::{MetricFilter, Metrics};
 use super::system::{Info, Quarantined};
 use super::task::{Task, TaskAsOf};
 use super::worker::Worker;
@@ -271,6 +272,21 @@ impl Query {
             (key, Quarantined::from(item))
         });
         Ok(counted(skipped > 0, end < total, signed(total), edges))
+    }
+
+    /// Measured values by window, of tasks, workers, jobs and processes.
+    #[graphql(guard = "Needs::Viewer", complexity = "100 + child_complexity")]
+    async fn metrics(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which metrics, and of what.")] filter: Option<MetricFilter>,
+        #[graphql(desc = "The begin: RFC 3339, or a time before now.", default = "-1h")] from: String,
+        #[graphql(desc = "The end: as `from`, or now.", default = "now")] to: String,
+        #[graphql(desc = "Length of a window, such as 1m; without it, up to 500 windows.")] interval: Option<String>,
+        #[graphql(desc = "Most points, from 1 to 10,000; the newest are given.", default = 1_000)] limit: i32,
+    ) -> Answer<Metrics> {
+        let question = filter.unwrap_or_default().question(from, to, interval, limit)?;
+        Ok(api(context).series(question).await?.into())
     }
 
     /// Jobs, tasks and workers at a glance.

@@ -348,6 +348,52 @@ mod tests {
         }
     }
 
+    /// The text with each string literal made empty.
+    fn skeleton(flux: &str) -> String {
+        let mut out = String::new();
+        let mut signs = flux.chars();
+        while let Some(sign) = signs.next() {
+            out.push(sign);
+            while sign == '"' {
+                match signs.next().unwrap() {
+                    '\\' => _ = signs.next(),
+                    '"' => {
+                        out.push('"');
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        out
+    }
+
+    fn asked(value: &str) -> Query {
+        let to: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let wanted = crate::metrics::Wanted {
+            from: to - std::time::Duration::from_secs(3_600),
+            to,
+            interval: None,
+            limit: 10,
+            tags: BTreeMap::from([("job_id", vec![value.to_owned(), "job-b".to_owned()])]),
+            metrics: Vec::new(),
+            aggregation: None,
+            group_by: Some(vec!["job_id"]),
+            now: to,
+            raw_from: to - std::time::Duration::from_secs(86_400),
+        };
+        wanted.check().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_changes_what_is_asked(value in "([\"\\\\$\\{}\\n\\r\\t) |>a]|\\PC){0,40}") {
+            let plain = flux("bucket", &asked("job-a"));
+            let odd = flux("bucket", &asked(&value));
+            prop_assert_eq!(skeleton(&odd), skeleton(&plain));
+        }
+    }
+
     #[test]
     fn a_point_is_a_line_for_each_measurement() {
         let tags = crate::metrics::Tags::from([("worker_id", "worker-a b,c=d".to_owned())]);

@@ -2,5 +2,6 @@
 
 mod api;
 mod conformance;
+mod graphql;
 mod influx;
 mod standalone;

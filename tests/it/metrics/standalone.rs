@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cli::server::Standalone;
-use crate::support::{free_port, wait_for};
+use crate::support::{InfluxDb, TOKEN, free_port, wait_for};
 
 const JOB: &str = r#"
 tasks:
@@ -34,6 +34,31 @@ fn values(standalone: &Standalone, path: &str) -> Vec<f64> {
 
 #[test]
 fn points_add_up_to_what_a_job_did() {
+    points_add_up(&[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn points_add_up_in_influxdb_too() {
+    let Some(influx) = InfluxDb::shared() else { return };
+    let bucket = influx.bucket("standalone").await;
+    let settings = [
+        format!("influxdb.url={}", influx.url),
+        format!("influxdb.bucket={bucket}"),
+        format!("influxdb.token={TOKEN}"),
+    ];
+    let flags: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    tokio::task::block_in_place(|| points_add_up(&flags));
+    let all = influx
+        .flux(&format!(
+            "from(bucket: \"{bucket}\") |> range(start: -1h) |> group(columns: [\"_measurement\"]) |> count()"
+        ))
+        .await;
+    for measurement in ["task_metrics", "worker_metrics", "job_metrics", "system_metrics"] {
+        assert!(all.contains(measurement), "{measurement}: {all}");
+    }
+}
+
+fn points_add_up(more: &[&str]) {
     let address = format!("127.0.0.1:{}", free_port());
     let flags = [
         "standalone",
@@ -44,6 +69,7 @@ fn points_add_up_to_what_a_job_did() {
         "--set",
         "metrics.sample_interval=300ms",
     ];
+    let flags = [&flags, more].concat();
     let standalone = Standalone::spawned(Standalone::folder(), &flags, &address);
     standalone.await_ready(&address);
     standalone.write("job.yaml", JOB);

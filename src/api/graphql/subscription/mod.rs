@@ -9,6 +9,7 @@ mod cluster;
 mod events;
 mod job;
 mod logs;
+mod metrics;
 mod workers;
 
 use async_graphql::{Context, ID, SimpleObject, Subscription as Root};
@@ -20,6 +21,7 @@ use super::guard::Needs;
 use super::job::{Job, api};
 use super::logs::{LogFilter, LogItem};
 use super::overview::{ClusterOverview, Overviews};
+use super::series::{MetricFilter, Metrics};
 use super::task::Task;
 use super::worker::Worker;
 use crate::api::live::{Hub, Scope};
@@ -32,9 +34,13 @@ use cluster::Cluster;
 use events::{EventFilter, Events};
 use job::OneJob;
 use logs::Logs;
+use metrics::Followed;
 use workers::Workers;
 
 pub struct Subscription;
+
+/// Points of one item of a subscription.
+const MOST_POINTS: i32 = 10_000;
 
 /// A job that has changed.
 #[derive(SimpleObject)]
@@ -195,6 +201,22 @@ impl Subscription {
         let wanted = filter.unwrap_or_default().into();
         let (tail, _) = LogTail::begin(std::sync::Arc::clone(api(context)), wanted, after.as_deref(), 0).await?;
         Ok(items(Logs::new(tail)))
+    }
+
+    /// Measured values by window: those since `from`, and then each that is new or has changed, until its window is over.
+    /// A point given again, of the same time, metric and tags, is in the place of the earlier one. To go on, begin with
+    /// the time of the last point.
+    #[graphql(guard = "Needs::Viewer")]
+    async fn metrics(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Which metrics, and of what.")] filter: Option<MetricFilter>,
+        #[graphql(desc = "The begin: RFC 3339, or a time before now.", default = "-5m")] from: String,
+        #[graphql(desc = "Length of a window.", default = "10s")] interval: String,
+    ) -> Result<impl Stream<Item = Answer<Metrics>>, Fault> {
+        let filter = filter.unwrap_or_default();
+        let question = filter.question(from, "now".to_owned(), Some(interval), MOST_POINTS)?;
+        Ok(items(Followed::new(api(context), question)?))
     }
 
     /// Jobs, tasks and workers at a glance: now, and when something has changed, at most once a second.
