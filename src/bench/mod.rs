@@ -11,6 +11,7 @@ mod fill;
 pub mod latency;
 pub mod list;
 pub mod logs;
+pub mod metrics;
 pub mod pipeline;
 pub mod server;
 pub mod start;

@@ -121,7 +121,11 @@ impl Server {
         Ok(server)
     }
 
-    async fn ready(&self) -> anyhow::Result<()> {
+    /// Waits until all of it is ready.
+    ///
+    /// # Errors
+    /// It is not within a minute.
+    pub async fn ready(&self) -> anyhow::Result<()> {
         let urls = self.processes.iter().map(|process| &process.url);
         for url in urls.chain([&self.url]) {
             let deadline = Instant::now() + Duration::from_secs(60);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::output::{Output, print, print_json};
 use crate::bench::server::Target;
-use crate::bench::{api, fanout, latency, list, logs, pipeline, start, subscriptions, tasks};
+use crate::bench::{api, fanout, latency, list, logs, metrics, pipeline, start, subscriptions, tasks};
 
 /// `grid bench`
 #[derive(Args, Debug)]
@@ -101,6 +101,17 @@ enum What {
         #[command(flatten)]
         target: Target,
     },
+    /// Points of metrics when there are many: 7 days at 1 h of one job, and its last hour
+    Metrics {
+        /// Raw points, of jobs that have run for a week; several sizes give a column each
+        #[arg(long, default_value = "10000000", value_delimiter = ',')]
+        points: Vec<u64>,
+        /// Requests of each kind, one after the other
+        #[arg(long, default_value_t = 200)]
+        requests: u32,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Records a second of one pipeline on one core
     Pipeline {
         /// Records to repeat, one a line
@@ -160,6 +171,15 @@ pub async fn run(args: BenchArgs, output: Output) -> anyhow::Result<()> {
             }
         }
         What::Logs { load, target } => columns.push(Column::of(&logs::run(&target, load).await?)?),
+        What::Metrics {
+            points,
+            requests,
+            target,
+        } => {
+            for points in points {
+                columns.push(Column::of(&metrics::run(&target, points, requests).await?)?);
+            }
+        }
         What::Start { data, target } => {
             for figures in start::run(&target, data).await? {
                 columns.push(Column::of(&figures)?);
