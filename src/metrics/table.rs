@@ -293,6 +293,15 @@ pub static METRICS: &[Metric] = &[
     gauge(Job, OF_JOB, ("tasks_running", "tasks", "Tasks that are RUNNING.")),
     gauge(Job, OF_JOB, ("tasks_completed", "tasks", "Tasks that are COMPLETED.")),
     gauge(Job, OF_JOB, ("tasks_failed", "tasks", "Tasks that are FAILED.")),
+    gauge(
+        Job,
+        OF_JOB,
+        (
+            "tasks_retrying",
+            "tasks",
+            "Tasks that wait for their retry; `tasks_failed` counts them too.",
+        ),
+    ),
     last(
         Job,
         OF_JOB,
@@ -321,6 +330,15 @@ pub static METRICS: &[Metric] = &[
         System,
         OF_SYSTEM,
         ("metric_queue_depth", "points", "Points that wait to be written."),
+    ),
+    gauge(
+        System,
+        OF_SYSTEM,
+        (
+            "projection_lag_events",
+            "events",
+            "Events that the read models of the process' shards are behind the log.",
+        ),
     ),
     delta(
         System,

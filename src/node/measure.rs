@@ -41,7 +41,7 @@ impl OfWorker {
             return Ok(Self(None));
         };
         let intake = Intake::start(Arc::new(store), options, whose.spill.as_deref());
-        let task = Process::start(&intake.points, whose, Pace::of(options));
+        let task = Process::start(&intake.points, whose, Pace::of(options), None);
         Ok(Self(Some((intake, task))))
     }
 
@@ -108,7 +108,7 @@ impl Measuring {
             seen: BTreeMap::new(),
         };
         tasks.push(crate::task::spawn("metrics.jobs", jobs.run(options.sample_interval)));
-        tasks.push(Process::start(&points, whose, pace));
+        tasks.push(Process::start(&points, whose, pace, Some(watermarks.clone())));
         Ok(Self {
             store,
             keeping,
@@ -207,6 +207,7 @@ impl Jobs {
                 .with("tasks_running", f64::from(counters.running))
                 .with("tasks_completed", f64::from(counters.completed))
                 .with("tasks_failed", f64::from(counters.failed))
+                .with("tasks_retrying", f64::from(counters.retries_pending))
                 .with("processing_seconds", at.since(job.created_at).as_secs_f64());
             self.points.put(point);
         }
@@ -218,15 +219,18 @@ impl Jobs {
 struct Process {
     points: Points,
     whose: Whose,
+    /// How far read models are, where there are some.
+    watermarks: Option<Watermarks>,
     before: Option<(Instant, Usage)>,
     dropped: u64,
 }
 
 impl Process {
-    fn start(points: &Points, whose: Whose, pace: Pace) -> JoinHandle<()> {
+    fn start(points: &Points, whose: Whose, pace: Pace, watermarks: Option<Watermarks>) -> JoinHandle<()> {
         let process = Self {
             points: points.clone(),
             whose,
+            watermarks,
             before: None,
             dropped: 0,
         };
@@ -259,6 +263,9 @@ impl Process {
             .with("metric_queue_depth", self.points.waiting() as f64)
             .with("dropped_points", dropped.saturating_sub(self.dropped) as f64);
         self.dropped = dropped;
+        if let Some(watermarks) = &self.watermarks {
+            point = point.with("projection_lag_events", watermarks.lag_events() as f64);
+        }
         if let Some((then, before)) = self.before.replace((now, used)) {
             let seconds = now.duration_since(then).as_secs_f64().max(0.001);
             point = point.with("process_cpu_cores", (used.cpu_seconds - before.cpu_seconds) / seconds);

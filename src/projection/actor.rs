@@ -234,6 +234,7 @@ impl Projector {
         self.write_or_gather(ctx);
         metrics::gauge!("grid_projection_gathered_events").set(self.machine.gathered_events() as f64);
         metrics::gauge!("grid_projection_lag_events").set(self.machine.lag_events() as f64);
+        self.parts.watermarks.set_lag_events(self.machine.lag_events());
         metrics::gauge!("grid_projection_shards_behind").set(self.machine.behind() as f64);
         if !self.draining.is_empty() && self.machine.is_live() && self.machine.lag_events() == 0 {
             for done in self.draining.drain(..) {

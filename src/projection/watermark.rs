@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::{PgPool, Row};
@@ -35,6 +35,7 @@ struct Inner {
     pool: PgPool,
     polling: AtomicBool,
     waiting: AtomicUsize,
+    lag_events: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -61,6 +62,7 @@ impl Watermarks {
             pool,
             polling: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
+            lag_events: AtomicU64::new(0),
         }))
     }
 
@@ -85,6 +87,15 @@ impl Watermarks {
     /// How many wait now.
     pub fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How many events the rows of own shards are behind the log, as far as this process knows.
+    pub fn lag_events(&self) -> u64 {
+        self.0.lag_events.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_lag_events(&self, events: u64) {
+        self.0.lag_events.store(events, Ordering::Relaxed);
     }
 
     pub(super) fn set_own(&self, shard: ShardId, own: bool) {
