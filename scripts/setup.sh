@@ -63,6 +63,7 @@ need "Chromium (the tests open the pages in it)" chromium command -v chromium
 
 fetch() { # what is no package of the system
     scripts/web-modules.sh >/dev/null
+    scripts/web-modules.sh docker/grafana/source >/dev/null
     # Not everybody has Go; without it the tests say that they leave InfluxDB out.
     if command -v go >/dev/null; then
         scripts/influxd.sh >/dev/null

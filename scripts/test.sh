@@ -32,5 +32,6 @@ suite unit cargo test --release --locked --lib
 suite integration cargo test --release --locked --test it
 suite schemathesis scripts/schemathesis.sh
 suite demo scripts/demo-once.sh
+suite grafana scripts/grafana.sh
 suite scripts shellcheck scripts/*.sh .ci/run
 finish

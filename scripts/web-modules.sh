@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The Node modules that tests/web needs, installed once for each lock file; with a Node of its own where that of the
-# system is older than 20. Prints their folder.
+# The Node modules that tests/web needs, or those of the folder that is given, installed once for each lock file; with a
+# Node of its own where that of the system is older than 20. Prints their folder.
 set -euo pipefail
-cd "$(dirname "$0")/../tests/web"
+cd "$(dirname "$0")/../${1:-tests/web}"
 
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/grid/web-$(sha256sum package-lock.json | cut -c 1-16)
 if [[ ! -d $folder ]]; then

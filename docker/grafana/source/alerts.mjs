@@ -1,0 +1,256 @@
+// The alert rules. All ask InfluxDB alone; each has a section of docs/runbook.md, named as its uid without "grid-".
+import { rows } from "./flux.mjs";
+import { alerting, YAML } from "./modules.mjs";
+import { BOARDS, INFLUX } from "./panels.mjs";
+
+const EXPRESSION = "__expr__";
+const RANGE = "start: v.timeRangeStart, stop: v.timeRangeStop";
+const text = (lines) => lines.join("\n");
+
+/** The newest value of each series. */
+const newestOf = (field, by) =>
+  text([
+    ...rows(RANGE, [field]),
+    "  |> last()",
+    `  |> group(columns: [${by.map((name) => `"${name}"`).join(", ")}])`,
+    '  |> keep(columns: ["_time", "_value", ' + by.map((name) => `"${name}"`).join(", ") + "])",
+  ]);
+
+/** Seconds since each worker was heard of. */
+const silence = text([
+  ...rows(RANGE, ["worker_running"]),
+  "  |> last()",
+  '  |> group(columns: ["worker_id"])',
+  "  |> map(fn: (r) => ({",
+  "    worker_id: r.worker_id,",
+  "    _time: v.timeRangeStop,",
+  "    _value: float(v: int(v: v.timeRangeStop) - int(v: r._time)) / 1000000000.0,",
+  "  }))",
+]);
+
+/** Of the tasks that ended lately or stand as failed, the share that failed; 0 while they are few. */
+const failures = text([
+  ...rows(RANGE, ["tasks_failed", "tasks_completed"]),
+  "  |> last()",
+  "  |> group()",
+  "  |> reduce(",
+  "    identity: {failed: 0.0, completed: 0.0},",
+  "    fn: (r, accumulator) => ({",
+  '      failed: if r._field == "tasks_failed" then accumulator.failed + r._value else accumulator.failed,',
+  '      completed: if r._field == "tasks_completed" then accumulator.completed + r._value else accumulator.completed,',
+  "    }),",
+  "  )",
+  "  |> map(fn: (r) => ({",
+  "    _time: v.timeRangeStop,",
+  "    _value: if r.failed + r.completed >= 20.0 then r.failed / (r.failed + r.completed) else 0.0,",
+  "  }))",
+]);
+
+/** Seconds for which a running task has neither read, written, logged nor computed; 0 of those that have. */
+const standstill = text([
+  ...rows(RANGE, ["duration_seconds", "input_events", "output_events", "log_lines", "cpu_seconds"]),
+  '  |> group(columns: ["job_id", "task_id"])',
+  "  |> reduce(",
+  "    identity: {progress: 0.0, longest: 0.0, newest: 0},",
+  "    fn: (r, accumulator) => ({",
+  '      progress: if r._field == "duration_seconds" then accumulator.progress else accumulator.progress + r._value,',
+  '      longest: if r._field == "duration_seconds" and r._value > accumulator.longest then r._value else accumulator.longest,',
+  "      newest: if int(v: r._time) > accumulator.newest then int(v: r._time) else accumulator.newest,",
+  "    }),",
+  "  )",
+  "  |> map(fn: (r) => ({",
+  "    job_id: r.job_id,",
+  "    task_id: r.task_id,",
+  "    _time: v.timeRangeStop,",
+  "    _value: if r.progress < 0.5 and int(v: v.timeRangeStop) - r.newest < 120000000000 then r.longest else 0.0,",
+  "  }))",
+]);
+
+/** Tasks that wait for a worker while no slot is free; 0 while one is. */
+const waiting = text([
+  "waiting =",
+  ...rows(RANGE, ["tasks_ready"]).map((line) => `  ${line}`),
+  "    |> last()",
+  "",
+  "slots =",
+  ...rows(RANGE, ["worker_capacity", "worker_running"]).map((line) => `  ${line}`),
+  "    |> last()",
+  "",
+  "union(tables: [waiting, slots])",
+  "  |> group()",
+  "  |> reduce(",
+  "    identity: {ready: 0.0, free: 0.0},",
+  "    fn: (r, accumulator) => ({",
+  '      ready: if r._field == "tasks_ready" then accumulator.ready + r._value else accumulator.ready,',
+  '      free: if r._field == "worker_capacity" then accumulator.free + r._value',
+  '        else if r._field == "worker_running" then accumulator.free - r._value',
+  "        else accumulator.free,",
+  "    }),",
+  "  )",
+  "  |> map(fn: (r) => ({_time: v.timeRangeStop, _value: if r.free <= 0.0 then r.ready else 0.0}))",
+]);
+
+const retrying = text([
+  ...rows(RANGE, ["tasks_retrying"]),
+  "  |> last()",
+  "  |> group()",
+  "  |> sum()",
+  "  |> map(fn: (r) => ({_time: v.timeRangeStop, _value: r._value}))",
+]);
+
+const dropped = text([
+  ...rows(RANGE, ["dropped_points"]),
+  '  |> group(columns: ["component", "process"])',
+  "  |> sum()",
+  "  |> map(fn: (r) => ({r with _time: v.timeRangeStop}))",
+]);
+
+/** Every rule. `back`: seconds that the query looks back; `panel`: title of the panel that shows what it is about. */
+export const RULES = [
+  {
+    name: "silent-worker",
+    title: "A worker is silent",
+    query: silence,
+    back: 3600,
+    above: 180,
+    pending: "1m",
+    severity: "page",
+    board: "cluster",
+    panel: "Running, by worker",
+    summary: "{{ $labels.worker_id }} has not reported for {{ humanizeDuration $values.B.Value }}",
+  },
+  {
+    name: "no-capacity",
+    title: "No worker has room",
+    query: waiting,
+    back: 150,
+    above: 0,
+    pending: "10m",
+    severity: "page",
+    board: "cluster",
+    panel: "Running and capacity",
+    summary: "{{ humanize $values.B.Value }} tasks wait, and no worker has a free slot",
+  },
+  {
+    name: "failure-rate",
+    title: "Many tasks fail",
+    query: failures,
+    back: 900,
+    above: 0.1,
+    pending: "5m",
+    severity: "page",
+    board: "cluster",
+    panel: "Failed tasks of unfinished jobs",
+    summary: "{{ humanizePercentage $values.B.Value }} of the tasks of the last 15 minutes' jobs failed",
+  },
+  {
+    name: "retry-storm",
+    title: "Many tasks wait for their retry",
+    query: retrying,
+    back: 150,
+    above: 100,
+    pending: "10m",
+    severity: "notify",
+    board: "cluster",
+    panel: "Tasks that wait for their retry",
+    summary: "{{ humanize $values.B.Value }} tasks wait for their retry",
+  },
+  {
+    name: "stuck-task",
+    title: "A task stands still",
+    query: standstill,
+    back: 900,
+    above: 900,
+    pending: "1m",
+    severity: "notify",
+    board: "task",
+    panel: "Throughput",
+    summary: "{{ $labels.task_id }} runs, and has done nothing for 15 minutes",
+  },
+  {
+    name: "lag",
+    title: "Read models are behind",
+    query: newestOf("projection_lag_events", ["component", "process"]),
+    back: 150,
+    above: 10_000,
+    pending: "5m",
+    severity: "notify",
+    board: "system",
+    panel: "Events that the read models are behind",
+    summary: "The read models of {{ $labels.process }} are {{ humanize $values.B.Value }} events behind",
+  },
+  {
+    name: "drops",
+    title: "Points are dropped",
+    query: dropped,
+    back: 600,
+    above: 0,
+    pending: "0s",
+    severity: "notify",
+    board: "system",
+    panel: "Points that were dropped",
+    summary: "{{ $labels.component }} {{ $labels.process }} dropped {{ humanize $values.B.Value }} points in 10 minutes",
+  },
+  {
+    name: "disk",
+    title: "The disk is nearly full",
+    query: newestOf("disk_free_bytes", ["component", "process"]),
+    back: 600,
+    below: 5 * 1024 ** 3,
+    pending: "5m",
+    severity: "page",
+    board: "system",
+    panel: "Free disk",
+    summary: "{{ $labels.component }} {{ $labels.process }} has {{ humanize1024 $values.B.Value }}B left",
+  },
+];
+
+const built = (value) => ({ build: () => value });
+const asked = (back) => ({ from: back, to: 0 });
+
+function query(refId, datasourceUid, model, back) {
+  return new alerting.QueryBuilder(refId)
+    .datasourceUid(datasourceUid)
+    .relativeTimeRange(asked(back))
+    .model(built({ refId, ...model }));
+}
+
+function rule({ name, title, query: flux, back, above, below, pending, severity, board, panel, summary }, panelId) {
+  const evaluator = above === undefined ? { type: "lt", params: [below] } : { type: "gt", params: [above] };
+  const datasource = { type: EXPRESSION, uid: EXPRESSION };
+  const made = new alerting.RuleBuilder(title)
+    .uid(`grid-${name}`)
+    .condition("C")
+    .withQuery(query("A", INFLUX.uid, { datasource: INFLUX, query: flux, intervalMs: 10000, maxDataPoints: 1000 }, back))
+    .withQuery(query("B", EXPRESSION, { datasource, type: "reduce", expression: "A", reducer: "last" }, back))
+    .withQuery(
+      query("C", EXPRESSION, { datasource, type: "threshold", expression: "B", conditions: [{ evaluator }] }, back),
+    )
+    .noDataState("OK")
+    .execErrState("Error")
+    .forDuration(pending)
+    .labels({ service: "grid", severity })
+    .annotations({
+      summary,
+      runbook_url: `docs/runbook.md#${name}`,
+      __dashboardUid__: BOARDS[board].uid,
+      __panelId__: String(panelId(BOARDS[board].uid, panel)),
+    })
+    .build();
+  // What only the API of Grafana has.
+  const { folderUID: _folder, ruleGroup: _group, orgID: _org, ...inFile } = made;
+  return inFile;
+}
+
+/** The file of all rules; `panelId` gives the number of a panel by its dashboard's uid and its title. */
+export function ruleFile(panelId) {
+  const group = {
+    orgId: 1,
+    name: "grid",
+    folder: "Grid",
+    interval: "1m",
+    rules: RULES.map((one) => rule(one, panelId)),
+  };
+  const head = "# Made by docker/grafana/source (scripts/grafana.sh write). Thresholds are those of alerts.mjs.\n";
+  return head + YAML.stringify({ apiVersion: 1, groups: [group] }, { lineWidth: 0, aliasDuplicateObjects: false });
+}
