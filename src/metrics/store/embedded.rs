@@ -53,21 +53,47 @@ const SERIES: &str = "
         first_day = least(kept.first_day, excluded.first_day),
         last_day = greatest(kept.last_day, excluded.last_day)";
 
-const RAW: &str = "
-    SELECT wanted.place, point.at - point.at % $5 AS begins, count(*), sum(value), min(value), max(value),
-           (array_agg(value ORDER BY point.at DESC))[1]
-    FROM unnest($1::bigint[], $2::int[]) AS wanted (series, place)
-    JOIN metric_points point ON point.series = wanted.series
-    WHERE point.at >= $3 AND point.at < $4
-    GROUP BY place, begins ORDER BY begins DESC, place LIMIT $6";
+/// Windows of a table. The last value of each is asked for only where it is wanted: it is a sort of every group.
+macro_rules! windows {
+    ($table:literal, $values:literal, $last:literal) => {
+        concat!(
+            "SELECT wanted.place, point.at - point.at % $5 AS begins, ",
+            $values,
+            ", ",
+            $last,
+            " FROM unnest($1::bigint[], $2::int[]) AS wanted (series, place) JOIN ",
+            $table,
+            " point ON point.series = wanted.series WHERE point.at >= $3 AND point.at < $4
+            GROUP BY place, begins ORDER BY begins DESC, place LIMIT $6"
+        )
+    };
+}
 
-const ROLLED_UP: &str = "
-    SELECT wanted.place, point.at - point.at % $5 AS begins, sum(points)::bigint, sum(total), min(least), max(greatest),
-           (array_agg(last ORDER BY last_at DESC))[1]
-    FROM unnest($1::bigint[], $2::int[]) AS wanted (series, place)
-    JOIN metric_rollups point ON point.series = wanted.series
-    WHERE point.at >= $3 AND point.at < $4
-    GROUP BY place, begins ORDER BY begins DESC, place LIMIT $6";
+const RAW: [&str; 2] = [
+    windows!(
+        "metric_points",
+        "count(*), sum(value), min(value), max(value)",
+        "NULL::float8"
+    ),
+    windows!(
+        "metric_points",
+        "count(*), sum(value), min(value), max(value)",
+        "(array_agg(value ORDER BY point.at DESC))[1]"
+    ),
+];
+
+const ROLLED_UP: [&str; 2] = [
+    windows!(
+        "metric_rollups",
+        "sum(points)::bigint, sum(total), min(least), max(greatest)",
+        "NULL::float8"
+    ),
+    windows!(
+        "metric_rollups",
+        "sum(points)::bigint, sum(total), min(least), max(greatest)",
+        "(array_agg(last ORDER BY last_at DESC))[1]"
+    ),
+];
 
 /// The store in Postgres.
 pub struct Embedded {
@@ -246,6 +272,7 @@ impl MetricStore for Embedded {
             return Ok(Answer::default());
         }
         let sql = if query.of_rollups() { ROLLED_UP } else { RAW };
+        let sql = sql[usize::from(query.aggregation == Aggregation::Last)];
         let rows = sqlx::query(sql)
             .bind(&groups.series)
             .bind(&groups.places)
