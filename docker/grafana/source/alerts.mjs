@@ -1,11 +1,12 @@
 // The alert rules. All ask InfluxDB alone; each has a section of docs/runbook.md, named as its uid without "grid-".
-import { rows } from "./flux.mjs";
+import { rows, rowsOfBoth } from "./flux.mjs";
 import { alerting, YAML } from "./modules.mjs";
 import { BOARDS, INFLUX } from "./panels.mjs";
 
 const EXPRESSION = "__expr__";
 const RANGE = "start: v.timeRangeStart, stop: v.timeRangeStop";
 const text = (lines) => lines.join("\n");
+// Below, time(v: …) is no ornament: a map whose columns are all constants gives no rows in InfluxDB 2.7.
 
 /** The newest value of each series. */
 const newestOf = (field, by) =>
@@ -23,7 +24,7 @@ const silence = text([
   '  |> group(columns: ["worker_id"])',
   "  |> map(fn: (r) => ({",
   "    worker_id: r.worker_id,",
-  "    _time: v.timeRangeStop,",
+  "    _time: time(v: v.timeRangeStop),",
   "    _value: float(v: int(v: v.timeRangeStop) - int(v: r._time)) / 1000000000.0,",
   "  }))",
 ]);
@@ -41,7 +42,7 @@ const failures = text([
   "    }),",
   "  )",
   "  |> map(fn: (r) => ({",
-  "    _time: v.timeRangeStop,",
+  "    _time: time(v: v.timeRangeStop),",
   "    _value: if r.failed + r.completed >= 20.0 then r.failed / (r.failed + r.completed) else 0.0,",
   "  }))",
 ]);
@@ -61,22 +62,17 @@ const standstill = text([
   "  |> map(fn: (r) => ({",
   "    job_id: r.job_id,",
   "    task_id: r.task_id,",
-  "    _time: v.timeRangeStop,",
+  "    _time: time(v: v.timeRangeStop),",
   "    _value: if r.progress < 0.5 and int(v: v.timeRangeStop) - r.newest < 120000000000 then r.longest else 0.0,",
   "  }))",
 ]);
 
 /** Tasks that wait for a worker while no slot is free; 0 while one is. */
 const waiting = text([
-  "waiting =",
-  ...rows(RANGE, ["tasks_ready"]).map((line) => `  ${line}`),
-  "    |> last()",
-  "",
-  "slots =",
-  ...rows(RANGE, ["worker_capacity", "worker_running"]).map((line) => `  ${line}`),
-  "    |> last()",
-  "",
-  "union(tables: [waiting, slots])",
+  ...rowsOfBoth(RANGE, ["tasks_ready"], ["worker_capacity", "worker_running"]),
+  "  |> last()",
+  // reduce gives nothing for rows that lack each other's tags.
+  '  |> keep(columns: ["_field", "_value"])',
   "  |> group()",
   "  |> reduce(",
   "    identity: {ready: 0.0, free: 0.0},",
@@ -87,7 +83,7 @@ const waiting = text([
   "        else accumulator.free,",
   "    }),",
   "  )",
-  "  |> map(fn: (r) => ({_time: v.timeRangeStop, _value: if r.free <= 0.0 then r.ready else 0.0}))",
+  "  |> map(fn: (r) => ({_time: time(v: v.timeRangeStop), _value: if r.free <= 0.0 then r.ready else 0.0}))",
 ]);
 
 const retrying = text([
@@ -95,14 +91,14 @@ const retrying = text([
   "  |> last()",
   "  |> group()",
   "  |> sum()",
-  "  |> map(fn: (r) => ({_time: v.timeRangeStop, _value: r._value}))",
+  "  |> map(fn: (r) => ({_time: time(v: v.timeRangeStop), _value: r._value}))",
 ]);
 
 const dropped = text([
   ...rows(RANGE, ["dropped_points"]),
   '  |> group(columns: ["component", "process"])',
   "  |> sum()",
-  "  |> map(fn: (r) => ({r with _time: v.timeRangeStop}))",
+  "  |> map(fn: (r) => ({r with _time: time(v: v.timeRangeStop)}))",
 ]);
 
 /** Every rule. `back`: seconds that the query looks back; `panel`: title of the panel that shows what it is about. */

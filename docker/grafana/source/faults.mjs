@@ -13,8 +13,8 @@ export function faultsOfFlux(query, { table }) {
   const faults = [];
   const filters = [...query.matchAll(/r\._measurement == "(\w+)" and \(([^)]+)\)/g)];
   const named = new Set();
-  if (filters.length !== query.split("from(bucket:").length - 1) {
-    faults.push("each from needs one filter of a measurement and its fields");
+  if (filters.length < query.split("from(bucket:").length - 1) {
+    faults.push("each from needs a filter of a measurement and its fields");
   }
   for (const [, measurement, fields] of filters) {
     for (const [, field] of fields.matchAll(/r\._field == "(\w+)"/g)) {

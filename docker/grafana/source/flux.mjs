@@ -22,13 +22,25 @@ function measurementOf(fields) {
   return [...found][0];
 }
 
+/** What is true of rows of these fields, all of one measurement. */
+function are(fields) {
+  const one = fields.map((field) => `r._field == "${field}"`).join(" or ");
+  return `r._measurement == "${measurementOf(fields)}" and (${one})`;
+}
+
+/** Rows of fields of several measurements. */
+const rowsOfBoth = (range, fields, others) => [
+  "from(bucket: v.defaultBucket)",
+  `  |> range(${range})`,
+  `  |> filter(fn: (r) => (${are(fields)}) or (${are(others)}))`,
+];
+
 /** Rows of these fields, all of one measurement, where a tag has one of a variable's values. */
 function rows(range, fields, tags = {}) {
-  const one = fields.map((field) => `r._field == "${field}"`).join(" or ");
   const lines = [
     "from(bucket: v.defaultBucket)",
     `  |> range(${range})`,
-    `  |> filter(fn: (r) => r._measurement == "${measurementOf(fields)}" and (${one}))`,
+    `  |> filter(fn: (r) => ${are(fields)})`,
   ];
   for (const [tag, variable] of Object.entries(tags)) {
     lines.push(`  |> filter(fn: (r) => r.${tag} =~ /^\${${variable}:regex}$/)`);
@@ -162,4 +174,4 @@ export function tagValues(tag, field, tags = {}) {
   ]);
 }
 
-export { rows, measurementOf };
+export { rows, rowsOfBoth };
