@@ -2,6 +2,7 @@
 
 mod api;
 mod conformance;
+mod grafana;
 mod graphql;
 mod influx;
 mod standalone;
