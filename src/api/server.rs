@@ -186,6 +186,8 @@ impl Served {
     fn start(&self, name: &'static str, listener: TcpListener, tls: Option<&Tls>, offer: Offer) -> io::Result<Running> {
         let (api, gate, options) = (self.api.clone(), self.gate.clone(), &self.options);
         let graphql = self.graphql.clone();
+        // Whoever is told that he is too slow has much to read before that, and the connection must last as long.
+        let last_words = graphql.close_grace();
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(api.clone())
@@ -201,6 +203,7 @@ impl Served {
         .shutdown_timeout(options.stop_timeout.as_secs())
         .on_connect(remember)
         .client_request_timeout(options.header_timeout)
+        .client_disconnect_timeout(last_words)
         .tls_handshake_timeout(options.header_timeout)
         .disable_signals();
         let server = match tls {

@@ -160,6 +160,7 @@ impl Query {
 
     /// Lines that tasks wrote, newest first. There is no index on words: name a job, a task, a worker or a short time.
     #[graphql(guard = "Needs::Viewer", complexity = "20 + cost(first, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn logs(
         &self,
         context: &Context<'_>,
@@ -276,6 +277,7 @@ impl Query {
 
     /// Measured values by window, of tasks, workers, jobs and processes.
     #[graphql(guard = "Needs::Viewer", complexity = "100 + child_complexity")]
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn metrics(
         &self,
         context: &Context<'_>,

@@ -354,7 +354,10 @@ mod tests {
         let mut signs = flux.chars();
         while let Some(sign) = signs.next() {
             out.push(sign);
-            while sign == '"' {
+            if sign != '"' {
+                continue;
+            }
+            loop {
                 match signs.next().unwrap() {
                     '\\' => _ = signs.next(),
                     '"' => {

@@ -70,7 +70,7 @@ impl HttpSource {
         let id = self.http.id.clone();
         let io = |error: io::Error| PipelineFailure::error(&id, format!("cannot keep what {shown} answers"), &error);
         let mut file = nameless(&self.context.data_dir).map_err(io)?;
-        match self.http.unless(RunState::Stop, self.into_file(&mut file)) {
+        match self.http.unless(RunState::Stop, self.fetch_into(&mut file)) {
             None => return Ok(None),
             Some(Ok(())) => {}
             Some(Err(Instead::Refused(status, body))) => return Err(self.http.refused(status, &body)),
@@ -88,7 +88,7 @@ impl HttpSource {
         FileSource::over(&id, input, projection, None, &self.context).map(Some)
     }
 
-    async fn into_file(&self, file: &mut File) -> Result<(), Instead> {
+    async fn fetch_into(&self, file: &mut File) -> Result<(), Instead> {
         let request = self.http.client.get(self.http.url.clone());
         let mut response = request.send().await.map_err(Instead::Unreachable)?;
         let status = response.status();

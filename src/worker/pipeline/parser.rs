@@ -27,7 +27,7 @@ enum Format {
         delimiter: u8,
         fields: Vec<Bytes>,
     },
-    Logfmt(TextProgram),
+    Logfmt(Box<TextProgram>),
     Grok(Box<grok::Pattern>),
 }
 
@@ -42,7 +42,7 @@ impl Parser {
                 delimiter: *delimiter,
                 fields: Vec::new(),
             },
-            ParserFormat::Logfmt => Format::Logfmt(TextProgram::compile(index, id, LOGFMT)?),
+            ParserFormat::Logfmt => Format::Logfmt(Box::new(TextProgram::compile(index, id, LOGFMT)?)),
             ParserFormat::Grok { pattern } => {
                 let compiled = grok::Grok::with_default_patterns().compile(pattern, true);
                 let wrong = |error: grok::Error| {

@@ -24,7 +24,7 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let sent = Sent::default();
-        let (told, heard) = mpsc::channel();
+        let (told, heard) = mpsc::sync_channel(1);
         let kept = Arc::clone(&sent);
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
