@@ -65,6 +65,8 @@ pub struct JobStory {
     /// Who asked for the kill or stop that ended it, or is about to.
     pub ended_by: Option<String>,
     pub finished_at: Option<Timestamp>,
+    /// Where its last event stands in the shard's log.
+    pub last_seq: Seq,
 }
 
 impl Log {
@@ -88,9 +90,11 @@ impl Log {
                         requests: JobRequests::default(),
                         ended_by: None,
                         finished_at: None,
+                        last_seq: stored.position.seq,
                     });
                 }
                 let Some(story) = &mut story else { continue };
+                story.last_seq = stored.position.seq;
                 story.requests.apply(version, at, &event);
                 match event {
                     Event::JobKillRequested(_) | Event::JobStopRequested(_) => story.ended_by = principal,

@@ -20,7 +20,7 @@ use super::as_of::unreadable;
 use super::params::Params;
 use super::problem::Problem;
 use super::view::JobView;
-use crate::domain::{GroupIndex, JobId, Policy, TaskHistory, TaskId, TaskState};
+use crate::domain::{GroupIndex, JobId, Policy, Position, TaskHistory, TaskId, TaskState};
 use crate::log::JobStory;
 
 /// Jobs of so many tasks are loaded whole to count the attempts that have not ended.
@@ -93,6 +93,12 @@ impl Api {
         let Some(story) = self.story(id).await? else {
             return Err(self.missing_job(id).await);
         };
+        // Its row must not say less than its history.
+        let last = Position {
+            shard: id.shard(self.shards),
+            seq: story.last_seq,
+        };
+        self.commands.settle(last).await;
         let job = self.job(id).await?;
         let mut tasks = Vec::new();
         if story.finished_at.is_none() {

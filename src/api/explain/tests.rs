@@ -10,7 +10,7 @@ use super::task::Told;
 use crate::domain::event::{Event, Failure, FailureReason, JobSubmitted};
 use crate::domain::{
     Attempt, AttemptOutcome, Decision, ExecutorKind, Fact, Incarnation, Job, JobId, JobRequests, JobSpec, Labels,
-    Policy, RetryPolicy, ShardId, TaskGroup, TaskHistory, Timeouts, Timestamp,
+    Policy, RetryPolicy, Seq, ShardId, TaskGroup, TaskHistory, Timeouts, Timestamp,
 };
 use crate::log::JobStory;
 use crate::shard::{Candidate, Liveness, Placing};
@@ -105,6 +105,7 @@ impl Lived {
                 requests,
                 ended_by: None,
                 finished_at: None,
+                last_seq: Seq(1),
             },
             tasks: BTreeMap::new(),
             now: START,
