@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
@@ -20,6 +21,11 @@ use super::tls::{Tls, TlsError, TlsFiles};
 use super::{Api, ApiOptions, ApiParts, Commands, auth, routes};
 use crate::bus::{BusError, Topic};
 use crate::projection::Reading;
+
+/// How long a connection lasts after the last answer, until the other side has read it or has sent the rest of what it
+/// began: long enough for a slow client of a WebSocket to read why it is dropped, which comes after all that was sent
+/// before; not so long that many who never end hold many connections.
+const LAST_WORDS: Duration = Duration::from_secs(6);
 
 /// Why the API cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -186,8 +192,6 @@ impl Served {
     fn start(&self, name: &'static str, listener: TcpListener, tls: Option<&Tls>, offer: Offer) -> io::Result<Running> {
         let (api, gate, options) = (self.api.clone(), self.gate.clone(), &self.options);
         let graphql = self.graphql.clone();
-        // Whoever is told that he is too slow has much to read before that, and the connection must last as long.
-        let last_words = graphql.close_grace();
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(api.clone())
@@ -203,7 +207,7 @@ impl Served {
         .shutdown_timeout(options.stop_timeout.as_secs())
         .on_connect(remember)
         .client_request_timeout(options.header_timeout)
-        .client_disconnect_timeout(last_words)
+        .client_disconnect_timeout(LAST_WORDS)
         .tls_handshake_timeout(options.header_timeout)
         .disable_signals();
         let server = match tls {

@@ -178,8 +178,8 @@ test("a client that does not read is told, and dropped with 1013", async () => {
   it.socket._socket.pause();
   // Some 100 MB that nobody reads: much more than lies between the two of them.
   for (let id = 0; id < 60; id++) it.send({ type: "subscribe", id: `${id}`, payload: { query } });
-  // Longer than the server takes to find it slow (graphql.slow_after), shorter than it waits then.
-  await new Promise((resolve) => setTimeout(resolve, 8000));
+  // Longer than the server takes to find it slow (graphql.slow_after), shorter than it keeps the connection then.
+  await new Promise((resolve) => setTimeout(resolve, 5000));
   it.socket._socket.resume();
   const { code, reason } = await it.closed;
   assert.equal(code, 1013);

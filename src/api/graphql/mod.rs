@@ -72,11 +72,6 @@ pub struct GraphqlState {
 }
 
 impl GraphqlState {
-    /// How long somebody who is told that the connection ends may take to read what was sent before that.
-    pub(super) const fn close_grace(&self) -> Duration {
-        self.options.close_grace
-    }
-
     pub(super) fn new(api: Arc<Api>, gate: Arc<Gate>, ending: watch::Receiver<bool>) -> Self {
         let options = api.parts.graphql.clone();
         let body_timeout = api.parts.options.body_timeout;
