@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::cli::server::Standalone;
 use crate::support::{InfluxDb, TOKEN, free_port, wait_for};
 
+/// The busy one runs for longer than from one heartbeat to the next, with which the worker is measured.
 const JOB: &str = r#"
 tasks:
   - externalId: numbers
@@ -16,7 +17,7 @@ tasks:
       - { id: even, commandName: filter, config: { condition: "to_int!(.index) < 500" }, outputs: [out] }
       - { id: out, commandName: filesink, config: { path: "even-${REPLICA_INDEX}.ndjson" }, outputs: [] }
   - externalId: busy
-    command: ["sh", "-c", "echo one; echo two; i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done; sleep 1"]
+    command: ["sh", "-c", "echo one; echo two; i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done; sleep 5"]
   - { externalId: nothing, executor: noop }
 "#;
 
