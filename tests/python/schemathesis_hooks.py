@@ -7,6 +7,7 @@ that the server gave.
 
 import base64
 import binascii
+import json
 import os
 import re
 from datetime import datetime, timezone
@@ -36,6 +37,11 @@ def time(text):
     except (TypeError, ValueError):
         return None
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
 
 
 @schemathesis.hook
