@@ -23,6 +23,7 @@ mod support;
 mod api;
 mod bus;
 mod cli;
+mod docs;
 mod events;
 mod faults;
 mod graphql;

@@ -1,0 +1,153 @@
+//! What the documentation says, done: every command of its pages runs, and prints what the page says.
+//!
+//! Must stay true: no page is tried against anything but a real `grid standalone`, and no command is passed over in
+//! silence: a page's blocks `console` are run whole, and commands in its prose are held against the command line's help.
+
+mod expectation;
+mod markdown;
+mod readme;
+mod session;
+
+use std::time::Duration;
+
+use markdown::Page;
+
+use session::Session;
+
+use crate::cli::server::Standalone;
+use crate::support::{free_port, wait_for};
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_task_that_failed_at_night_is_found_explained_and_mended_as_its_page_says() {
+    let page = Page::read("docs/failed-at-night.md");
+    let server = Standalone::start();
+    let mut session = Session::new(&server);
+    let up = server.path().join("warehouse-is-up").display().to_string();
+    let here = |text: &str| text.replace("/tmp/warehouse-is-up", &up);
+    session.write_files(&page, here);
+    let (code, job) = server.json(&["submit", "nightly.yaml", "--wait"]);
+    assert_eq!((code, &job["status"]), (1, &"FAILED".into()), "{job}");
+
+    for mut command in page.commands() {
+        command.text = here(&command.text);
+        session.run(&command);
+    }
+    // The page has found out what is so.
+    let id = job["jobId"].as_str().unwrap();
+    assert_eq!(session.values["JOB"], id);
+    assert_eq!(
+        session.values["TASK"],
+        format!("task-{}-2", id.trim_start_matches("job-"))
+    );
+    assert_eq!(session.values["WORKER"], "worker-local");
+    let (_, job) = server.json(&["job", id]);
+    assert_eq!(job["status"], "COMPLETED", "{job}");
+}
+
+const FAILS: &str = r#"
+externalId: orders
+tasks: [{ externalId: a, replicas: 25, command: ["false"], retry: { maxRetries: 0 } }]
+"#;
+const RETRIES: &str = r#"
+externalId: fetch
+retry: { baseSeconds: 600 }
+tasks: [{ externalId: a, command: [sh, -c, "echo 'WARN store:443: connection refused' >&2; exit 1"] }]
+"#;
+const SLEEPS: &str = r#"
+externalId: slow
+tasks: [{ externalId: a, replicas: 4, command: [sh, -c, "echo waiting for the lock; sleep 600"] }]
+"#;
+const WAITS: &str = "{ externalId: waits, tasks: [{ externalId: a, executor: noop }] }";
+
+#[test]
+fn each_section_of_the_runbook_says_what_its_commands_print() {
+    let page = Page::read("docs/runbook.md");
+    let address = format!("127.0.0.1:{}", free_port());
+    let flags = [
+        "standalone",
+        "--data-dir",
+        "data",
+        "--workers",
+        "2",
+        "--slots",
+        "2",
+        "--listen",
+        &address,
+    ];
+    let server = Standalone::spawned(Standalone::folder(), &flags, &address);
+    server.await_ready(&address);
+    let submit = |name: &str, document: &str| {
+        server.write(name, document);
+        let (code, job) = server.json(&["submit", name]);
+        assert_eq!(code, 0, "{job}");
+        job["jobId"].as_str().unwrap().to_owned()
+    };
+    let await_job = |id: &str, what: &str, value: u64| {
+        wait_for(&format!("{what} of {id} to be {value}"), SOON, || {
+            let (_, job) = server.json(&["job", id]);
+            (job.pointer(what).and_then(serde_json::Value::as_u64) == Some(value)).then_some(())
+        });
+    };
+    let fails = submit("fails.yaml", FAILS);
+    await_job(&fails, "/taskCounters/failed", 25);
+    let retries = submit("retries.yaml", RETRIES);
+    await_job(&retries, "/retriesPending", 1);
+    // It takes all slots.
+    let sleeps = submit("sleeps.yaml", SLEEPS);
+    await_job(&sleeps, "/taskCounters/running", 4);
+    let waits = submit("waits.yaml", WAITS);
+
+    let first = |job: &str| format!("task-{}-1", job.trim_start_matches("job-"));
+    let mut tried = Vec::new();
+    for (section, job, worker) in [
+        ("silent-worker", None, "worker-local-1"),
+        ("no-capacity", Some(&waits), "worker-local-2"),
+        ("failure-rate", None, ""),
+        ("retry-storm", Some(&retries), ""),
+        ("stuck-task", Some(&sleeps), ""),
+        ("lag", None, ""),
+        ("drops", None, ""),
+        ("disk", None, ""),
+    ] {
+        let mut session = Session::new(&server);
+        if let Some(job) = job {
+            session.values.insert("JOB", job.clone());
+            session.values.insert("TASK", first(job));
+        }
+        if !worker.is_empty() {
+            session.values.insert("WORKER", worker.to_owned());
+        }
+        for command in page.commands().iter().filter(|command| command.section == section) {
+            session.run(command);
+            tried.push(command.text.clone());
+        }
+        if section == "failure-rate" {
+            assert_eq!(session.values["JOB"], fails);
+        }
+    }
+    let all: Vec<String> = page.commands().into_iter().map(|command| command.text).collect();
+    assert_eq!(tried, all, "a section is left out");
+    let (_, job) = server.json(&["job", &sleeps]);
+    assert_eq!(job["failureSummary"]["KILLED"], 4, "{job}");
+}
+
+#[test]
+fn commands_in_prose_exist_with_their_flags() {
+    let mut found = 0;
+    for name in [
+        "README.md",
+        "docs/failed-at-night.md",
+        "docs/runbook.md",
+        "docs/pipelines.md",
+        "docs/kafka-acls.md",
+    ] {
+        let page = Page::read(name);
+        for span in page.spans().iter().filter(|span| span.starts_with("grid ")) {
+            session::exists(span);
+            found += 1;
+        }
+    }
+    assert!(found > 40, "{found}");
+}
