@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -11,6 +11,7 @@ use super::forms::{EXAMPLE_JOB, EXAMPLE_TASK, EXAMPLE_WORKER, Named, named, refe
 use super::operation::{Operation, Tag, get, post};
 use super::parameter::{Parameter, text, whole};
 use crate::api::logs::{Found, MOST_EARLIER, MOST_LINES};
+use crate::api::problem::ProblemView;
 use crate::domain::Timestamp;
 use crate::logs::Line;
 
@@ -68,8 +69,26 @@ fn tail() -> Operation {
         .takes(Parameter::header("Last-Event-ID", id, "As after, which it comes before."))
         .takes(Parameter::query("lines", earlier, "Begin with so many lines of the last day; not when going on.").example(10))
         .uses::<Line>()
-        .answers_with(200, "The lines, until the client leaves.", "text/event-stream", schema_of::<Line>())
+        .answers_with(200, "The lines, until the client leaves.", "text/event-stream", line_event())
         .problem(422, &["SEARCH_TOO_LONG"])
+}
+
+/// What one event of the stream is, as its fields are read by who follows it.
+fn line_event() -> Value {
+    json!({
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "event": {"description": "A line, or the problem that ends the stream.", "enum": ["message", "problem"]},
+            "id": {"description": "Go on after this.", "type": "string"},
+            "retry": {"description": "Milliseconds after which to come again.", "type": "integer"},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": {"anyOf": [schema_of::<Line>(), schema_of::<ProblemView>()]},
+            },
+        },
+    })
 }
 
 fn from() -> Parameter {
