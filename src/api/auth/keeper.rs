@@ -1,9 +1,9 @@
 //! Tokens as every request needs them: kept in memory for a while, and forgotten the moment one is revoked.
 //!
 //! Must stay true: what is kept is believed only while this process surely hears of revocations. Postgres tells them to a
-//! connection that does nothing else, which is asked every half second whether it still hears; an answer is worth two
-//! seconds. Without one each request looks its token up. So a revocation counts within milliseconds of its commit on every
-//! node, and within two seconds on one whose connection has died without a sound.
+//! connection that does nothing else, which is asked every half second, while any is kept, whether it still hears; an answer
+//! is worth two seconds. Without one each request looks its token up. So a revocation counts within milliseconds of its
+//! commit on every node, and within two seconds on one whose connection has died without a sound.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use sqlx::Executor;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use subtle::ConstantTimeEq;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -62,6 +62,8 @@ struct Memory {
 struct Inner {
     log: Log,
     memory: Mutex<Memory>,
+    /// Told when a token is kept.
+    kept: Notify,
 }
 
 /// Checks tokens. Dropped, it hears no more.
@@ -82,6 +84,7 @@ impl Tokens {
         let inner = Arc::new(Inner {
             log: log.clone(),
             memory: Mutex::default(),
+            kept: Notify::new(),
         });
         let listening = crate::task::spawn("api.tokens", listen(Arc::clone(&inner)));
         Self { inner, listening }
@@ -176,7 +179,18 @@ impl Inner {
             revoked: watch::Sender::new(false),
         });
         (kept.row, kept.read_at) = (Arc::clone(row), read_at);
+        self.kept.notify_one();
         Some(kept.revoked.subscribe())
+    }
+
+    /// Whether anything rests on what is kept; what has not been used for long is let go.
+    fn is_needed(&self) -> bool {
+        let mut memory = self.lock();
+        let now = Instant::now();
+        memory
+            .kept
+            .retain(|_, kept| now - kept.read_at < KEPT_FOR || kept.revoked.receiver_count() > 0);
+        !memory.kept.is_empty()
     }
 
     fn forget(&self, id: &str) {
@@ -221,6 +235,12 @@ async fn hear(inner: &Inner) -> Result<(), sqlx::Error> {
     listener.listen(CHANNEL).await?;
     catch_up(inner, &mut listener).await?;
     loop {
+        while !inner.is_needed() {
+            tokio::select! {
+                told = listener.try_recv() => inner.forget(told?.ok_or(sqlx::Error::WorkerCrashed)?.payload()),
+                () = inner.kept.notified() => {}
+            }
+        }
         let asked = Instant::now();
         // A connection that is cut off in the middle is not used again.
         timeout(ANSWERED_WITHIN, listener.execute("SELECT 1"))

@@ -11,6 +11,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::fixture::wanted;
 use super::{Fixture, Options, text};
+use crate::support::wait_for;
 
 /// An id that is well-formed wherever one is asked for, and of nothing that is there.
 const NOBODY: &str = "019a0000-0000-7000-8000-000000000001";
@@ -167,6 +168,36 @@ async fn a_revoked_token_is_refused_by_every_server_at_once() {
     }
     println!("those who were cut off refuse within {:?}", revoked.elapsed());
     other.stop().await;
+    grid.stop().await;
+}
+
+/// What the connection that hears of revocations was asked last, and when.
+fn last_asked(grid: &Fixture) -> String {
+    grid.psql(
+        "SELECT query || ' ' || query_start FROM pg_stat_activity
+         WHERE application_name = 'grid tokens' AND datname = current_database()",
+    )
+}
+
+#[actix_web::test]
+async fn the_database_is_asked_for_revocations_only_while_a_token_is_kept() {
+    let grid = Fixture::closed().await;
+    let asks = |what: &str| {
+        wait_for(what, Duration::from_secs(10), || {
+            Some(last_asked(&grid)).filter(|asked| asked.starts_with(what))
+        })
+    };
+    let caught_up = asks("SELECT id ");
+    // Nobody comes who has a token.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(last_asked(&grid), caught_up);
+
+    let token = grid.token(wanted(Role::Viewer, "ann")).await;
+    assert_eq!(status(&grid, &token).await, 200);
+    let asked = asks("SELECT 1 ");
+    wait_for("it is asked again", Duration::from_secs(10), || {
+        (last_asked(&grid) != asked).then_some(())
+    });
     grid.stop().await;
 }
 
