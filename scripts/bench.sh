@@ -65,6 +65,7 @@ measure subscriptions
 measure logs
 measure api --jobs 100000 --tasks-per-job 10
 measure metrics
+measure overhead
 measure start
 measure start --finished-jobs 1000 --finished-tasks 1000 --unfinished-jobs 100 --unfinished-tasks 1000
 measure pipeline --bytes 100000000,1000000000

@@ -12,6 +12,7 @@ pub mod latency;
 pub mod list;
 pub mod logs;
 pub mod metrics;
+pub mod overhead;
 pub mod pipeline;
 pub mod server;
 pub mod start;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::output::{Output, print, print_json};
 use crate::bench::server::Target;
-use crate::bench::{api, fanout, latency, list, logs, metrics, pipeline, start, subscriptions, tasks};
+use crate::bench::{api, fanout, latency, list, logs, metrics, overhead, pipeline, start, subscriptions, tasks};
 
 /// `grid bench`
 #[derive(Args, Debug)]
@@ -112,6 +112,13 @@ enum What {
         #[command(flatten)]
         target: Target,
     },
+    /// What metrics and logs cost: the same tasks with both and without, in turns
+    Overhead {
+        #[command(flatten)]
+        load: overhead::Load,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Records a second of one pipeline on one core
     Pipeline {
         /// Records to repeat, one a line
@@ -182,6 +189,11 @@ pub async fn run(args: BenchArgs, output: Output) -> anyhow::Result<()> {
         }
         What::Start { data, target } => {
             for figures in start::run(&target, data).await? {
+                columns.push(Column::of(&figures)?);
+            }
+        }
+        What::Overhead { load, target } => {
+            for figures in overhead::run(&target, load).await? {
                 columns.push(Column::of(&figures)?);
             }
         }

@@ -9,6 +9,8 @@ use crate::options;
 options! {
     /// Options of the points of metrics.
     pub struct MetricsOptions {
+        /// Whether anything is measured. Without it, only what is there already can be asked for.
+        enabled: bool = true,
         /// How often running tasks, workers, jobs and processes are measured.
         sample_interval: Duration = Duration::from_secs(10),
         /// How often workers and processes are measured while no task runs and no job changes.

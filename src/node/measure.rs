@@ -11,7 +11,9 @@ use tokio::time::Instant;
 use crate::config::whole::Config;
 use crate::domain::{JobId, Seq, ShardId, Timestamp};
 use crate::log::Log;
-use crate::metrics::{Embedded, Influx, Intake, Keeping, MetricStore, Pace, Point, Points, StoreError, Tags};
+use crate::metrics::{
+    Embedded, Influx, Intake, Keeping, MetricStore, MetricsOptions, Pace, Point, Points, StoreError, Tags,
+};
 use crate::projection::{JobRow, Reading, Watermarks};
 use crate::telemetry::Usage;
 
@@ -25,7 +27,8 @@ pub struct Measuring {
     pub store: Arc<dyn MetricStore>,
     pub keeping: Keeping,
     pub points: Points,
-    intake: Intake,
+    /// `None`: nothing is measured.
+    intake: Option<Intake>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -37,6 +40,9 @@ impl OfWorker {
     /// When there is no way to InfluxDB.
     pub fn start(config: &Config, whose: Whose) -> Result<Self, StoreError> {
         let options = &config.metrics;
+        if !options.enabled {
+            return Ok(Self(None));
+        }
         let Some(store) = Influx::new(&config.influxdb, Keeping::of(options))? else {
             return Ok(Self(None));
         };
@@ -96,7 +102,21 @@ impl Measuring {
                 embedded
             }
         };
-        let intake = Intake::start(Arc::clone(&store), options, whose.spill.as_deref());
+        let mut measuring = Self {
+            store,
+            keeping,
+            points: Points::discard(),
+            intake: None,
+            tasks,
+        };
+        if options.enabled {
+            measuring.begin((log, watermarks), options, whose);
+        }
+        Ok(measuring)
+    }
+
+    fn begin(&mut self, (log, watermarks): (&Log, &Watermarks), options: &MetricsOptions, whose: Whose) {
+        let intake = Intake::start(Arc::clone(&self.store), options, whose.spill.as_deref());
         let points = intake.points.clone();
         let pace = Pace::of(options);
         let jobs = Jobs {
@@ -107,15 +127,12 @@ impl Measuring {
             before: HashMap::new(),
             seen: BTreeMap::new(),
         };
-        tasks.push(crate::task::spawn("metrics.jobs", jobs.run(options.sample_interval)));
-        tasks.push(Process::start(&points, whose, pace, Some(watermarks.clone())));
-        Ok(Self {
-            store,
-            keeping,
-            points,
-            intake,
-            tasks,
-        })
+        self.tasks
+            .push(crate::task::spawn("metrics.jobs", jobs.run(options.sample_interval)));
+        self.tasks
+            .push(Process::start(&points, whose, pace, Some(watermarks.clone())));
+        self.points = points;
+        self.intake = Some(intake);
     }
 
     /// Ends it, and writes what waits.
@@ -128,7 +145,9 @@ impl Measuring {
             let _ = task.await;
         }
         drop(self.points);
-        self.intake.stop(LAST_WORDS).await;
+        if let Some(intake) = self.intake {
+            intake.stop(LAST_WORDS).await;
+        }
     }
 }
 

@@ -28,6 +28,10 @@ pub(super) fn open(
     rate: Rate,
     shippers: &Arc<[Arc<Shipper>]>,
 ) -> LineSink {
+    // Any of their threads can make lines.
+    let Some(first) = shippers.first() else {
+        return LineSink::discard();
+    };
     let (sink, lines) = LineSink::bounded(QUEUE_LINES, PATIENCE);
     let origin = Origin {
         job_id: task.job.to_string(),
@@ -36,11 +40,8 @@ pub(super) fn open(
         attempt: attempt.0,
     };
     let capture = Capture::new(origin, rate);
-    // Any of their threads can make lines; there is one for the API at least.
-    if let Some(first) = shippers.first() {
-        let work = give_on(lines, capture, Arc::clone(shippers));
-        crate::task::spawn_on(first.runtime(), "attempt_lines", work);
-    }
+    let work = give_on(lines, capture, Arc::clone(shippers));
+    crate::task::spawn_on(first.runtime(), "attempt_lines", work);
     sink
 }
 

@@ -53,6 +53,9 @@ options! {
         handback_after: Duration = Duration::from_secs(5),
         /// How often a running pipeline keeps how far it has come, so that a later attempt goes on from there.
         checkpoint_interval: Duration = Duration::from_secs(5),
+        /// Whether lines of tasks go to the API, where they can be searched and followed. Without it, only the last lines of
+        /// an attempt that failed are kept, with its failure.
+        send_logs: bool = true,
         /// HOST:PORT of a Vector's source `logstash`, or of anything else that speaks Lumberjack: lines of tasks go there as
         /// well.
         vector: Option<String> = None,

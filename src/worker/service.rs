@@ -347,16 +347,18 @@ enum BeginError {
     Thread(#[from] io::Error),
 }
 
-/// The ways of lines: to the API, and to a Vector when there is one.
+/// The ways of lines: to the API unless it is told not to, and to a Vector when there is one.
 fn ship(setup: &WorkerSetup, incarnation: Incarnation) -> io::Result<(Vec<Arc<Shipper>>, Vec<Shipping>)> {
-    let api = Way::to_api(&ApiSetup {
-        url: &setup.api_url,
-        token: setup.api_token.clone(),
-        authorities: setup.options.api_ca.as_deref(),
-        incarnation,
+    let api = setup.options.send_logs.then(|| {
+        Way::to_api(&ApiSetup {
+            url: &setup.api_url,
+            token: setup.api_token.clone(),
+            authorities: setup.options.api_ca.as_deref(),
+            incarnation,
+        })
     });
     let vector = setup.options.vector.as_deref().map(Way::to_vector);
-    let ways = std::iter::once(api).chain(vector);
+    let ways = api.into_iter().chain(vector);
     let started: Vec<_> = ways.map(Shipper::start).collect::<io::Result<_>>()?;
     Ok(started.into_iter().unzip())
 }

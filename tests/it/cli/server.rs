@@ -112,6 +112,15 @@ impl Standalone {
         std::fs::write(self.folder.path().join(name), text).unwrap();
     }
 
+    /// Ends it as an operator does, and starts it in the same folder with these flags; ready.
+    pub fn restart(&mut self, flags: &[&str], address: &str) {
+        self.signal(Signal::SIGTERM);
+        self.process.wait().unwrap();
+        self.process = Self::run_with(self.folder.path(), flags);
+        self.url = format!("http://{address}");
+        self.await_ready(address);
+    }
+
     /// What it answers to a GET.
     pub fn get(&self, path: &str) -> Value {
         let output = std::process::Command::new("curl")

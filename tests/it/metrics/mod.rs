@@ -5,4 +5,5 @@ mod conformance;
 mod grafana;
 mod graphql;
 mod influx;
+mod off;
 mod standalone;
