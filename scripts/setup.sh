@@ -57,6 +57,7 @@ need "python3's venv" python3-venv python3 -c "import ensurepip, venv"
 need "shellcheck" shellcheck command -v shellcheck
 need "zsh (tries what completes its commands)" zsh command -v zsh
 need "fish (as well)" fish command -v fish
+need "promtool (reads what is told to Prometheus)" prometheus command -v promtool
 need "Node (the tests' clients of GraphQL)" nodejs command -v node
 need "npm (fetches them, and a newer Node where it is older than 20)" npm command -v npm
 need "Chromium (the tests open the pages in it)" chromium command -v chromium
@@ -109,6 +110,13 @@ if [[ " ${packages[*]} " == *" postgresql "* ]]; then
     # Only the programs are wanted: Debian would make a cluster of the system and start it.
     apt-get install -y -qq --no-install-recommends postgresql-common
     sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+fi
+policy=/usr/sbin/policy-rc.d
+if [[ " ${packages[*]} " == *" prometheus "* && ! -e $policy ]]; then
+    # Of that one too: its server would be started, and listen.
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
 fi
 apt-get install -y -qq --no-install-recommends "${packages[@]}"
 fetch

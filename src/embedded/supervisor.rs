@@ -37,11 +37,6 @@ pub struct Supervisor {
 
 impl Supervisor {
     pub fn new(cluster: Cluster, options: &Options, server: Server, adopted: bool) -> (Self, watch::Receiver<State>) {
-        metrics::describe_gauge!("grid_postgres_up", "1 while the private Postgres answers.");
-        metrics::describe_counter!(
-            "grid_postgres_restarts_total",
-            "Starts of the private Postgres after it ended."
-        );
         metrics::gauge!("grid_postgres_up").set(1.0);
         let (state, watched) = watch::channel(State::Ready {
             pid: server.pid(),

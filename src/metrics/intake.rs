@@ -137,19 +137,6 @@ impl Intake {
             news: Arc::default(),
             pace: Pace::of(options),
         };
-        metrics::describe_counter!(
-            "grid_metric_points_dropped_total",
-            "Values of points that were dropped, by why."
-        );
-        metrics::describe_counter!(
-            "grid_metric_points_written_total",
-            "Values of points that the store took."
-        );
-        metrics::describe_gauge!("grid_metric_queue_depth", "Points that wait to be written.");
-        metrics::describe_gauge!(
-            "grid_metric_spill_bytes",
-            "Bytes of points that wait on disk for the store to answer."
-        );
         for why in WHYS {
             counter!("grid_metric_points_dropped_total", "why" => why).absolute(0);
         }

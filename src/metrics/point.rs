@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
 
-use super::table::{METRICS, Metric, TAGS, find};
+use super::rows::METRICS;
+use super::table::{Metric, TAGS, find};
 
 /// Name and value of each tag.
 pub type Tags = BTreeMap<&'static str, String>;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::rows::METRICS;
 use super::span::Span;
-use super::table::{Aggregation, Kind, METRICS, Metric};
+use super::table::{Aggregation, Kind, Metric};
 use crate::domain::Timestamp;
 
 /// Rollups are of so many milliseconds.

@@ -1,13 +1,12 @@
-//! What is measured in a process: where points go, and the samples of jobs and of the process itself.
+//! What is measured in a process: where points go, and the samples of jobs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
+use super::vitals::{Process, Whose};
 use crate::config::whole::Config;
 use crate::domain::{JobId, Seq, ShardId, Timestamp};
 use crate::log::Log;
@@ -15,7 +14,6 @@ use crate::metrics::{
     Embedded, Influx, Intake, Keeping, MetricStore, MetricsOptions, Pace, Point, Points, StoreError, Tags,
 };
 use crate::projection::{JobRow, Reading, Watermarks};
-use crate::telemetry::Usage;
 
 /// Jobs that are measured at a time.
 const MOST_JOBS: u32 = 5_000;
@@ -64,16 +62,6 @@ impl OfWorker {
         let _ = task.await;
         intake.stop(LAST_WORDS).await;
     }
-}
-
-/// Which process it is.
-pub struct Whose {
-    pub component: &'static str,
-    pub process: String,
-    /// Where it keeps its data.
-    pub folder: PathBuf,
-    /// Where points wait while the store is away, unless the options say otherwise.
-    pub spill: Option<PathBuf>,
 }
 
 impl Measuring {
@@ -231,73 +219,5 @@ impl Jobs {
             self.points.put(point);
         }
         self.before = measured;
-    }
-}
-
-/// Measures this process.
-struct Process {
-    points: Points,
-    whose: Whose,
-    /// How far read models are, where there are some.
-    watermarks: Option<Watermarks>,
-    before: Option<(Instant, Usage)>,
-    dropped: u64,
-}
-
-impl Process {
-    fn start(points: &Points, whose: Whose, pace: Pace, watermarks: Option<Watermarks>) -> JoinHandle<()> {
-        let process = Self {
-            points: points.clone(),
-            whose,
-            watermarks,
-            before: None,
-            dropped: 0,
-        };
-        crate::task::spawn("metrics.process", process.run(pace))
-    }
-
-    async fn run(mut self, pace: Pace) {
-        loop {
-            self.measure();
-            let (news, idle_at) = (self.points.news(), Instant::now() + pace.idle);
-            loop {
-                tokio::time::sleep(pace.every).await;
-                // Half of one is near enough.
-                if self.points.news() != news || Instant::now() + pace.every / 2 >= idle_at {
-                    break;
-                }
-            }
-        }
-    }
-
-    fn measure(&mut self) {
-        let (now, used) = (Instant::now(), Usage::now());
-        let tags = Tags::from([
-            ("component", self.whose.component.to_owned()),
-            ("process", self.whose.process.clone()),
-        ]);
-        let dropped = self.points.dropped();
-        let mut point = Point::new(crate::clock::now(), tags)
-            .with("process_memory_bytes", used.resident_bytes)
-            .with("metric_queue_depth", self.points.waiting() as f64)
-            .with("dropped_points", dropped.saturating_sub(self.dropped) as f64);
-        self.dropped = dropped;
-        if let Some(watermarks) = &self.watermarks {
-            point = point.with("projection_lag_events", watermarks.lag_events() as f64);
-        }
-        if let Some((then, before)) = self.before.replace((now, used)) {
-            let seconds = now.duration_since(then).as_secs_f64().max(0.001);
-            point = point.with("process_cpu_cores", (used.cpu_seconds - before.cpu_seconds) / seconds);
-        }
-        match nix::sys::statvfs::statvfs(&self.whose.folder) {
-            Ok(disk) => {
-                point = point.with(
-                    "disk_free_bytes",
-                    disk.blocks_available() as f64 * disk.fragment_size() as f64,
-                );
-            }
-            Err(error) => tracing::debug!(%error, "metrics.disk_not_measured"),
-        }
-        self.points.put_quietly(point);
     }
 }

@@ -17,6 +17,7 @@ mod signals;
 mod stores;
 mod tokens;
 mod verify;
+mod vitals;
 
 pub use republish::{Republished, republish};
 pub use roles::{jobmaster, run, standalone, worker};

@@ -9,8 +9,9 @@ use anyhow::Context;
 use uuid::Uuid;
 
 use super::core::{Core, CoreParts};
-use super::measure::{Measuring, OfWorker, Whose};
+use super::measure::{Measuring, OfWorker};
 use super::stores::{open_log, prepare, service_url};
+use super::vitals::Whose;
 use super::{access, endpoint, signals};
 use crate::api::{self, ApiParts};
 use crate::bus::{self, Bus, Topic};
@@ -94,13 +95,19 @@ fn api_parts(core: &Core, measuring: &Measuring, config: &Config, telemetry: Tel
     }
 }
 
-async fn measure(core: &Core, config: &Config, component: &'static str) -> anyhow::Result<Measuring> {
+async fn measure(
+    core: &Core,
+    config: &Config,
+    telemetry: &Telemetry,
+    component: &'static str,
+) -> anyhow::Result<Measuring> {
     let folder = &config.standalone.data_dir;
     let whose = Whose {
         component,
         process: config.jobmaster.name.clone().unwrap_or_default(),
         folder: if folder.exists() { folder.clone() } else { ".".into() },
         spill: folder.exists().then(|| folder.join("metrics-spill")),
+        telemetry: telemetry.clone(),
     };
     let measuring = Measuring::start((&core.log, &core.watermarks), config, whose).await;
     measuring.context("the database cannot be made ready for points of metrics")
@@ -145,7 +152,7 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         dead_before,
     };
     let core = Core::start(parts).await?;
-    let measuring = measure(&core, &config, "standalone").await?;
+    let measuring = measure(&core, &config, &telemetry, "standalone").await?;
     // Workers in processes of their own show the configured one.
     let token = config.worker.api_token.clone();
     let token = token.unwrap_or_else(|| Secret::new(Uuid::new_v4().to_string()));
@@ -289,7 +296,7 @@ pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Resu
         dead_before: None,
     };
     let core = Core::start(parts).await?;
-    let measuring = measure(&core, &config, "jobmaster").await?;
+    let measuring = measure(&core, &config, &telemetry, "jobmaster").await?;
     let keys = Keys {
         worker_token: config.worker.api_token.clone(),
         anonymous_role,
@@ -345,12 +352,13 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         Some(name) => name.parse()?,
         None => Uuid::now_v7().to_string().parse()?,
     };
-    let endpoint = endpoint::serve(config.server.listen, telemetry)?;
+    let endpoint = endpoint::serve(config.server.listen, telemetry.clone())?;
     let whose = Whose {
         component: "worker",
         process: name.to_string(),
         folder: options.data_dir.clone(),
         spill: Some(options.data_dir.join(".metrics-spill")),
+        telemetry,
     };
     let measuring = OfWorker::start(&config, whose)?;
     let worker = Worker::start(WorkerSetup {

@@ -3,16 +3,19 @@
 //! Must stay true: stdout belongs to results; a log line is an event with a stable dotted name as its message and ids as
 //! fields; a panic is a log line like any other; the samples of histograms are drained also when nobody scrapes.
 
+mod page;
 mod process;
+mod reading;
 
 pub use process::Usage;
+pub use reading::{Histogram, Reading};
 
 use std::backtrace::Backtrace;
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use std::time::{Duration, Instant};
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -105,6 +108,11 @@ impl Telemetry {
         text
     }
 
+    /// The same, to be read in this process.
+    pub fn read(&self) -> Reading {
+        Reading::of(&self.metrics.render())
+    }
+
     /// How long this process has been up.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
@@ -146,9 +154,8 @@ fn recorder() -> Result<PrometheusBuilder, BuildError> {
 }
 
 fn describe() {
-    describe_gauge!("grid_build_info", "Always 1; the label tells the version.");
+    page::describe();
     gauge!("grid_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    describe_counter!("grid_panics_total", Unit::Count, "Panics, caught or not.");
     counter!("grid_panics_total").absolute(0);
 }
 

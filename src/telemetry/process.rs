@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 
+use super::page::{self, Kind};
+
 /// What /proc tells of this process; what cannot be read is left out.
 #[derive(Debug, Default)]
 struct Process {
@@ -65,53 +67,37 @@ impl Usage {
     }
 }
 
+/// What it tells of itself.
+pub(super) const NAMES: [(&str, Kind); 8] = [
+    ("process_cpu_seconds_total", Kind::Counter),
+    ("process_resident_memory_bytes", Kind::Gauge),
+    ("process_virtual_memory_bytes", Kind::Gauge),
+    ("process_threads", Kind::Gauge),
+    ("process_open_fds", Kind::Gauge),
+    ("process_max_fds", Kind::Gauge),
+    ("process_start_time_seconds", Kind::Gauge),
+    ("grid_uptime_seconds", Kind::Gauge),
+];
+
 /// Appends the metrics of this process, which has been up for `uptime`.
 pub fn render(text: &mut String, uptime: Duration) {
     let process = Process::read();
     let uptime = uptime.as_secs_f64();
     let started = crate::clock::now().as_ms() as f64 / 1_000.0 - uptime;
-    let lines = [
-        (
-            "process_cpu_seconds_total",
-            "counter",
-            "User and system CPU time spent, in seconds.",
-            process.cpu_seconds,
-        ),
-        (
-            "process_resident_memory_bytes",
-            "gauge",
-            "Resident memory, in bytes.",
-            process.resident_bytes,
-        ),
-        (
-            "process_virtual_memory_bytes",
-            "gauge",
-            "Virtual memory, in bytes.",
-            process.virtual_bytes,
-        ),
-        ("process_threads", "gauge", "Threads.", process.threads),
-        ("process_open_fds", "gauge", "Open file descriptors.", process.open_fds),
-        (
-            "process_max_fds",
-            "gauge",
-            "Most file descriptors that may be open.",
-            process.max_fds,
-        ),
-        (
-            "process_start_time_seconds",
-            "gauge",
-            "When the process started, in seconds since 1970.",
-            Some(started),
-        ),
-        (
-            "grid_uptime_seconds",
-            "gauge",
-            "How long the process has been up, in seconds.",
-            Some(uptime),
-        ),
+    let values = [
+        process.cpu_seconds,
+        process.resident_bytes,
+        process.virtual_bytes,
+        process.threads,
+        process.open_fds,
+        process.max_fds,
+        Some(started),
+        Some(uptime),
     ];
-    for (name, kind, help, value) in lines {
-        if let Some(value) = value {
+    for ((name, kind), value) in NAMES.into_iter().zip(values) {
+        let help = page::rows().find(|row| row.name == name).map(|row| row.help);
+        if let Some((value, help)) = value.zip(help) {
+            let kind = kind.name();
             // Writing to a String cannot fail.
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n");
         }

@@ -206,7 +206,8 @@ impl Road {
 
     async fn pass_on(&mut self, first: Bytes, lines: &mut mpsc::Receiver<Bytes>) {
         let (mut batch, mut count) = gather(first, lines).await;
-        self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+        let waiting = self.waiting.fetch_sub(batch.len(), Ordering::Relaxed) - batch.len();
+        metrics::gauge!("grid_log_waiting_bytes", "to" => self.way.name()).set(waiting as f64);
         // Lines are dropped only while others wait, so a batch always comes that can tell of them.
         for told in self.dropped.take() {
             count += u64::from(write(&told, &mut batch));

@@ -15,7 +15,6 @@ use super::actor::{Drain, Ending, Halt, Parts, WorkerActor, WorkerState};
 use super::checkpoints::{Checkpoints, CheckpointsSetup};
 use super::documents::Documents;
 use super::executor::{Executors, Guardian, ProcessOptions, Secrets};
-use super::gauges;
 use super::log_shipper::{ApiSetup, Shipper, Shipping, Way};
 use super::machine::{ExitReason, Identity, WorkerMachine};
 use super::options::{InvalidWorkerOptions, WorkerOptions};
@@ -151,7 +150,6 @@ impl Worker {
             folder: folder.display().to_string(),
             source,
         })?;
-        gauges::describe();
         let (wish, wanted) = watch::channel(Wish::Run);
         let (show, state) = watch::channel(None);
         let (end, ended) = watch::channel(None);

@@ -2,6 +2,7 @@
 import { rows, rowsOfBoth } from "./flux.mjs";
 import { alerting, YAML } from "./modules.mjs";
 import { BOARDS, INFLUX } from "./panels.mjs";
+import { DROPS, LAGS, RESTARTS } from "./parts.mjs";
 
 const EXPRESSION = "__expr__";
 const RANGE = "start: v.timeRangeStart, stop: v.timeRangeStop";
@@ -94,12 +95,24 @@ const retrying = text([
   "  |> map(fn: (r) => ({_time: time(v: v.timeRangeStop), _value: r._value}))",
 ]);
 
-const dropped = text([
-  ...rows(RANGE, ["dropped_points"]),
-  '  |> group(columns: ["component", "process"])',
-  "  |> sum()",
-  "  |> map(fn: (r) => ({r with _time: time(v: v.timeRangeStop)}))",
-]);
+/** The highest of the newest values of fields of one process. */
+const highestOf = (fields) =>
+  text([
+    ...rows(RANGE, fields),
+    "  |> last()",
+    '  |> group(columns: ["component", "process"])',
+    "  |> max()",
+    '  |> keep(columns: ["_time", "_value", "component", "process"])',
+  ]);
+
+/** What was added to fields of one process. */
+const addedTo = (fields) =>
+  text([
+    ...rows(RANGE, fields),
+    '  |> group(columns: ["component", "process"])',
+    "  |> sum()",
+    "  |> map(fn: (r) => ({r with _time: time(v: v.timeRangeStop)}))",
+  ]);
 
 /** Every rule. `back`: seconds that the query looks back; `panel`: title of the panel that shows what it is about. */
 export const RULES = [
@@ -165,27 +178,51 @@ export const RULES = [
   },
   {
     name: "lag",
-    title: "Read models are behind",
-    query: newestOf("projection_lag_events", ["component", "process"]),
+    title: "A process is behind",
+    query: highestOf(LAGS),
     back: 150,
     above: 10_000,
     pending: "5m",
     severity: "notify",
     board: "system",
-    panel: "Events that the read models are behind",
-    summary: "The read models of {{ $labels.process }} are {{ humanize $values.B.Value }} events behind",
+    panel: "Behind",
+    summary: "{{ $labels.component }} {{ $labels.process }} is {{ humanize $values.B.Value }} events or messages behind",
   },
   {
     name: "drops",
-    title: "Points are dropped",
-    query: dropped,
+    title: "Points or lines are dropped",
+    query: addedTo(DROPS),
     back: 600,
     above: 0,
     pending: "0s",
     severity: "notify",
     board: "system",
-    panel: "Points that were dropped",
-    summary: "{{ $labels.component }} {{ $labels.process }} dropped {{ humanize $values.B.Value }} points in 10 minutes",
+    panel: "Dropped",
+    summary: "{{ $labels.component }} {{ $labels.process }} dropped {{ humanize $values.B.Value }} points or lines in 10 minutes",
+  },
+  {
+    name: "restarts",
+    title: "Parts of a process are begun anew",
+    query: addedTo(RESTARTS),
+    back: 600,
+    above: 3,
+    pending: "0s",
+    severity: "notify",
+    board: "system",
+    panel: "Begun anew",
+    summary: "{{ $labels.component }} {{ $labels.process }} began {{ humanize $values.B.Value }} parts anew in 10 minutes",
+  },
+  {
+    name: "slow-commits",
+    title: "Commits are slow",
+    query: newestOf("commit_latency_p99_seconds", ["component", "process"]),
+    back: 150,
+    above: 2,
+    pending: "5m",
+    severity: "notify",
+    board: "system",
+    panel: "Commits",
+    summary: "Commits of {{ $labels.process }} take up to {{ humanizeDuration $values.B.Value }}",
   },
   {
     name: "disk",

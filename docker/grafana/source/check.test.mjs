@@ -45,7 +45,8 @@ test("everything that dashboards name exists", () => {
 
 test("everything that rules name exists", () => {
   assert.deepEqual(faultsOfRules(rules, known), []);
-  const wanted = ["disk", "drops", "failure-rate", "lag", "no-capacity", "retry-storm", "silent-worker", "stuck-task"];
+  const wanted = ["disk", "drops", "failure-rate", "lag", "no-capacity", "restarts", "retry-storm", "silent-worker"];
+  wanted.push("slow-commits", "stuck-task");
   assert.deepEqual(rules.map((rule) => rule.uid.replace("grid-", "")).sort(), wanted);
 });
 

@@ -120,6 +120,11 @@ export function now(fields, { tags, fn = "sum" } = {}) {
   ]);
 }
 
+/** The highest newest value of these fields over all series, as it is now. */
+export function highestNow(fields) {
+  return text(['import "date"', "", ...rows(RECENT, fields), "  |> last()", "  |> group()", "  |> max()"]);
+}
+
 /** How much of one field the other is, now, as it is over all series. */
 export function share(part, whole) {
   return text([

@@ -4,7 +4,7 @@
 //! `bus.partition_bytes` and then leaves the rest at the broker; a second subscription of a partition goes to a second
 //! consumer, since a consumer has each partition once.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -127,6 +127,7 @@ impl Fetcher {
     fn start(settings: &Arc<Settings>) -> Result<Arc<Self>, BusError> {
         let context = FetchContext {
             settings: Arc::clone(settings),
+            shown: Mutex::default(),
         };
         let consumer = settings.fetcher().create_with_context(context);
         let consumer = consumer.map_err(|error| BusError::Properties(error.to_string()))?;
@@ -178,6 +179,22 @@ impl Fetcher {
 
 struct FetchContext {
     settings: Arc<Settings>,
+    /// Partitions whose lag is shown, by topic.
+    shown: Mutex<BTreeMap<&'static str, BTreeSet<i32>>>,
+}
+
+impl FetchContext {
+    /// What is no longer read here must not show for ever the lag that it had at last.
+    fn show(&self, topic: Topic, lags: &BTreeMap<i32, i64>) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = shown.insert(topic.name(), lags.keys().copied().collect());
+        let gone = before.unwrap_or_default().into_iter().map(|partition| (partition, 0));
+        // The present ones come last, and so win.
+        for (partition, lag) in gone.chain(lags.iter().map(|(partition, lag)| (*partition, *lag))) {
+            let labels = [("topic", topic.name().to_owned()), ("partition", partition.to_string())];
+            metrics::gauge!("grid_bus_lag_messages", &labels).set(lag.max(0) as f64);
+        }
+    }
 }
 
 impl ClientContext for FetchContext {
@@ -203,7 +220,7 @@ impl ClientContext for FetchContext {
             let Some(known) = self.settings.topic_of(name) else {
                 continue;
             };
-            let (mut messages, mut bytes) = (0, 0);
+            let (mut messages, mut bytes, mut lags) = (0, 0, BTreeMap::new());
             for partition in topic
                 .partitions
                 .values()
@@ -211,15 +228,11 @@ impl ClientContext for FetchContext {
             {
                 messages += partition.fetchq_cnt;
                 bytes += partition.fetchq_size;
-                let labels = [
-                    ("topic", known.name().to_owned()),
-                    ("partition", partition.partition.to_string()),
-                ];
                 if partition.hi_offset >= 0 && partition.app_offset >= 0 {
-                    let lag = partition.hi_offset - partition.app_offset;
-                    metrics::gauge!("grid_bus_lag_messages", &labels).set(lag.max(0) as f64);
+                    lags.insert(partition.partition, partition.hi_offset - partition.app_offset);
                 }
             }
+            self.show(known, &lags);
             metrics::gauge!("grid_bus_fetched_messages", "topic" => known.name()).set(messages as f64);
             metrics::gauge!("grid_bus_fetched_bytes", "topic" => known.name()).set(bytes as f64);
         }

@@ -109,6 +109,8 @@ fn each_section_of_the_runbook_says_what_its_commands_print() {
         ("stuck-task", Some(&sleeps), ""),
         ("lag", None, ""),
         ("drops", None, ""),
+        ("restarts", None, ""),
+        ("slow-commits", None, ""),
         ("disk", None, ""),
     ] {
         let mut session = Session::new(&server);

@@ -6,4 +6,5 @@ mod grafana;
 mod graphql;
 mod influx;
 mod off;
+mod prometheus;
 mod standalone;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use grid::metrics::{METRICS, Measurement};
 use serde_json::Value;
 
 use crate::cli::server::Standalone;
@@ -126,6 +127,8 @@ fn points_add_up(more: &[&str]) {
     assert!(of_job("processing_seconds").iter().all(|seconds| *seconds >= 1.0));
     assert!(of_job("job_throughput").iter().any(|rate| *rate > 0.0));
     of_the_cluster(&standalone);
+    of_its_parts(&standalone);
+    super::prometheus::the_answer_is_well_formed_and_in_the_page(&standalone);
 }
 
 fn of_the_cluster(standalone: &Standalone) {
@@ -143,4 +146,38 @@ fn of_the_cluster(standalone: &Standalone) {
     assert!(value("process_cpu_cores") > 0.0);
     assert!(value("disk_free_bytes") > 1_000_000.0);
     assert_eq!(value("dropped_points"), 0.0);
+}
+
+/// Every metric of the process is there, and those of a healthy one tell that it is.
+fn of_its_parts(standalone: &Standalone) {
+    let highest = |metric: &str| {
+        let path = format!("/api/v1/metrics?metric={metric}&aggregation=max&interval=1d");
+        values(standalone, &path).into_iter().reduce(f64::max)
+    };
+    let system = METRICS
+        .iter()
+        .filter(|metric| metric.measurement == Measurement::System);
+    let missing: Vec<_> = system
+        .filter(|metric| highest(metric.name).is_none())
+        .map(|metric| metric.name)
+        .collect();
+    assert_eq!(
+        missing,
+        ["publish_queue_bytes", "publish_lag_events"],
+        "without Kafka nothing is published"
+    );
+    let highest = |metric: &str| highest(metric).unwrap();
+    assert!(highest("uptime_seconds") > 5.0);
+    assert!(highest("commits") >= 1.0);
+    let (mean, high) = (highest("commit_latency_seconds"), highest("commit_latency_p99_seconds"));
+    assert!(mean > 0.0 && mean < 60.0 && high > 0.0 && high <= 60.0, "{mean} {high}");
+    for metric in [
+        "dropped_lines",
+        "stopped_shards",
+        "panics",
+        "journal_restarts",
+        "postgres_restarts",
+    ] {
+        assert_eq!(highest(metric), 0.0, "{metric}");
+    }
 }

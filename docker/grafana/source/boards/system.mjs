@@ -1,10 +1,12 @@
 // Are Grid's own processes well?
-import { added, gauge, now, perThing, tagValues } from "../flux.mjs";
+import { added, gauge, highestNow, now, perThing, sum, tagValues } from "../flux.mjs";
 import { board, number, row, series, table, tagVariable, toGrid } from "../panels.mjs";
+import { DROPS, LAGS, QUEUED_BYTES, QUEUES, RESTARTS } from "../parts.mjs";
 
 const tags = { process: "process" };
 const by = ["component", "process"];
 const name = "${__field.labels.component} ${__field.labels.process}";
+const named = "${__field.labels._field} ${__field.labels.process}";
 // Longer than processes that idle are silent.
 const minInterval = "2m";
 
@@ -23,8 +25,8 @@ export default () =>
         noValue: "-",
         width: 6,
       }),
-      number({ title: "Points that wait", queries: now(["metric_queue_depth"]), steps: [10000, 40000], width: 6 }),
-      number({ title: "Points dropped lately", queries: now(["dropped_points"]), steps: [1, 1000], width: 6 }),
+      number({ title: "Furthest behind", queries: highestNow(LAGS), steps: [1000, 10000], width: 6 }),
+      number({ title: "Dropped in all", queries: sum(DROPS, {}), steps: [1, 1000], width: 6 }),
       row("Resources"),
       series({ title: "CPU", queries: gauge(["process_cpu_cores"], { tags, by }), name, unit: "suffix: cores", minInterval }),
       series({
@@ -41,35 +43,47 @@ export default () =>
         unit: "bytes",
         minInterval,
       }),
+      row("Parts"),
+      series({ title: "Behind", queries: gauge(LAGS, { tags, by, fn: "max" }), name: named, unit: "short", minInterval }),
       series({
-        title: "Points that wait to be written",
-        queries: gauge(["metric_queue_depth"], { tags, by, fn: "max" }),
-        name,
-        unit: "short",
+        title: "Commits",
+        description: "How long a shard's batch takes until it is in the log: the average, and what 99 of 100 stay under.",
+        queries: gauge(["commit_latency_seconds", "commit_latency_p99_seconds"], { tags, by, fn: "max" }),
+        name: named,
+        unit: "s",
         minInterval,
       }),
+      series({ title: "Waiting", queries: gauge(QUEUES, { tags, by, fn: "max" }), name: named, unit: "short", minInterval }),
       series({
-        title: "Points that were dropped",
-        queries: added(["dropped_points"], { tags, by }),
-        name,
-        unit: "short",
+        title: "Waiting bytes",
+        queries: gauge(QUEUED_BYTES, { tags, by, fn: "max" }),
+        name: named,
+        unit: "bytes",
         minInterval,
       }),
-      series({
-        title: "Events that the read models are behind",
-        queries: gauge(["projection_lag_events"], { tags, by, fn: "max" }),
-        name,
-        unit: "short",
-        minInterval,
-      }),
+      series({ title: "Dropped", queries: added(DROPS, { tags, by }), name: named, unit: "short", minInterval }),
+      series({ title: "Begun anew", queries: added(RESTARTS, { tags, by }), name: named, unit: "short", minInterval }),
       row("Processes"),
       table({
         title: "Processes",
         queries: perThing(
-          ["process_cpu_cores", "process_memory_bytes", "disk_free_bytes", "metric_queue_depth", "dropped_points"],
+          [
+            "uptime_seconds",
+            "process_cpu_cores",
+            "process_memory_bytes",
+            "disk_free_bytes",
+            "stopped_shards",
+            "panics",
+            ...DROPS,
+          ],
           { tags, by },
         ),
-        columns: { process_cpu_cores: "suffix: cores", process_memory_bytes: "bytes", disk_free_bytes: "bytes" },
+        columns: {
+          uptime_seconds: "s",
+          process_cpu_cores: "suffix: cores",
+          process_memory_bytes: "bytes",
+          disk_free_bytes: "bytes",
+        },
       }),
     ],
   });
