@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::fixture::wanted;
 use super::{Fixture, Options, text};
-use crate::support::wait_for;
+use crate::support::eventually;
 
 /// An id that is well-formed wherever one is asked for, and of nothing that is there.
 const NOBODY: &str = "019a0000-0000-7000-8000-000000000001";
@@ -182,22 +182,20 @@ fn last_asked(grid: &Fixture) -> String {
 #[actix_web::test]
 async fn the_database_is_asked_for_revocations_only_while_a_token_is_kept() {
     let grid = Fixture::closed().await;
-    let asks = |what: &str| {
-        wait_for(what, Duration::from_secs(10), || {
-            Some(last_asked(&grid)).filter(|asked| asked.starts_with(what))
-        })
+    let asks = async |what: &str| {
+        let asked = async || Some(last_asked(&grid)).filter(|asked| asked.starts_with(what));
+        eventually(what, Duration::from_secs(10), asked).await
     };
-    let caught_up = asks("SELECT id ");
+    let caught_up = asks("SELECT id ").await;
     // Nobody comes who has a token.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     assert_eq!(last_asked(&grid), caught_up);
 
     let token = grid.token(wanted(Role::Viewer, "ann")).await;
     assert_eq!(status(&grid, &token).await, 200);
-    let asked = asks("SELECT 1 ");
-    wait_for("it is asked again", Duration::from_secs(10), || {
-        (last_asked(&grid) != asked).then_some(())
-    });
+    let asked = asks("SELECT 1 ").await;
+    let again = async || (last_asked(&grid) != asked).then_some(());
+    eventually("it is asked again", Duration::from_secs(10), again).await;
     grid.stop().await;
 }
 

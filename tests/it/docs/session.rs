@@ -103,7 +103,8 @@ impl Session {
         (code == 0).then_some(out)
     }
 
-    /// One that does not end by itself: until it has printed what the page says.
+    /// One that does not end by itself: until what it printed last is what the page says. Earlier lines come before that when
+    /// it began before what it waits for.
     fn follow(&mut self, text: &str, expected: &[String]) -> String {
         let mut child = self
             .shell(&format!("exec {text}"))
@@ -114,7 +115,9 @@ impl Session {
         let mut out = String::new();
         let values = wait_for(&format!("{text} to print {expected:?}"), DEADLINE, || {
             out.extend(lines.try_iter());
-            printed(expected, &out, &self.values)
+            let earlier = out.lines().count().saturating_sub(expected.len());
+            let last: Vec<&str> = out.lines().skip(earlier).collect();
+            printed(expected, &last.join("\n"), &self.values)
         });
         child.kill().unwrap();
         child.wait().unwrap();
