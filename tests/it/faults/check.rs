@@ -36,7 +36,7 @@ pub async fn check(load: Load, ended: Ended<'_>) {
     })
     .await;
     no_stray_processes(programs.marker());
-    programs.never_overlapped();
+    programs.never_overlapped(ended.server).await;
     std::fs::write(ended.folder.join(ACKNOWLEDGED), acknowledged.join("\n")).unwrap();
     if let Some((kafka, topic)) = ended.topic {
         let heads = "SELECT string_agg(shard || ':' || next_seq - 1, ',') FROM shards WHERE next_seq > 1";

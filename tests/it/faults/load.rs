@@ -67,10 +67,19 @@ impl Programs {
         json!({ "tasks": tasks })
     }
 
-    /// Panics when an attempt began while an earlier one of its task still ran.
-    pub fn never_overlapped(&self) {
+    /// Panics when an attempt began while an earlier one of its task still ran, and tells what is known of the task.
+    pub async fn never_overlapped(&self, server: &str) {
         let overlaps = std::fs::read_to_string(self.folder.join("overlaps")).unwrap_or_default();
-        assert_eq!(overlaps, "", "these attempts ran beside an earlier one of their task");
+        let mut told = String::new();
+        for overlap in overlaps.lines() {
+            let task = overlap.split_whitespace().next().unwrap_or_default();
+            let events = get(server, &format!("/api/v1/tasks/{task}/events?size=100")).await;
+            told += &format!("{overlap}: {events:#}\n");
+        }
+        assert!(
+            overlaps.is_empty(),
+            "these attempts ran beside an earlier one of their task:\n{told}"
+        );
     }
 }
 
