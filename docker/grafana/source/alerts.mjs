@@ -1,7 +1,8 @@
 // The alert rules. All ask InfluxDB alone; each has a section of docs/runbook.md, named as its uid without "grid-".
 import { rows, rowsOfBoth } from "./flux.mjs";
+import { LIMITS } from "./limits.mjs";
 import { alerting, YAML } from "./modules.mjs";
-import { BOARDS, INFLUX } from "./panels.mjs";
+import { BOARDS, GRID, IN_GRID, INFLUX } from "./panels.mjs";
 import { DROPS, LAGS, RESTARTS } from "./parts.mjs";
 
 const EXPRESSION = "__expr__";
@@ -114,18 +115,24 @@ const addedTo = (fields) =>
     "  |> map(fn: (r) => ({r with _time: time(v: v.timeRangeStop)}))",
   ]);
 
-/** Every rule. `back`: seconds that the query looks back; `panel`: title of the panel that shows what it is about. */
+/**
+ * Every rule. `back`: seconds that the query looks back; `panel`: title of the panel that shows what it is about, with
+ * variables `given` from labels (name to label); `inGrid`: what Grid itself says of it.
+ */
 export const RULES = [
   {
     name: "silent-worker",
     title: "A worker is silent",
     query: silence,
     back: 3600,
-    above: 180,
+    above: LIMITS.silence,
     pending: "1m",
     severity: "page",
     board: "cluster",
     panel: "Running, by worker",
+    about: "Its process, its machine or its way to InfluxDB is gone. Its tasks go to other workers.",
+    given: { worker: "worker_id" },
+    inGrid: IN_GRID.worker("{{ $labels.worker_id }}"),
     summary: "{{ $labels.worker_id }} has not reported for {{ humanizeDuration $values.B.Value }}",
   },
   {
@@ -138,6 +145,8 @@ export const RULES = [
     severity: "page",
     board: "cluster",
     panel: "Running and capacity",
+    about: "Tasks wait, and no worker has a free slot, or there is no worker.",
+    inGrid: IN_GRID.workers,
     summary: "{{ humanize $values.B.Value }} tasks wait, and no worker has a free slot",
   },
   {
@@ -145,11 +154,12 @@ export const RULES = [
     title: "Many tasks fail",
     query: failures,
     back: 900,
-    above: 0.1,
+    above: LIMITS.failures,
     pending: "5m",
     severity: "page",
     board: "cluster",
     panel: "Failed tasks of unfinished jobs",
+    about: "Of at least 20 tasks that ended lately or stand as failed, too many failed.",
     summary: "{{ humanizePercentage $values.B.Value }} of the tasks of the last 15 minutes' jobs failed",
   },
   {
@@ -157,11 +167,12 @@ export const RULES = [
     title: "Many tasks wait for their retry",
     query: retrying,
     back: 150,
-    above: 100,
+    above: LIMITS.retrying,
     pending: "10m",
     severity: "notify",
     board: "cluster",
     panel: "Tasks that wait for their retry",
+    about: "Something that many tasks need is away. They are tried again as long as their retries last.",
     summary: "{{ humanize $values.B.Value }} tasks wait for their retry",
   },
   {
@@ -169,11 +180,14 @@ export const RULES = [
     title: "A task stands still",
     query: standstill,
     back: 900,
-    above: 900,
+    above: LIMITS.standstill,
     pending: "1m",
     severity: "notify",
     board: "task",
     panel: "Throughput",
+    about: "It read, wrote and logged nothing, and used less than half a second of CPU.",
+    given: { job: "job_id", task: "task_id" },
+    inGrid: IN_GRID.explained("{{ $labels.task_id }}"),
     summary: "{{ $labels.task_id }} runs, and has done nothing for 15 minutes",
   },
   {
@@ -181,11 +195,14 @@ export const RULES = [
     title: "A process is behind",
     query: highestOf(LAGS),
     back: 150,
-    above: 10_000,
+    above: LIMITS.lag,
     pending: "5m",
     severity: "notify",
     board: "system",
     panel: "Behind",
+    about: "What lists and counters say is old, or commands and reports wait. Nothing is lost.",
+    given: { process: "process" },
+    inGrid: IN_GRID.health,
     summary: "{{ $labels.component }} {{ $labels.process }} is {{ humanize $values.B.Value }} events or messages behind",
   },
   {
@@ -198,6 +215,8 @@ export const RULES = [
     severity: "notify",
     board: "system",
     panel: "Dropped",
+    about: "Where they should go did not take them, and the room for them is used up. Tasks are not affected.",
+    given: { process: "process" },
     summary: "{{ $labels.component }} {{ $labels.process }} dropped {{ humanize $values.B.Value }} points or lines in 10 minutes",
   },
   {
@@ -205,11 +224,14 @@ export const RULES = [
     title: "Parts of a process are begun anew",
     query: addedTo(RESTARTS),
     back: 600,
-    above: 3,
+    above: LIMITS.restarts,
     pending: "0s",
     severity: "notify",
     board: "system",
     panel: "Begun anew",
+    about: "Shards, the journal, the projector, Postgres, workers or guardians ended. Each heals by itself; many do not.",
+    given: { process: "process" },
+    inGrid: IN_GRID.health,
     summary: "{{ $labels.component }} {{ $labels.process }} began {{ humanize $values.B.Value }} parts anew in 10 minutes",
   },
   {
@@ -217,11 +239,13 @@ export const RULES = [
     title: "Commits are slow",
     query: newestOf("commit_latency_p99_seconds", ["component", "process"]),
     back: 150,
-    above: 2,
+    above: LIMITS.commits,
     pending: "5m",
     severity: "notify",
     board: "system",
     panel: "Commits",
+    about: "One of a hundred commits takes too long. Everything that changes a job waits that long.",
+    given: { process: "process" },
     summary: "Commits of {{ $labels.process }} take up to {{ humanizeDuration $values.B.Value }}",
   },
   {
@@ -229,11 +253,15 @@ export const RULES = [
     title: "The disk is nearly full",
     query: newestOf("disk_free_bytes", ["component", "process"]),
     back: 600,
-    below: 5 * 1024 ** 3,
+    below: LIMITS.disk,
+    // Every process says how much it has left: without points, nothing of Grid reports at all.
+    noData: "NoData",
     pending: "5m",
     severity: "page",
     board: "system",
     panel: "Free disk",
+    about: "The disk on which the process keeps its data is nearly full. Without data: nothing of Grid reports.",
+    given: { process: "process" },
     summary: "{{ $labels.component }} {{ $labels.process }} has {{ humanize1024 $values.B.Value }}B left",
   },
 ];
@@ -248,7 +276,27 @@ function query(refId, datasourceUid, model, back) {
     .model(built({ refId, ...model }));
 }
 
-function rule({ name, title, query: flux, back, above, below, pending, severity, board, panel, summary }, panelId) {
+/** The dashboard as somebody who is told of the alert opens it. `externalURL` of Grafana ends with a slash. */
+function dashboardOf({ board, given = {} }) {
+  const values = Object.entries(given).map(([variable, label]) => `var-${variable}={{ $labels.${label} }}`);
+  return `{{ externalURL }}d/${BOARDS[board].uid}${values.length > 0 ? "?" : ""}${values.join("&")}`;
+}
+
+function annotations(one, panelId) {
+  const { name, summary, about, board, panel, inGrid } = one;
+  return {
+    summary,
+    description: about,
+    runbook_url: `${GRID}${IN_GRID.runbook(name)}`,
+    dashboard_url: dashboardOf(one),
+    ...(inGrid && { grid_url: `${GRID}${inGrid}` }),
+    __dashboardUid__: BOARDS[board].uid,
+    __panelId__: String(panelId(BOARDS[board].uid, panel)),
+  };
+}
+
+function rule(one, panelId) {
+  const { name, title, query: flux, back, above, below, pending, severity, noData = "OK" } = one;
   const evaluator = above === undefined ? { type: "lt", params: [below] } : { type: "gt", params: [above] };
   const datasource = { type: EXPRESSION, uid: EXPRESSION };
   const made = new alerting.RuleBuilder(title)
@@ -259,16 +307,11 @@ function rule({ name, title, query: flux, back, above, below, pending, severity,
     .withQuery(
       query("C", EXPRESSION, { datasource, type: "threshold", expression: "B", conditions: [{ evaluator }] }, back),
     )
-    .noDataState("OK")
+    .noDataState(noData)
     .execErrState("Error")
     .forDuration(pending)
     .labels({ service: "grid", severity })
-    .annotations({
-      summary,
-      runbook_url: `docs/runbook.md#${name}`,
-      __dashboardUid__: BOARDS[board].uid,
-      __panelId__: String(panelId(BOARDS[board].uid, panel)),
-    })
+    .annotations(annotations(one, panelId))
     .build();
   // What only the API of Grafana has.
   const { folderUID: _folder, ruleGroup: _group, orgID: _org, ...inFile } = made;

@@ -50,6 +50,18 @@ test("everything that rules name exists", () => {
   assert.deepEqual(rules.map((rule) => rule.uid.replace("grid-", "")).sort(), wanted);
 });
 
+test("a panel that an alert is about shows where the rule strikes, if it has the same unit", () => {
+  const shown = ["grid-disk", "grid-lag", "grid-retry-storm", "grid-slow-commits"].map((uid) => {
+    const rule = rules.find((rule) => rule.uid === uid);
+    const { __dashboardUid__: board, __panelId__: id, description } = rule.annotations;
+    assert.ok(description, uid);
+    const panel = boards.find(({ uid }) => uid === board).panels.find((panel) => String(panel.id) === id);
+    const [limit] = rule.data[2].model.conditions[0].evaluator.params;
+    return panel.fieldConfig.defaults.thresholds.steps.some(({ value }) => value === limit);
+  });
+  assert.deepEqual(shown, [true, true, true, true]);
+});
+
 test("a section of the runbook belongs to each rule, and says what to look at and do", () => {
   const runbook = read("docs/runbook.md").split(/^## /m).slice(1);
   const uids = new Set(rules.map((rule) => rule.uid));
@@ -180,6 +192,7 @@ test("what is wrong in a dashboard is seen", () => {
   assert.match(wrong(swap("${job:regex}", "${jbo:regex}")), /\$\{jbo\}/);
   assert.match(wrong((board) => (panel(board).datasource.uid = "influx")), /influx/);
   assert.match(wrong((board) => (panel(board).id = 1)), /twice/);
+  assert.match(wrong((board) => delete panel(board).description), /no description/);
   assert.match(wrong((board) => (board.links[0].url = "/d/grid-nothing?")), /grid-nothing/);
   assert.match(wrong((board) => (board.links[0].url += "&var-colour=red")), /colour/);
   assert.match(wrong((board) => (board.links[3].url = "${grid}/api/v1/nothing")), /api\/v1\/nothing/);
@@ -193,7 +206,10 @@ test("what is wrong in a rule is seen", () => {
     return faultsOfRules([rule], known).join("\n");
   };
   assert.equal(wrong(() => {}), "");
-  assert.match(wrong((rule) => (rule.annotations.runbook_url = "docs/runbook.md#disc")), /disc/);
+  assert.match(wrong((rule) => (rule.annotations.runbook_url += "s")), /disks: the runbook has no such section/);
+  assert.match(wrong((rule) => (rule.annotations.runbook_url = "docs/runbook.md#disk")), /nothing is at docs/);
+  assert.match(wrong((rule) => (rule.annotations.grid_url = "http://localhost:8080/api/v1/nothing")), /v1\/nothing/);
+  assert.match(wrong((rule) => (rule.annotations.dashboard_url += "&var-colour=red")), /colour/);
   assert.match(wrong((rule) => (rule.annotations.__panelId__ = "99")), /99/);
   assert.match(wrong((rule) => (rule.data[0].datasourceUid = "grid-victorialogs")), /InfluxDB/);
   assert.match(wrong((rule) => (rule.annotations.summary = "{{ $labels.worker_id }}")), /worker_id/);

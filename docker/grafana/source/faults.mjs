@@ -51,16 +51,16 @@ function isPath(path, paths) {
     const wanted = one.split("/");
     return (
       wanted.length === parts.length &&
-      wanted.every((part, at) => (part.startsWith("{") ? parts[at].startsWith("${") : part === parts[at]))
+      wanted.every((part, at) => (part.startsWith("{") ? /^(\$\{|\{\{)/.test(parts[at]) : part === parts[at]))
     );
   });
 }
 
 /** Pages that are open to browsers but not described as calls. */
-const PAGES = ["/api/docs", "/graphql"];
+const PAGES = ["/api/docs", "/api/docs/runbook", "/graphql"];
 
 function faultsOfLink(url, { boards, paths }) {
-  const inGrafana = url.match(/^\/d\/([^?]+)\?(.*)$/);
+  const inGrafana = url.match(/^\/d\/([^?]+)\??(.*)$/);
   if (inGrafana) {
     const board = boards.find((board) => board.uid === inGrafana[1]);
     if (!board) return [`no dashboard is called ${inGrafana[1]}`];
@@ -68,7 +68,7 @@ function faultsOfLink(url, { boards, paths }) {
     const given = [...inGrafana[2].matchAll(/var-(\w+)=/g)].map((found) => found[1]);
     return given.filter((name) => !has.has(name)).map((name) => `${board.uid} has no variable ${name}`);
   }
-  const path = url.match(/^\$\{grid\}(.*)$/)?.[1];
+  const path = url.match(/^(?:\$\{grid\}|http:\/\/localhost:8080)(.*)$/)?.[1];
   return path !== undefined && (PAGES.includes(path) || isPath(path, paths)) ? [] : [`nothing is at ${url}`];
 }
 
@@ -115,6 +115,7 @@ export function faultsOf(board, known) {
     .forEach((panel) => {
       if (!known.sources.has(panel.datasource?.uid)) faults.push(`${panel.title}: no source ${panel.datasource?.uid}`);
       if (!(panel.targets?.length > 0)) faults.push(`${panel.title}: no query`);
+      if (!panel.description) faults.push(`${panel.title}: no description`);
     });
   for (const { where, datasource, query } of queriesOf(board)) {
     if (known.sources.get(datasource.uid) !== datasource.type) faults.push(`${where}: no source ${datasource.uid}`);
@@ -142,16 +143,19 @@ export function faultsOfRules(rules, known) {
         faults.push(`${datasourceUid} is not InfluxDB`);
       }
     }
-    const { runbook_url: runbook, __dashboardUid__: uid, __panelId__: id, summary } = rule.annotations;
-    const section = runbook.match(/^docs\/runbook\.md#(.+)$/)?.[1];
+    const { runbook_url: runbook, __dashboardUid__: uid, __panelId__: id } = rule.annotations;
+    const [page, section] = runbook.split("#");
+    faults.push(...faultsOfLink(page, known));
     if (!known.sections.has(section)) faults.push(`${runbook}: the runbook has no such section`);
+    const links = [rule.annotations.grid_url, rule.annotations.dashboard_url.replace("{{ externalURL }}", "/")];
+    faults.push(...links.filter(Boolean).flatMap((url) => faultsOfLink(url, known)));
     const board = known.boards.find((board) => board.uid === uid);
     const panel = board?.panels.find((panel) => String(panel.id) === id);
     if (!panel || panel.type === "row") faults.push(`no panel ${id} in ${uid}`);
     const [{ model }] = rule.data;
     const columns = new Set([...model.query.matchAll(/"(\w+)"|(\w+):/g)].map((found) => found[1] ?? found[2]));
-    for (const [, label] of summary.matchAll(/\$labels\.(\w+)/g)) {
-      if (!columns.has(label)) faults.push(`the summary has ${label}, which the query does not give`);
+    for (const [, label] of JSON.stringify(rule.annotations).matchAll(/\$labels\.(\w+)/g)) {
+      if (!columns.has(label)) faults.push(`an annotation has ${label}, which the query does not give`);
     }
     return faults.map((fault) => `${rule.uid}: ${fault}`);
   });

@@ -1,5 +1,21 @@
 // How panels, variables and links of all dashboards look.
 import { common, dashboard, panels } from "./modules.mjs";
+import { readTable } from "./table.mjs";
+
+/** Where the API is, as a browser reaches it, unless somebody says otherwise. */
+export const GRID = "http://localhost:8080";
+
+/** What Grid answers about what has an id, which may be a template. */
+export const IN_GRID = {
+  job: (id) => `/api/v1/jobs/${id}`,
+  tasksOf: (id) => `/api/v1/jobs/${id}/tasks`,
+  task: (id) => `/api/v1/tasks/${id}`,
+  explained: (id) => `/api/v1/tasks/${id}/explain`,
+  worker: (id) => `/api/v1/workers/${id}`,
+  workers: "/api/v1/workers",
+  health: "/health/ready",
+  runbook: (section) => `/api/docs/runbook#${section}`,
+};
 
 export const INFLUX = { type: "influxdb", uid: "grid-influxdb" };
 export const LOGS = { type: "victoriametrics-logs-datasource", uid: "grid-victorialogs" };
@@ -19,9 +35,19 @@ const flux = (query, refId = "A") => built({ refId, datasource: INFLUX, query })
 const lines = (expr, maxLines = 500) =>
   built({ refId: "A", datasource: LOGS, expr, queryType: "instant", maxLines });
 
+const metrics = readTable();
+
+/** What a panel is about: what is said of it, and what the table of metrics says of its fields. */
+function about(description, queries) {
+  const fields = new Set(queries.flatMap((query) => [...query.matchAll(/r\._field == "(\w+)"/g)].map(([, name]) => name)));
+  const told = [...fields].map((name) => [name, metrics.get(name).about]);
+  const lines = told.length === 1 ? [told[0][1]] : told.map(([name, what]) => `- \`${name}\`: ${what}`);
+  return [description, lines.join("\n")].filter(Boolean).join("\n\n");
+}
+
 function dressed(panel, { title, description, queries, unit, width, height, decimals, name, links }) {
   panel.title(title).datasource(INFLUX).span(width).height(height);
-  if (description) panel.description(description);
+  panel.description(about(description, [queries].flat()));
   if (unit) panel.unit(unit);
   if (decimals !== undefined) panel.decimals(decimals);
   if (name) panel.displayName(name);
@@ -30,8 +56,16 @@ function dressed(panel, { title, description, queries, unit, width, height, deci
   return panel;
 }
 
-/** Lines over time. `name` says what a series is called, as a template of its labels. */
-export function series({ stacked = false, fill = stacked ? 40 : 10, minInterval, width = 12, height = 8, ...rest }) {
+const thresholds = (steps) => {
+  const colors = steps.map(([value, color]) => ({ value, color }));
+  return new dashboard.ThresholdsConfigBuilder().mode(dashboard.ThresholdsMode.Absolute).steps(colors);
+};
+
+/**
+ * Lines over time. `name` says what a series is called, as a template of its labels; `limit` is where an alert rule
+ * strikes.
+ */
+export function series({ stacked = false, limit, minInterval, width = 12, height = 8, ...rest }) {
   const panel = dressed(new panels.timeseries.PanelBuilder(), { width, height, ...rest });
   const legend = new common.VizLegendOptionsBuilder()
     .showLegend(true)
@@ -39,7 +73,7 @@ export function series({ stacked = false, fill = stacked ? 40 : 10, minInterval,
     .placement(common.LegendPlacement.Right)
     .calcs(["lastNotNull", "max"]);
   panel
-    .fillOpacity(fill)
+    .fillOpacity(stacked ? 40 : 10)
     .lineWidth(1)
     .showPoints(common.VisibilityMode.Auto)
     .legend(legend)
@@ -47,26 +81,29 @@ export function series({ stacked = false, fill = stacked ? 40 : 10, minInterval,
     .min(0);
   if (stacked) panel.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal).group("A"));
   if (minInterval) panel.interval(minInterval);
+  if (limit !== undefined) {
+    const style = new common.GraphThresholdsStyleConfigBuilder().mode(common.GraphThresholdsStyleMode.Dashed);
+    panel.thresholds(thresholds([[null, "transparent"], [limit, "red"]])).thresholdsStyle(style);
+  }
   return panel;
 }
 
-/** One number, or one for each field. `steps` are the values from which on it is orange and red. */
-export function number({ steps, noValue = "0", width = 4, height = 4, ...rest }) {
+/**
+ * One number, or one for each field. `steps`: from which values on it is orange and red; `least`: below which values it is
+ * red and orange. Without points it is `noValue`.
+ */
+export function number({ steps, least, noValue = "0", width = 4, height = 4, ...rest }) {
   const panel = dressed(new panels.stat.PanelBuilder(), { width, height, ...rest });
   panel
     .noValue(noValue)
     .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(["lastNotNull"]).values(false).fields(""))
     .graphMode(common.BigValueGraphMode.None)
-    .colorMode(steps ? common.BigValueColorMode.Background : common.BigValueColorMode.Value);
-  if (steps) {
-    const [orange, red] = steps;
-    const colors = [
-      { value: null, color: "green" },
-      { value: orange, color: "orange" },
-      { value: red, color: "red" },
-    ];
-    const thresholds = new dashboard.ThresholdsConfigBuilder().mode(dashboard.ThresholdsMode.Absolute).steps(colors);
-    panel.thresholds(thresholds).colorScheme(new dashboard.FieldColorBuilder().mode("thresholds"));
+    .colorMode(steps || least ? common.BigValueColorMode.Background : common.BigValueColorMode.Value);
+  const colors = steps
+    ? [[null, "green"], [steps[0], "orange"], [steps[1], "red"]]
+    : least && [[null, "red"], [least[0], "orange"], [least[1], "green"]];
+  if (colors) {
+    panel.thresholds(thresholds(colors)).colorScheme(new dashboard.FieldColorBuilder().mode("thresholds"));
   }
   return panel;
 }
@@ -116,13 +153,12 @@ export function tagVariable(name, query, { all = false, label = name } = {}) {
   return variable;
 }
 
-/** Where the API is, as a browser reaches it. */
 const gridVariable = () =>
   new dashboard.TextBoxVariableBuilder("grid")
     .label("Grid")
     .description("Address of the API, for links")
-    .defaultValue("http://localhost:8080")
-    .current({ selected: true, text: "http://localhost:8080", value: "http://localhost:8080" });
+    .defaultValue(GRID)
+    .current({ selected: true, text: GRID, value: GRID });
 
 /** A link to another dashboard that gives it these variables: name to value, which may be a template. */
 export function to(name, variables = {}, title = BOARDS[name].title) {
@@ -157,7 +193,7 @@ export function board(name, { description, variables, links = [], content, passe
     const values = Object.fromEntries(shared.map((variable) => [variable, `\${${variable}}`]));
     builder.link(to(other, values));
   }
-  [...links, toGrid("API", "/api/docs")].forEach((link) => builder.link(link));
+  [...links, toGrid("Runbook", "/api/docs/runbook"), toGrid("API", "/api/docs")].forEach((link) => builder.link(link));
   content.forEach((part) => (part instanceof dashboard.RowBuilder ? builder.withRow(part) : builder.withPanel(part)));
   const made = builder.build();
   made.panels.forEach((panel, at) => (panel.id = at + 1));

@@ -9,6 +9,7 @@ mod assemble;
 mod bulk;
 mod checkpoints;
 mod forms;
+mod guide;
 mod jobs;
 mod logs;
 mod metrics;
@@ -30,7 +31,7 @@ use operation::Operation;
 
 /// Paths that are served and not described, and why.
 const UNDESCRIBED: &[(&str, &str)] = &[
-    ("/api/docs/{file}", "parts of the page at /api/docs"),
+    ("/api/docs/{file}", "parts of the page at /api/docs, and pages of docs/"),
     ("/graphql", "described by schema/schema.graphql"),
     ("/graphql/stream", "described by schema/schema.graphql"),
     ("/graphql/page/{name}", "parts of the page at /graphql"),

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use utoipa_swagger_ui::Config;
 
-use super::assemble;
+use super::{assemble, guide};
 use crate::api::etag;
 use crate::api::params::Params;
 use crate::api::problem::Problem;
@@ -81,6 +81,12 @@ pub async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> {
 pub async fn file(request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, Problem> {
     Params::read(&request, &[])?;
     let missing = || Problem::not_found(format!("the path {:?}", request.path()));
+    if let Some(page) = guide::page(&name) {
+        return Ok(HttpResponse::Ok()
+            .content_type("text/html; charset=utf-8")
+            .insert_header((header::CONTENT_SECURITY_POLICY, guide::POLICY))
+            .body(page));
+    }
     let (bytes, content_type, zipped) = if name.as_str() == "start.js" {
         (
             Bytes::from_static(START.as_bytes()),

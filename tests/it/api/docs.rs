@@ -80,3 +80,32 @@ async fn the_page_loads_only_what_this_server_has() {
     }
     grid.stop().await;
 }
+
+/// Where the alerts' links lead.
+#[actix_web::test]
+async fn pages_of_the_documentation_are_served_with_places_to_jump_to() {
+    let grid = Fixture::new().await;
+    for name in ["failed-at-night", "metrics", "pipelines", "runbook"] {
+        let response = grid
+            .call(Method::GET, &format!("/api/docs/{name}"), &[], Vec::new())
+            .await;
+        assert_eq!(response.status(), 200, "{name}");
+        assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
+        let policy = response.headers()["content-security-policy"].to_str().unwrap();
+        assert!(!policy.contains("script"), "{policy}");
+    }
+    let response = grid.call(Method::GET, "/api/docs/runbook", &[], Vec::new()).await;
+    let page = response.text().await.unwrap();
+    let rules = include_str!("../../../docker/grafana/provisioning/alerting/rules.yaml");
+    let mut sections = 0;
+    for link in rules.split("/api/docs/runbook#").skip(1) {
+        let section = link.split_whitespace().next().unwrap();
+        assert!(
+            page.contains(&format!("<b id=\"{section}\">## {section}</b>")),
+            "{section}: {page}"
+        );
+        sections += 1;
+    }
+    assert_eq!(sections, 10);
+    grid.stop().await;
+}

@@ -1,6 +1,7 @@
 // Are the workers well, how full are they, where are the tasks?
 import { gauge, now, perThing, share, tagValues, total } from "../flux.mjs";
-import { board, logs, number, row, series, table, tagVariable, to, toGrid } from "../panels.mjs";
+import { LIMITS } from "../limits.mjs";
+import { board, IN_GRID, logs, number, row, series, table, tagVariable, to, toGrid } from "../panels.mjs";
 
 const tags = { worker_id: "worker" };
 // Longer than workers that idle are silent, so that no window lacks one.
@@ -10,16 +11,23 @@ export default () =>
   board("cluster", {
     description: "Workers' health, their capacity, and where the tasks are.",
     variables: [tagVariable("worker", tagValues("worker_id", "worker_running"), { all: true, label: "Worker" })],
-    links: [toGrid("Workers", "/api/v1/workers")],
+    links: [toGrid("Workers", IN_GRID.workers)],
     content: [
       row("Now"),
-      number({ title: "Workers that report", queries: now(["worker_running"], { fn: "count" }), width: 3 }),
+      number({
+        title: "Workers that report",
+        description: "Within the last two and a half minutes.",
+        queries: now(["worker_running"], { fn: "count" }),
+        width: 3,
+        least: [1, 1],
+      }),
       number({ title: "Capacity", queries: now(["worker_capacity"]), width: 3 }),
       number({ title: "Running on workers", queries: now(["worker_running"]), width: 3 }),
       number({
         title: "Capacity in use",
         queries: share("worker_running", "worker_capacity"),
         unit: "percentunit",
+        noValue: "-",
         width: 3,
         steps: [0.8, 0.95],
       }),
@@ -33,7 +41,7 @@ export default () =>
       number({
         title: "Tasks that wait for their retry",
         queries: now(["tasks_retrying"]),
-        steps: [1, 100],
+        steps: [1, LIMITS.retrying],
       }),
       row("Capacity"),
       series({
@@ -84,7 +92,11 @@ export default () =>
           tags,
           by: ["worker_id"],
         }),
-        columns: { worker_memory_bytes: "bytes", worker_cpu_cores: "suffix: cores" },
+        columns: {
+          worker_id: { links: [toGrid("Worker in Grid", IN_GRID.worker("${__value.raw}"))] },
+          worker_memory_bytes: "bytes",
+          worker_cpu_cores: "suffix: cores",
+        },
       }),
       row("Jobs"),
       table({
@@ -103,11 +115,15 @@ export default () =>
         ),
         columns: {
           job_id: {
-            links: [to("job", { job: "${__value.raw}" }), toGrid("Job in Grid", "/api/v1/jobs/${__value.raw}")],
+            links: [to("job", { job: "${__value.raw}" }), toGrid("Job in Grid", IN_GRID.job("${__value.raw}"))],
           },
           processing_seconds: "s",
         },
       }),
-      logs({ title: "Warnings and errors of all tasks", expr: 'level:in("WARN","ERROR","FATAL")' }),
+      logs({
+        title: "Warnings and errors of all tasks",
+        description: "Lines of the levels WARN, ERROR and FATAL, the newest first.",
+        expr: 'level:in("WARN","ERROR","FATAL")',
+      }),
     ],
   });

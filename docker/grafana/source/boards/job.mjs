@@ -1,6 +1,6 @@
 // How far is a job, how fast does it go, and what fails in it?
 import { added, gauge, newest, perThing, rate, sum, tagValues } from "../flux.mjs";
-import { board, logs, number, row, series, table, tagVariable, to, toGrid } from "../panels.mjs";
+import { board, IN_GRID, logs, number, row, series, table, tagVariable, to, toGrid } from "../panels.mjs";
 
 const tags = { job_id: "job" };
 const name = "${__field.labels._field}";
@@ -13,7 +13,7 @@ export default () =>
     description: "One job: the states of its tasks, throughput, errors, and its log.",
     variables: [tagVariable("job", tagValues("job_id", "processing_seconds"), { label: "Job" })],
     passes: ["job"],
-    links: [toGrid("This job", "/api/v1/jobs/${job}"), toGrid("Its tasks", "/api/v1/jobs/${job}/tasks")],
+    links: [toGrid("This job", IN_GRID.job("${job}")), toGrid("Its tasks", IN_GRID.tasksOf("${job}"))],
     content: [
       row("Tasks"),
       state("tasks_ready", "Ready"),
@@ -58,7 +58,7 @@ export default () =>
         name,
         unit: "suffix: events/s",
       }),
-      series({ title: "Bytes by second", queries: rate(["input_bytes", "output_bytes"], { tags }), name, unit: "Bps" }),
+      series({ title: "Bytes by second", queries: rate(["input_bytes", "output_bytes"], { tags }), name, unit: "binBps" }),
       series({ title: "Lines of log", queries: added(["log_lines"], { tags }), name, unit: "short" }),
       row("By task"),
       table({
@@ -72,7 +72,7 @@ export default () =>
           task_id: {
             links: [
               to("task", { job: "${job}", task: "${__value.raw}" }),
-              toGrid("Task in Grid", "/api/v1/tasks/${__value.raw}"),
+              toGrid("Task in Grid", IN_GRID.task("${__value.raw}")),
             ],
           },
           cpu_seconds: "s",
@@ -81,8 +81,9 @@ export default () =>
       }),
       logs({
         title: "Warnings and errors",
+        description: "Lines of the job's tasks of the levels WARN, ERROR and FATAL, the newest first.",
         expr: 'job_id:="${job}" AND level:in("WARN","ERROR","FATAL")',
       }),
-      logs({ title: "Log", expr: 'job_id:="${job}"' }),
+      logs({ title: "Log", description: "All lines of the job's tasks, the newest first.", expr: 'job_id:="${job}"' }),
     ],
   });

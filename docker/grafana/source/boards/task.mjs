@@ -1,6 +1,6 @@
 // What did one task do, node by node, and what did it use?
 import { gauge, newest, perThing, rate, sum, tagValues } from "../flux.mjs";
-import { board, logs, number, row, series, table, tagVariable, toGrid } from "../panels.mjs";
+import { board, IN_GRID, logs, number, row, series, table, tagVariable, toGrid } from "../panels.mjs";
 
 const tags = { task_id: "task" };
 const name = "${__field.labels._field}";
@@ -16,10 +16,19 @@ export default () =>
       tagVariable("task", tagValues("task_id", "duration_seconds", { job_id: "job" }), { label: "Task" }),
     ],
     passes: ["job", "task"],
-    links: [toGrid("This task", "/api/v1/tasks/${task}"), toGrid("Its job", "/api/v1/jobs/${job}")],
+    links: [
+      toGrid("This task", IN_GRID.task("${task}")),
+      toGrid("Why is it so?", IN_GRID.explained("${task}")),
+      toGrid("Its job", IN_GRID.job("${job}")),
+    ],
     content: [
       row("In all"),
-      number({ title: "Duration of the attempt", queries: newest(["duration_seconds"], { tags }), unit: "s" }),
+      number({
+        title: "Duration of the attempt",
+        queries: newest(["duration_seconds"], { tags }),
+        unit: "s",
+        noValue: "-",
+      }),
       counted("input_events", "Records read"),
       counted("output_events", "Records written"),
       counted("errors", "Records that failed", "short", [1, 1000]),
@@ -38,7 +47,7 @@ export default () =>
         name,
         unit: "suffix: events/s",
       }),
-      series({ title: "Bytes by second", queries: rate(["input_bytes", "output_bytes"], { tags }), name, unit: "Bps" }),
+      series({ title: "Bytes by second", queries: rate(["input_bytes", "output_bytes"], { tags }), name, unit: "binBps" }),
       series({
         title: "Lines of log by second",
         queries: rate(["log_lines"], { tags }),
@@ -68,6 +77,11 @@ export default () =>
         ),
         columns: { node_input_bytes: "bytes", node_output_bytes: "bytes" },
       }),
-      logs({ title: "Log", expr: 'task_id:="${task}"', height: 14 }),
+      logs({
+        title: "Log",
+        description: "All lines of the task, of every attempt, the newest first.",
+        expr: 'task_id:="${task}"',
+        height: 14,
+      }),
     ],
   });
