@@ -22,6 +22,8 @@ pub(super) const TAG_PARAMS: [&str; TAGS.len()] = [
     "tag.command_name",
     "tag.component",
     "tag.process",
+    "tag.name",
+    "tag.dimensions",
 ];
 const DEFAULT_LIMIT: u32 = 1_000;
 const PARAMS: [&str; 7] = ["from", "to", "interval", "limit", "metric", "aggregation", "groupBy"];

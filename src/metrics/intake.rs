@@ -11,7 +11,7 @@ use metrics::counter;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::options::MetricsOptions;
+use super::options::{MetricsOptions, Tagging};
 use super::point::Point;
 use super::spill::Spill;
 use super::store::MetricStore;
@@ -35,6 +35,7 @@ pub struct Points {
     /// Points that tell of something going on.
     news: Arc<AtomicU64>,
     pace: Pace,
+    tagging: Tagging,
 }
 
 /// How often things are measured.
@@ -65,12 +66,18 @@ impl Points {
                 every: Duration::MAX,
                 idle: Duration::MAX,
             },
+            tagging: Tagging::all(),
         }
     }
 
     /// How often things are measured; `None`: not at all.
     pub fn pace(&self) -> Option<Pace> {
         self.queue.as_ref().map(|_| self.pace)
+    }
+
+    /// Which points of attempts carry their task.
+    pub const fn tagging(&self) -> Tagging {
+        self.tagging
     }
 
     /// Takes a point that tells of something going on, or counts it as dropped. Returns at once.
@@ -136,6 +143,7 @@ impl Intake {
             dropped: Arc::default(),
             news: Arc::default(),
             pace: Pace::of(options),
+            tagging: Tagging::of(options),
         };
         for why in WHYS {
             counter!("grid_metric_points_dropped_total", "why" => why).absolute(0);

@@ -15,7 +15,7 @@ mod table;
 mod writer;
 
 pub use intake::{Intake, Pace, Points};
-pub use options::{InfluxOptions, MetricsOptions};
+pub use options::{InfluxOptions, MetricsOptions, Tagging, TaskTag};
 pub use point::{Point, Tags};
 pub use query::{Answer, Query, Sample, Wanted};
 pub use rows::METRICS;

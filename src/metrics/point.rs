@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Timestamp;
 
 use super::rows::METRICS;
-use super::table::{Metric, TAGS, find};
+use super::table::{Metric, OPTIONAL_TAGS, TAGS, find};
 
 /// Name and value of each tag.
 pub type Tags = BTreeMap<&'static str, String>;
@@ -46,11 +46,12 @@ impl Point {
     pub fn with(mut self, name: &str, value: f64) -> Self {
         let metric = METRICS.iter().find(|metric| metric.name == name);
         debug_assert!(
-            metric.is_some_and(|metric| metric
-                .tags
-                .iter()
-                .eq(metric.tags.iter().filter(|tag| self.tags.contains_key(*tag)))
-                && metric.tags.len() == self.tags.len()),
+            metric.is_some_and(|metric| {
+                let has = |tag: &&&str| self.tags.contains_key(**tag);
+                let missing = metric.tags.iter().filter(|tag| !has(tag));
+                missing.clone().all(|tag| OPTIONAL_TAGS.contains(tag))
+                    && metric.tags.len() - missing.count() == self.tags.len()
+            }),
             "{name} is no metric with the tags {:?}",
             self.tags
         );

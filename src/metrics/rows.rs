@@ -5,6 +5,7 @@ use super::table::{Aggregation, Kind, Metric};
 
 const OF_TASK: &[&str] = &["job_id", "task_id", "worker_id"];
 const OF_NODE: &[&str] = &["job_id", "task_id", "worker_id", "node_id", "command_name"];
+const OF_REPORT: &[&str] = &["job_id", "task_id", "worker_id", "name", "dimensions"];
 const OF_WORKER: &[&str] = &["worker_id"];
 const OF_JOB: &[&str] = &["job_id"];
 const OF_SYSTEM: &[&str] = &["component", "process"];
@@ -128,6 +129,15 @@ pub static METRICS: &[Metric] = &[
             "duration_seconds",
             "s",
             "How long the attempt has run, at its end how long it ran.",
+        ),
+    ),
+    gauge(
+        Task,
+        OF_REPORT,
+        (
+            "reported",
+            "as reported",
+            "What a program reported itself: its measurement and field are the name, its own tags the dimensions.",
         ),
     ),
     delta(

@@ -107,7 +107,7 @@ impl Metric {
 }
 
 /// Every tag that points may have.
-pub const TAGS: [&str; 7] = [
+pub const TAGS: [&str; 9] = [
     "job_id",
     "task_id",
     "worker_id",
@@ -115,7 +115,12 @@ pub const TAGS: [&str; 7] = [
     "command_name",
     "component",
     "process",
+    "name",
+    "dimensions",
 ];
+
+/// Tags that a point of a metric with them may lack.
+pub const OPTIONAL_TAGS: [&str; 2] = ["task_id", "dimensions"];
 
 /// The metric of that name.
 pub fn find(name: &str) -> Option<&'static Metric> {

@@ -21,17 +21,20 @@ pub mod machine;
 mod options;
 pub mod pipeline;
 mod pump;
+mod reported;
 mod samples;
 mod service;
 mod steady;
 mod task_actor;
 #[cfg(test)]
 mod tests;
+mod together;
 mod trust;
 
 pub use actor::WorkerState;
 pub use addresses::api_urls;
 pub use checkpoints::{CheckpointError, CheckpointUrl, Checkpoints, StoredCheckpoint};
 pub use options::{InvalidWorkerOptions, WorkerOptions};
+pub use reported::{Reported, Reporting};
 pub use service::{Worker, WorkerEnded, WorkerError, WorkerHandle, WorkerSetup};
 pub use trust::{TrustError, trust};

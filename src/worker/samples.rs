@@ -3,12 +3,14 @@
 //! Must stay true: what the points of an attempt add up to is what it counted; nothing of this holds the attempt up.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::executor::{AttemptContext, LiveCounters, Usage};
 use super::pipeline::{DagNode, NodeCounts, PipelineCounters};
+use super::together::{Share, Together};
 use crate::document::TaskKind;
 use crate::domain::Timestamp;
 use crate::metrics::{Point, Points, Tags};
@@ -70,6 +72,8 @@ async fn measure(live: LiveCounters) -> Option<Usage> {
 /// Measures one attempt.
 pub(super) struct Sampler {
     points: Points,
+    /// `None`: its points carry its task.
+    share: Option<Share>,
     every: Duration,
     tags: Tags,
     live: LiveCounters,
@@ -83,20 +87,22 @@ pub(super) struct Sampler {
 
 impl Sampler {
     /// `None`: nobody wants to know.
-    pub(super) fn begin(points: &Points, attempt: &AttemptContext) -> Option<Self> {
+    pub(super) fn begin(points: &Points, together: &Arc<Together>, attempt: &AttemptContext) -> Option<Self> {
         let every = points.pace()?.every;
         let nodes = match &attempt.task.kind {
             TaskKind::Dag(dag) => nodes_of(dag),
             TaskKind::Command { .. } | TaskKind::Noop => Vec::new(),
         };
+        let mut tags = attempt.tags();
+        let share = (!points.tagging().carries(attempt.task_id)).then(|| {
+            tags.remove("task_id");
+            together.join()
+        });
         Some(Self {
             points: points.clone(),
+            share,
             every,
-            tags: Tags::from([
-                ("job_id", attempt.job.to_string()),
-                ("task_id", attempt.task_id.to_string()),
-                ("worker_id", attempt.worker.to_string()),
-            ]),
+            tags,
             live: attempt.live.clone(),
             nodes,
             begun: Instant::now(),
@@ -161,9 +167,16 @@ impl Sampler {
         }
         self.has_told = true;
         let at = crate::clock::now();
-        self.points.put(self.point(at, now, used, lasted, is_last));
+        self.put(self.point(at, now, used, lasted, is_last));
         self.told = now;
         self.tell_nodes(at, counts);
+    }
+
+    fn put(&self, point: Point) {
+        match &self.share {
+            Some(share) => share.add(&point, self.every),
+            None => self.points.put(point),
+        }
     }
 
     fn point(&self, at: Timestamp, now: Counted, used: Option<Usage>, lasted: Duration, is_last: bool) -> Point {
@@ -212,7 +225,10 @@ impl Sampler {
                 point = point.with(name, now.saturating_sub(told) as f64);
             }
             *told = now;
-            self.points.put(point);
+            match &self.share {
+                Some(share) => share.add(&point, self.every),
+                None => self.points.put(point),
+            }
         }
     }
 }

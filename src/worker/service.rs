@@ -19,8 +19,10 @@ use super::log_shipper::{ApiSetup, Shipper, Shipping, Way};
 use super::machine::{ExitReason, Identity, WorkerMachine};
 use super::options::{InvalidWorkerOptions, WorkerOptions};
 use super::pump::Pump;
+use super::reported::Reported;
 use super::steady::SteadyClock;
 use super::task_actor::Bench;
+use super::together::Together;
 use crate::bus::{Bus, BusError, Start, Topic};
 use crate::config::Secret;
 use crate::domain::{Incarnation, WorkerName};
@@ -382,6 +384,8 @@ fn bench(setup: &WorkerSetup, incarnation: Incarnation, shippers: Vec<Arc<Shippe
         allow_paths: options.allow_paths.clone(),
         secrets: Secrets::new(options.secrets_dir.clone()),
         points: setup.points.clone(),
+        together: Arc::new(Together::new(setup.points.clone())),
+        reported: Reported::start(setup.points.clone()),
         log_rate: Rate {
             lines_per_second: options.log_lines_per_second,
             bytes_per_second: options.log_bytes_per_second,

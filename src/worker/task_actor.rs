@@ -19,7 +19,9 @@ use super::executor::{AttemptContext, Completion, Control, ControlState, Executo
 use super::executor::{Outcome as Ended, Secrets};
 use super::log_feed;
 use super::log_shipper::Shipper;
+use super::reported::Reported;
 use super::samples::Sampler;
+use super::together::Together;
 use crate::domain::{Epoch, ExecutorKind, Failure, FailureReason, WorkerName};
 use crate::event::{Assignment, AttemptRef, Outcome};
 use crate::logs::capture::Rate;
@@ -35,6 +37,8 @@ pub(super) struct Bench {
     pub(super) allow_paths: Vec<PathBuf>,
     pub(super) secrets: Secrets,
     pub(super) points: Points,
+    pub(super) together: Arc<Together>,
+    pub(super) reported: Reported,
     pub(super) log_rate: Rate,
     pub(super) shippers: Arc<[Arc<Shipper>]>,
 }
@@ -212,9 +216,10 @@ impl Run {
             lines,
             live: LiveCounters::default(),
             checkpoints: self.bench.checkpoints.clone(),
+            reported: self.bench.reported.clone(),
         };
         let _ = self.worker.send(TaskNews::Started(*attempt)).await;
-        let sampler = Sampler::begin(&self.bench.points, &context);
+        let sampler = Sampler::begin(&self.bench.points, &self.bench.together, &context);
         let run = self.bench.executors.run(context, self.control);
         let ended = match sampler {
             Some(sampler) => sampler.along(run).await,

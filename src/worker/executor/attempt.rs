@@ -12,8 +12,9 @@ use super::secrets::Secrets;
 use super::usage::{self, Usage};
 use crate::document::TaskSpec;
 use crate::domain::{Attempt, Failure, FailureReason, JobId, TaskId, WorkerName};
-use crate::worker::Checkpoints;
+use crate::metrics::Tags;
 use crate::worker::pipeline::{PipelineCounters, PipelineReport};
+use crate::worker::{Checkpoints, Reported};
 
 /// One attempt at one task.
 #[derive(Clone, Debug)]
@@ -36,6 +37,19 @@ pub struct AttemptContext {
     /// Filled while it runs.
     pub live: LiveCounters,
     pub checkpoints: Checkpoints,
+    /// Where its program may report metrics of its own.
+    pub reported: Reported,
+}
+
+impl AttemptContext {
+    /// Whose points are the attempt's.
+    pub fn tags(&self) -> Tags {
+        Tags::from([
+            ("job_id", self.job.to_string()),
+            ("task_id", self.task_id.to_string()),
+            ("worker_id", self.worker.to_string()),
+        ])
+    }
 }
 
 /// What an attempt has counted so far, for others to read while it runs.

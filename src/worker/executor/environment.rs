@@ -3,7 +3,7 @@
 use super::attempt::AttemptContext;
 use super::secrets::{Secret, SecretError};
 use crate::document::EnvValue;
-use crate::worker::CheckpointUrl;
+use crate::worker::{CheckpointUrl, Reporting};
 
 /// What a process gets of the worker's own environment.
 const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SHELL"];
@@ -18,7 +18,11 @@ pub struct Environment {
 
 impl Environment {
     /// Later entries win over earlier ones. Blocks on the files of secrets.
-    pub fn of(attempt: &AttemptContext, checkpoints: Option<CheckpointUrl>) -> Result<Self, SecretError> {
+    pub fn of(
+        attempt: &AttemptContext,
+        checkpoints: Option<CheckpointUrl>,
+        reporting: Option<&Reporting>,
+    ) -> Result<Self, SecretError> {
         let mut variables = vec![("PATH".to_owned(), DEFAULT_PATH.to_owned())];
         let inherited = INHERITED
             .iter()
@@ -48,6 +52,10 @@ impl Environment {
         if let Some(CheckpointUrl { url, secret }) = checkpoints {
             variables.push(("CHECKPOINT_URL".to_owned(), url));
             secrets.push(Secret::new(secret));
+        }
+        if let Some(Reporting { url, secret, .. }) = reporting {
+            variables.push(("GRID_METRICS_URL".to_owned(), url.clone()));
+            secrets.push(Secret::new(secret.clone()));
         }
         Ok(Self { variables, secrets })
     }

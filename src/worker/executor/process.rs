@@ -25,6 +25,7 @@ use super::processors::Processors;
 use super::verdict::{Exit, verdict};
 use crate::document::TaskKind;
 use crate::domain::{Failure, FailureReason};
+use crate::worker::Reporting;
 
 /// How processes are ended. Times in milliseconds where they are configured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +107,7 @@ struct Started {
     mask: Mask,
     /// Held until the end.
     processors: Option<Processors>,
+    reporting: Option<Reporting>,
 }
 
 impl ProcessExecutor {
@@ -116,7 +118,8 @@ impl ProcessExecutor {
         let attempt = Arc::clone(attempt);
         let guardian = self.guardian.clone();
         let start = move || {
-            let environment = Environment::of(&attempt, checkpoints).map_err(|error| {
+            let reporting = attempt.reported.open(attempt.tags());
+            let environment = Environment::of(&attempt, checkpoints, reporting.as_ref()).map_err(|error| {
                 let mut failure = Failure::new(FailureReason::Unrecoverable, error.to_string());
                 failure
                     .causes
@@ -142,6 +145,7 @@ impl ProcessExecutor {
                 stderr,
                 mask: Mask::new(environment.secrets),
                 processors,
+                reporting,
             })
         };
         let joined = tokio::task::spawn_blocking(start).await;
@@ -161,6 +165,7 @@ impl ProcessExecutor {
             stderr,
             mask,
             processors: _processors,
+            reporting: _reporting,
         } = started;
         let record = Arc::new(Record::counted(&attempt.live));
         attempt.live.set_leader(leader.pid());

@@ -24,7 +24,7 @@ tasks:
       - { id: even, commandName: filter, config: { condition: "to_int!(.index) < 500" }, outputs: [out] }
       - { id: out, commandName: filesink, config: { path: "even-${REPLICA_INDEX}.ndjson" }, outputs: [] }
   - externalId: said
-    command: ["sh", "-c", "echo one; echo WARN two >&2; sleep 1"]
+    command: ["sh", "-c", "echo one; echo WARN two >&2; curl -sf -d 'm v=7' $GRID_METRICS_URL; sleep 1"]
   - { externalId: nothing, executor: noop }
 "#;
 /// 21 of its tasks fail for good, 3 wait for a retry that comes much later.
@@ -195,6 +195,11 @@ async fn every_query_runs_and_the_numbers_of_a_known_job_are_right() {
     every_panel_of_lines_answers(&asker, &standalone);
     // Only a program has the CPU time of its processes, and only a pipeline has nodes.
     asker.variables.insert("task", id_of(2));
+    let reported = asker.ask("Task Details: What the program reports").await;
+    assert!(
+        !reported.is_empty() && reported.iter().all(|row| value(row, "_value") == 7.0),
+        "{reported:?}"
+    );
     let of_program = empty(&asker).await;
     let never: Vec<_> = of_pipeline.intersection(&of_program).collect();
     assert!(never.is_empty(), "these have no rows: {never:?}");

@@ -7,4 +7,5 @@ mod graphql;
 mod influx;
 mod off;
 mod prometheus;
+mod reported;
 mod standalone;

@@ -56,6 +56,12 @@ export default () =>
       }),
       series({ title: "Processors in use", queries: rate(["cpu_seconds"], { tags }), name, unit: "suffix: cores" }),
       series({ title: "Resident memory", queries: gauge(["rss_bytes"], { tags, by: [] }), name, unit: "bytes" }),
+      series({
+        title: "What the program reports",
+        queries: gauge(["reported"], { tags, by: ["name", "dimensions"] }),
+        name: "${__field.labels.name} ${__field.labels.dimensions}",
+        unit: "short",
+      }),
       row("By node of the pipeline"),
       series({
         title: "Records that nodes took, by second",

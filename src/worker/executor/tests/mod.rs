@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::*;
 use crate::document::{EnvValue, Limits, TaskKind, TaskSpec};
 use crate::domain::{Attempt, Failure, FailureReason, RetryPolicy, TaskId, Timeouts};
-use crate::worker::Checkpoints;
+use crate::worker::{Checkpoints, Reported};
 
 mod ends;
 mod guardian;
@@ -97,6 +97,7 @@ impl Bench {
             lines,
             live: LiveCounters::default(),
             checkpoints: Checkpoints::nowhere(),
+            reported: Reported::nowhere(),
         };
         (context, received)
     }
