@@ -22,6 +22,7 @@ use crate::domain::{Incarnation, JobId, JobSpec, Position, RefusalCode, ShardId,
 use crate::event::{Command, CommandMessage, Version, Wire};
 use crate::log::Log;
 use crate::projection::Watermarks;
+use crate::telemetry::{Span, SpanKind};
 
 /// The way of commands to the shards; shared by REST and whatever else asks.
 pub struct Commands {
@@ -185,12 +186,15 @@ impl Commands {
         let about = about.into();
         let sought = Sought::of(&command, &about, id);
         let (address, mut waiting) = self.replies.expect();
+        let mut span = Span::under(caller.traceparent.as_deref(), "command", SpanKind::Producer);
+        span.set("grid.command", &command.name());
+        span.set("grid.command_id", &id);
         let message = CommandMessage {
             v: Version,
             id,
             principal: Arc::clone(&caller.principal),
             not_after,
-            traceparent: caller.traceparent.clone(),
+            traceparent: span.traceparent().or_else(|| caller.traceparent.clone()),
             reply_to: Some(address),
             command,
         };

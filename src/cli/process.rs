@@ -14,11 +14,14 @@ pub fn run(command: ProcessCommand) -> anyhow::Result<()> {
     };
     let Loaded { config, .. } = loaded.map_err(Failure::from)?;
     let telemetry = telemetry::start(&config.log)?;
-    match command {
+    let tracing = telemetry::start_tracing(&config.tracing)?;
+    let ended = match command {
         ProcessCommand::Standalone(_) => node::run(node::standalone(config, telemetry)),
         ProcessCommand::Jobmaster(_) => node::run(node::jobmaster(config, telemetry)),
         ProcessCommand::Worker(_) => node::run(node::worker(config, telemetry)),
-    }
+    };
+    tracing.stop();
+    ended
 }
 
 /// Works on the database.

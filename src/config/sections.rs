@@ -77,6 +77,17 @@ options! {
     }
 }
 
+options! {
+    /// Options of traces.
+    pub struct TracingOptions {
+        /// Address of a collector that takes spans over OTLP (HTTP, protobuf), without /v1/traces; without one nothing is
+        /// traced.
+        otlp_endpoint: Option<String> = None,
+        /// The longest time that handing spans over may take.
+        timeout: Duration = Duration::from_secs(5),
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {

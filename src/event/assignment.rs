@@ -1,5 +1,7 @@
 //! What a shard tells a worker (on `grid.assignments`, the worker's partition), always after the commit.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -92,4 +94,7 @@ pub struct Assignment {
     pub replica_count: u32,
     /// Whether it uses a credit: one that is sent again does not.
     pub charged: bool,
+    /// W3C trace context of the order, where the job's submission has one and spans are told.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub traceparent: Option<Arc<str>>,
 }

@@ -101,6 +101,23 @@ pub enum Command {
 }
 
 impl Command {
+    /// As it is called in JSON.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::SubmitJob { .. } => "SubmitJob",
+            Self::KillJob { .. } => "KillJob",
+            Self::StopJob { .. } => "StopJob",
+            Self::RetryJob { .. } => "RetryJob",
+            Self::CancelRetry { .. } => "CancelRetry",
+            Self::BringForwardRetry { .. } => "BringForwardRetry",
+            Self::RegisterWorker { .. } => "RegisterWorker",
+            Self::RemoveWorker { .. } => "RemoveWorker",
+            Self::CordonWorker { .. } => "CordonWorker",
+            Self::UncordonWorker { .. } => "UncordonWorker",
+            Self::DrainWorker { .. } => "DrainWorker",
+        }
+    }
+
     /// The shard that decides it, of `shards` in all.
     pub fn shard(&self, shards: u16) -> ShardId {
         match self {

@@ -18,6 +18,7 @@ use super::outbox;
 use super::poison::{self, Careful, Culprit, MOST_FAILURES, REFUSED, panic_text};
 use super::staging::{Batch, JobSnapshot};
 use super::supervisor::{Ended, Ending};
+use super::traces::Traces;
 use crate::bus::{Record, Topic};
 use crate::clock;
 use crate::domain::{Job, JobId, Seq, ShardId, Timestamp};
@@ -105,6 +106,7 @@ pub(super) struct ShardActor {
     counted: bool,
     published: Seq,
     gauges: Gauges,
+    traces: Traces,
 }
 
 impl ShardActor {
@@ -127,6 +129,7 @@ impl ShardActor {
             counted: false,
             published: opened.published,
             gauges: Gauges::of(opened.shard),
+            traces: Traces::default(),
         }
     }
 
@@ -263,6 +266,7 @@ impl ShardActor {
             .published(shard)
             .unwrap_or(self.published)
             .max(self.published);
+        self.traces.committing(&events);
         let records: Arc<[crate::event::EventRecord]> = events.into();
         let batch = ShardBatch {
             shard,
@@ -276,6 +280,7 @@ impl ShardActor {
         let commit = self.host.journal.commit(batch);
         ctx.spawn(commit.into_actor(self).map(move |outcome, actor, ctx| match outcome {
             CommitOutcome::Committed(committed) => {
+                actor.traces.committed();
                 actor.host.bus.trim(Topic::Commands, shard.0, cursor.commands);
                 actor.host.bus.trim(Topic::Reports, shard.0, cursor.reports);
                 if !records.is_empty() {
@@ -303,7 +308,8 @@ impl ShardActor {
         let now = clock::now();
         let turned = catch_unwind(AssertUnwindSafe(|| machine.committed(now, &mut self.host.credits())));
         match turned {
-            Ok(Ok(outputs)) => {
+            Ok(Ok(mut outputs)) => {
+                let _assigning = self.traces.assigning(&mut outputs);
                 outbox::send(&self.host, self.shard, machine.epoch(), outputs);
                 self.suspect = None;
                 self.work(ctx);

@@ -19,6 +19,7 @@ mod staging;
 mod standings;
 mod supervisor;
 mod timers;
+mod traces;
 mod turn;
 
 #[cfg(test)]

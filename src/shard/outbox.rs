@@ -16,6 +16,8 @@ const MESSAGE_BYTES: usize = 512 * 1024;
 /// About what an attempt takes in a message.
 const ATTEMPT_BYTES: usize = 90;
 /// About what an assignment takes, besides its name.
+/// What a trace context takes besides its text.
+const TRACEPARENT_BYTES: usize = 20;
 const ASSIGNMENT_BYTES: usize = 400;
 
 /// What one commit says to one worker process.
@@ -107,7 +109,13 @@ pub(super) fn send(host: &Host, shard: ShardId, epoch: Epoch, outputs: Vec<Outpu
 impl Parcel {
     fn add(&mut self, item: AssignmentItem) {
         self.bytes += match &item {
-            AssignmentItem::Assign { assignment } => ASSIGNMENT_BYTES + assignment.external_id.len(),
+            AssignmentItem::Assign { assignment } => {
+                let traceparent = assignment
+                    .traceparent
+                    .as_ref()
+                    .map_or(0, |text| text.len() + TRACEPARENT_BYTES);
+                ASSIGNMENT_BYTES + assignment.external_id.len() + traceparent
+            }
             AssignmentItem::Cancel { .. }
             | AssignmentItem::Stop { .. }
             | AssignmentItem::Standing { .. }
@@ -178,6 +186,7 @@ mod tests {
                 replica_index: u32::MAX,
                 replica_count: u32::MAX,
                 charged: false,
+                traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
             },
         }
     }

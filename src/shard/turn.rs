@@ -101,6 +101,7 @@ pub(super) fn assignment(job: &Job, number: u32, charged: bool) -> Option<Output
         replica_index: place.replica_index,
         replica_count: place.group.replicas,
         charged,
+        traceparent: None,
     };
     Some(Output::Assign {
         worker,

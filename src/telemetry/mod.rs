@@ -6,9 +6,11 @@
 mod page;
 mod process;
 mod reading;
+mod trace;
 
 pub use process::Usage;
 pub use reading::{Histogram, Reading};
+pub use trace::{Span, SpanKind, Tracing};
 
 use std::backtrace::Backtrace;
 use std::io::IsTerminal;
@@ -22,7 +24,7 @@ use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::util::TryInitError;
 
-use crate::config::{LogFormat, LogOptions};
+use crate::config::{LogFormat, LogOptions, TracingOptions};
 
 /// How often the samples of histograms are put into their buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -56,6 +58,8 @@ pub enum Error {
     Log(#[from] TryInitError),
     #[error("metrics cannot be set up: {0}")]
     Metrics(#[from] BuildError),
+    #[error("tracing.otlp_endpoint cannot be used: {0}")]
+    Tracing(#[from] opentelemetry_otlp::ExporterBuildError),
     #[error("cannot start the thread that drains the metrics: {0}")]
     Upkeep(#[from] std::io::Error),
 }
@@ -98,6 +102,14 @@ pub fn start(options: &LogOptions) -> Result<Telemetry, Error> {
             }
         })?;
     Ok(telemetry)
+}
+
+/// Tells spans to a collector, when the options name one: once, before a runtime is made.
+///
+/// # Errors
+/// What is wrong with its address.
+pub fn start_tracing(options: &TracingOptions) -> Result<Tracing, Error> {
+    Ok(trace::start(options)?)
 }
 
 impl Telemetry {

@@ -26,6 +26,7 @@ use crate::domain::{Epoch, ExecutorKind, Failure, FailureReason, WorkerName};
 use crate::event::{Assignment, AttemptRef, Outcome};
 use crate::logs::capture::Rate;
 use crate::metrics::Points;
+use crate::telemetry::{Span, SpanKind};
 
 /// What all attempts of a worker share.
 pub(super) struct Bench {
@@ -164,7 +165,16 @@ impl Run {
             attempt,
             said: false,
         };
+        let traceparent = self.assignment.traceparent.clone();
+        let mut span = Span::under(traceparent.as_deref(), "execute task", SpanKind::Consumer);
+        span.set("grid.task_id", &attempt.task);
+        span.set("grid.attempt", &attempt.attempt);
+        span.set("grid.worker_id", &self.bench.worker);
         let outcome = self.run().await;
+        if let Outcome::Failed { failure } = &outcome {
+            span.fail(&failure.message);
+        }
+        drop(span);
         last_word.say(outcome).await;
     }
 

@@ -23,6 +23,7 @@ use crate::api::options::ApiOptions;
 use crate::api::problem::Problem;
 use crate::api::{ApiParts, routes};
 use crate::config::Secret;
+use crate::telemetry::{Span, SpanKind};
 
 type Answer = Result<ServiceResponse, Error>;
 
@@ -178,17 +179,35 @@ pub async fn identify(mut request: ServiceRequest, next: Next<BoxBody>) -> Answe
         Ok(gate) => gate,
         Err(problem) => return Ok(refuse(request, &problem)),
     };
-    let caller = match gate.identify(request.request()).await {
+    let mut caller = match gate.identify(request.request()).await {
         Ok(caller) => caller,
         Err(problem) => return Ok(refuse(request, &problem)),
     };
     if let Err(problem) = gate.bound_body(&mut request) {
         return Ok(refuse(request, &problem));
     }
+    let mut span = call(&request, &caller);
+    if let Some(traceparent) = span.traceparent() {
+        caller.traceparent = Some(traceparent);
+    }
     let lease = caller.lease.clone();
     request.extensions_mut().insert(caller);
     let response = next.call(request).await?;
+    span.set("http.response.status_code", &response.status().as_u16());
+    if response.status().is_server_error() {
+        span.fail(&response.status());
+    }
     Ok(response.map_body(|_, body| body::leased(body, lease)))
+}
+
+/// The span of a call; what workers fetch and hand over is none.
+fn call(request: &ServiceRequest, caller: &Caller) -> Span {
+    let pattern = request.match_pattern().unwrap_or_default();
+    if pattern.starts_with("/api/v1/internal/") {
+        return Span::default();
+    }
+    let name = || format!("{} {pattern}", request.method());
+    Span::begin(name, SpanKind::Server, caller.traceparent.as_deref())
 }
 
 /// Around the listener for metrics: it is on a network where everybody may see them.

@@ -13,7 +13,7 @@ use crate::api::{ApiOptions, AuthOptions};
 use crate::bus::{BusOptions, KafkaOptions};
 use crate::config::{
     Error, Key, LogOptions, Options, Origin, PostgresOptions, Problem, Reader, Schema, ServerOptions, ShardsOptions,
-    Sources, StandaloneOptions,
+    Sources, StandaloneOptions, TracingOptions,
 };
 use crate::logs::LogsOptions;
 use crate::metrics::{InfluxOptions, MetricsOptions};
@@ -95,6 +95,8 @@ config! {
     logs: LogsOptions,
     /// What this process tells on stderr.
     log: LogOptions,
+    /// What this process tells of the way of a call, as spans.
+    tracing: TracingOptions,
 }
 
 /// A configuration and where each of its values came from.

@@ -468,6 +468,7 @@ pub fn assignments() -> Vec<AssignmentMessage> {
             replica_index: 3,
             replica_count: 4,
             charged,
+            traceparent: None,
         },
     };
     let ack = |kind| AssignmentItem::Ack {

@@ -268,6 +268,7 @@ pub(super) fn assignment(number: u32, executor: ExecutorKind, document_hash: &st
         replica_index: 0,
         replica_count: 1,
         charged: true,
+        traceparent: None,
     }
 }
 

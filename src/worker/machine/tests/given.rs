@@ -48,6 +48,7 @@ pub(super) fn assignment(attempt: AttemptRef) -> Assignment {
         replica_index: 0,
         replica_count: 1,
         charged: true,
+        traceparent: None,
     }
 }
 
