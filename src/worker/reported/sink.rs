@@ -32,6 +32,16 @@ pub(super) enum Refused {
     Never(String),
 }
 
+impl Refused {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Line(_) => "bad_line",
+            Self::TooMuch(_) => "too_much",
+            Self::Never(_) => "never",
+        }
+    }
+}
+
 /// Takes the reports of one attempt.
 pub(super) struct Sink {
     points: Points,
@@ -63,7 +73,11 @@ impl Sink {
 
     /// Takes a whole report, or nothing of it.
     pub(super) fn take(&self, text: &str, precision: Precision) -> Result<(), Refused> {
-        self.take_at(text, precision, Instant::now())
+        let taken = self.take_at(text, precision, Instant::now());
+        if let Err(refused) = &taken {
+            metrics::counter!("grid_worker_refused_reported_total", "why" => refused.name()).increment(1);
+        }
+        taken
     }
 
     fn take_at(&self, text: &str, precision: Precision, moment: Instant) -> Result<(), Refused> {
@@ -76,6 +90,8 @@ impl Sink {
             return Err(Refused::Line(BadLine { line: *number, why }));
         }
         self.make_room(&lines, moment)?;
+        let values: usize = lines.iter().map(|line| line.values.len()).sum();
+        metrics::counter!("grid_worker_reported_values_total").increment(values as u64);
         for line in lines {
             let mut tags = self.tags.clone();
             if !line.dimensions.is_empty() {

@@ -71,6 +71,7 @@ async fn conforms(store: &dyn MetricStore) {
     windows_are_made_by_every_aggregation(store).await;
     rates_are_sums_by_second(store).await;
     tags_choose_and_groups_join(store).await;
+    tags_that_points_lack_are_left_out(store).await;
     text_of_any_kind_is_only_text(store).await;
     the_newest_are_kept(store).await;
     what_is_given_twice_counts_once(store).await;
@@ -177,6 +178,50 @@ async fn tags_choose_and_groups_join(store: &dyn MetricStore) {
         .map(|point| (point.tags["task_id"].as_str(), point.value))
         .collect();
     assert_eq!(found, [("task-1", 2.5), ("task-2", 2.0)]);
+}
+
+async fn tags_that_points_lack_are_left_out(store: &dyn MetricStore) {
+    let job = "job-lacking";
+    let report = |dimensions: Option<&str>, value| {
+        let mut tags = of_task(job, "task-1");
+        tags.insert("name", "training.loss".to_owned());
+        tags.extend(dimensions.map(|dimensions| ("dimensions", dimensions.to_owned())));
+        Point::new(after(10), tags).with("reported", value)
+    };
+    let untold = tags(&[("job_id", job), ("worker_id", "worker-a")]);
+    let points = [
+        Point::new(after(10), of_task(job, "task-1")).with("log_lines", 1.0),
+        Point::new(after(10), untold).with("log_lines", 2.0),
+        report(None, 3.0),
+        report(Some("host=a b,layer=\"3\""), 4.0),
+    ];
+    assert_eq!(store.write(&points).await.unwrap(), 0);
+    let found = async |metric: &str, tags: &[(&'static str, &[&str])]| {
+        let jobs = [job];
+        let tags = [&[("job_id", &jobs[..])], tags].concat();
+        let answer = store.query(&by(Aggregation::Sum, wanted(&[metric], "1m", &tags))).await;
+        let points = answer.unwrap().points;
+        let of = |point: &grid::metrics::Sample, tag: &str| point.tags.get(tag).cloned().unwrap_or_default();
+        let mut found: Vec<_> = points
+            .iter()
+            .map(|point| (of(point, "task_id"), of(point, "dimensions"), point.value))
+            .collect();
+        found.sort_by(|a, b| a.2.total_cmp(&b.2));
+        found
+    };
+    let row = |task: &str, dimensions: &str, value| (task.to_owned(), dimensions.to_owned(), value);
+    assert_eq!(
+        found("log_lines", &[]).await,
+        [row("task-1", "", 1.0), row("", "", 2.0)]
+    );
+    assert_eq!(
+        found("log_lines", &[("task_id", &["task-1"])]).await,
+        [row("task-1", "", 1.0)]
+    );
+    let both = [row("task-1", "", 3.0), row("task-1", "host=a b,layer=\"3\"", 4.0)];
+    assert_eq!(found("reported", &[("name", &["training.loss"])]).await, both);
+    let dimensions: (&'static str, &[&str]) = ("dimensions", &["host=a b,layer=\"3\""]);
+    assert_eq!(found("reported", &[dimensions]).await, both[1..]);
 }
 
 async fn text_of_any_kind_is_only_text(store: &dyn MetricStore) {

@@ -41,12 +41,13 @@ fn points(standalone: &Standalone, path: &str) -> Vec<Value> {
 fn a_program_reports_for_itself_and_counts_are_summed_without_tasks() {
     let address = format!("127.0.0.1:{}", free_port());
     let flags = ["standalone", "--data-dir", "data", "--listen", &address];
-    let more = [
-        "--set",
+    // The first of the two carries its tag, the second does not.
+    let sampled = [
         "metrics.sample_interval=300ms",
-        "--set",
-        "metrics.task_tag=off",
+        "metrics.task_tag=sampled",
+        "metrics.task_tag_every=2",
     ];
+    let more = sampled.map(|setting| ["--set", setting]).concat();
     let standalone = Standalone::spawned(Standalone::folder(), &[&flags[..], &more].concat(), &address);
     standalone.await_ready(&address);
     standalone.write("job.yaml", JOB);
@@ -97,17 +98,24 @@ fn a_program_reports_for_itself_and_counts_are_summed_without_tasks() {
     );
     the_program_was_told(&standalone, job);
 
-    wait_for("all lines", Duration::from_secs(30), || {
+    let first = format!("task-{}-1", job.trim_start_matches("job-"));
+    let lines = wait_for("all lines", Duration::from_secs(30), || {
         let lines = of_job("log_lines", "&aggregation=sum");
-        // Of the job in its worker, and no task.
-        assert!(
-            lines.iter().all(|point| point["tags"].get("task_id").is_none()),
-            "{lines:#?}"
-        );
         let sum: f64 = lines.iter().map(|point| point["value"].as_f64().unwrap()).sum();
-        (sum >= 18.0).then_some(())
+        (sum >= 18.0).then_some(lines)
     });
-    assert!(of_job("duration_seconds", "").is_empty());
+    let mut seen: Vec<_> = lines
+        .iter()
+        .map(|point| (point["tags"]["task_id"].as_str(), point["value"].as_f64().unwrap()))
+        .collect();
+    seen.sort_by_key(|(task, _)| task.is_some());
+    assert_eq!(seen, [(None, 9.0), (Some(first.as_str()), 9.0)], "{lines:#?}");
+    let durations = of_job("duration_seconds", "");
+    assert!(
+        durations.iter().all(|point| point["tags"]["task_id"] == *first),
+        "{durations:#?}"
+    );
+    assert_eq!(durations.len(), 1, "{durations:#?}");
 }
 
 /// What each of the requests answered is in its log; the secret is not.
