@@ -204,8 +204,8 @@ fn points_of_the_job_add_up(jobmaster: &Process, job: &str) {
 fn each_process_tells_of_its_parts(jobmaster: &Process) {
     let tellers = |metric: &str| -> BTreeSet<String> {
         let found = values(jobmaster, &format!("metric={metric}&aggregation=max"));
-        let process = |(tags, _): &(Value, f64)| format!("{}", tags["component"].as_str().unwrap());
-        found.iter().map(process).collect()
+        let component = |(tags, _): &(Value, f64)| tags["component"].as_str().unwrap().to_owned();
+        found.iter().map(component).collect()
     };
     let both = BTreeSet::from(["jobmaster".to_owned(), "worker".to_owned()]);
     let only = |component: &str| BTreeSet::from([component.to_owned()]);
