@@ -179,8 +179,17 @@ pub fn read_time(text: &str) -> Result<Timestamp, String> {
         .or_else(|_| format!("{text}T00:00:00Z").parse::<Timestamp>());
     time.map_err(|_| {
         let expected = "expected a time like 2026-01-31T10:00:00Z, or a day like 2026-01-31";
-        format!("{expected}, found {}", shown(text))
+        format!("{expected}, found {}{}", shown(text), plus_hint(text))
     })
+}
+
+/// For a time whose zone lost its sign on the way.
+pub fn plus_hint(text: &str) -> &'static str {
+    if text.contains('T') && text.contains(' ') {
+        " (in an address, + is written %2B)"
+    } else {
+        ""
+    }
 }
 
 fn unknown(name: &str, known: &[&str]) -> String {

@@ -8,9 +8,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::params::Params;
+use super::params::{Params, plus_hint};
 use super::problem::Problem;
-use crate::domain::Timestamp;
+use crate::domain::{JobId, TaskId, Timestamp, WorkerName};
 use crate::metrics::{Aggregation, METRICS, Metric, Sample, Span, StoreError, TAGS, Wanted, find, read_moment};
 
 /// The parameters of tags, in the order of [`TAGS`].
@@ -159,7 +159,9 @@ impl Asked {
     pub fn read(self, now: Timestamp) -> Result<Question, Problem> {
         let moment = |name: &str, text: Option<&str>, default: &str| {
             let text = text.unwrap_or(default);
-            read_moment(text, now).map_err(|message| Problem::bad_parameter(name, format!("{message}; found {text:?}")))
+            read_moment(text, now).map_err(|message| {
+                Problem::bad_parameter(name, format!("{message}; found {text:?}{}", plus_hint(text)))
+            })
         };
         let interval = self.interval.as_deref().map(|text| {
             let parsed = text.parse::<Span>();
@@ -167,7 +169,9 @@ impl Asked {
         });
         let mut tags: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
         for (key, values) in self.tags {
-            tags.entry(known_tag("tags", &key)?).or_default().extend(values);
+            let tag = known_tag("tags", &key)?;
+            let values = values.into_iter().map(|value| in_full(tag, value));
+            tags.entry(tag).or_default().extend(values);
         }
         let group_by = self.group_by.iter().map(|name| known_tag("groupBy", name));
         let group_by = group_by.collect::<Result<Vec<_>, _>>()?;
@@ -183,6 +187,17 @@ impl Asked {
             now,
         })
     }
+}
+
+/// An id with its prefix, as points have it; what is no id is a text like any other.
+fn in_full(tag: &str, value: String) -> String {
+    let id = match tag {
+        "job_id" => value.parse::<JobId>().ok().map(|id| id.to_string()),
+        "task_id" => value.parse::<TaskId>().ok().map(|id| id.to_string()),
+        "worker_id" => value.parse::<WorkerName>().ok().map(|id| id.to_string()),
+        _ => None,
+    };
+    id.unwrap_or(value)
 }
 
 fn known_tag(parameter: &str, name: &str) -> Result<&'static str, Problem> {

@@ -85,6 +85,9 @@ pub struct Details {
     pub failure_reason: Option<FailureReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_message: Option<String>,
+    /// What the attempt that failed wrote last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub last_log_lines: Vec<String>,
     /// Who asked for the kill or stop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,

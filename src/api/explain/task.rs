@@ -161,6 +161,7 @@ impl Told<'_> {
         explanation.with(|details| {
             details.failure_reason = Some(failure.reason);
             details.failure_message = Some(failure.message.clone());
+            details.last_log_lines.clone_from(&failure.last_log_lines);
             details.retries_used = Some(u32::from(record.retries_used()));
             details.max_retries = Some(u32::from(self.policy.retry.max_retries));
         })

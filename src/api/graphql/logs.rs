@@ -41,7 +41,7 @@ pub struct LogLine {
     /// When the worker read it.
     at: DateTime,
     message: String,
-    /// `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR` or `FATAL`; or as a JSON line has it.
+    /// `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR` or `FATAL`.
     level: String,
     /// As the line has it, else the stream.
     logger_name: String,

@@ -6,8 +6,8 @@ use serde::Serialize;
 use crate::api::params::Params;
 use crate::api::problem::Problem;
 use crate::domain::{JobId, TaskId, Timestamp, WorkerName};
-use crate::logs::StoreError;
 use crate::logs::logsql::{self, Filter, QueryError};
+use crate::logs::{StoreError, capture};
 
 /// The parameters of every call for lines.
 pub const FILTERS: [&str; 5] = ["query", "job_id", "task_id", "worker_id", "level"];
@@ -29,12 +29,13 @@ pub struct Wanted {
 impl Wanted {
     pub fn read(params: &Params) -> Result<Self, Problem> {
         let levels: Vec<String> = params.all("level")?;
+        let levels = levels.iter().map(|word| level(word)).collect::<Result<_, _>>()?;
         Ok(Self {
             query: params.get("query").map(str::to_owned),
             job_ids: params.all("job_id")?,
             task_ids: params.all("task_id")?,
             worker_ids: params.all("worker_id")?,
-            levels: levels.into_iter().map(|level| level.to_uppercase()).collect(),
+            levels,
         })
     }
 
@@ -61,6 +62,15 @@ impl Wanted {
             .and(Filter::one_of("level", self.levels.clone()))
             .and(query))
     }
+}
+
+/// The level that a word names: `warning` is WARN. No line has another.
+fn level(word: &str) -> Result<String, Problem> {
+    let named = capture::level_named(word).map(str::to_owned);
+    named.ok_or_else(|| {
+        let expected = "expected one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL";
+        Problem::bad_parameter("level", format!("{expected}, found {word:?}"))
+    })
 }
 
 /// 400 for a query.

@@ -9,11 +9,12 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::forms::{EXAMPLE_JOB, EXAMPLE_TASK, EXAMPLE_WORKER, Named, named, reference, schema_of};
 use super::operation::{Operation, Tag, get, post};
-use super::parameter::{Parameter, text, whole};
+use super::parameter::{Parameter, text, text_like, whole};
 use crate::api::logs::{Found, MOST_EARLIER, MOST_LINES};
 use crate::api::problem::ProblemView;
 use crate::domain::Timestamp;
 use crate::logs::Line;
+use crate::logs::capture::level_words;
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -109,7 +110,7 @@ fn wanted(operation: Operation) -> Operation {
         (
             "level",
             "ERROR",
-            "Lines of one of these levels, in any case: TRACE, DEBUG, INFO, WARN, ERROR, FATAL.",
+            "Lines of one of these levels, in any case: TRACE, DEBUG, INFO, WARN, ERROR, FATAL; or by another word for one.",
         ),
     ];
     let about = "A filter in LogsQL (https://docs.victoriametrics.com/victorialogs/logsql/), without pipes. What cannot be \
@@ -117,9 +118,22 @@ fn wanted(operation: Operation) -> Operation {
     let query = Parameter::query("query", text(), about).example(example);
     ids.into_iter()
         .fold(operation.takes(query), |operation, (name, example, about)| {
-            operation.takes(Parameter::repeated(name, &text(), about).example(json!([example])))
+            let one = if name == "level" { level() } else { text() };
+            operation.takes(Parameter::repeated(name, &one, about).example(json!([example])))
         })
         .problem(400, &["INVALID_QUERY", "QUERY_HAS_PIPES", "UNSUPPORTED_QUERY"])
+}
+
+/// A word for a level, in any case.
+fn level() -> Value {
+    let any_case = |word: &str| -> String {
+        let letters = word.chars();
+        letters
+            .map(|letter| format!("[{letter}{}]", letter.to_ascii_lowercase()))
+            .collect()
+    };
+    let words: Vec<String> = level_words().map(any_case).collect();
+    text_like(&format!("^({})$", words.join("|")))
 }
 
 /// A time that may be relative to now.
@@ -178,7 +192,7 @@ impl PartialSchema for Line {
             ))
             .property("@timestamp", reference::<Timestamp>())
             .property("message", written("What was written, without its end and colours."))
-            .property("level", written("TRACE, DEBUG, INFO, WARN, ERROR or FATAL; or as a JSON line has it."))
+            .property("level", written("TRACE, DEBUG, INFO, WARN, ERROR or FATAL."))
             .property("logger_name", written("As the line has it, else the stream."))
             .property("job_id", written("The job."))
             .property("task_id", written("The task."))

@@ -134,6 +134,12 @@ pub async fn logs(args: &LogsArgs, output: Output) -> anyhow::Result<()> {
             super::output::count(lines.len() as u64, "line")
         ));
     }
+    if lines.is_empty() {
+        tell(match args.since {
+            None => "no line of the last 24 hours fits; --since -7d looks further back",
+            Some(_) => "no line fits",
+        });
+    }
     let shown = Shown::of(args.task.len() == 1);
     let text: String = lines.iter().rev().map(|line| shown.line(line)).collect();
     super::output::print(&text)

@@ -1,5 +1,7 @@
 //! The configuration of a process: one section for each component.
 
+#[cfg(test)]
+mod page;
 mod show;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,11 @@ const WORDS: [(&str, &str); 15] = [
     ("EMERGENCY", "FATAL"),
 ];
 
+/// All words that name a level.
+pub fn words() -> impl Iterator<Item = &'static str> {
+    WORDS.iter().map(|(word, _)| *word)
+}
+
 /// The level that a word names, in any case.
 pub fn named(word: &str) -> Option<&'static str> {
     let found = WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word));

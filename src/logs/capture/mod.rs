@@ -13,6 +13,7 @@ mod trace;
 #[cfg(test)]
 mod tests;
 
+pub use level::{named as level_named, words as level_words};
 pub use rate::Rate;
 
 use std::collections::BTreeMap;

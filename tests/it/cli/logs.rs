@@ -95,6 +95,19 @@ fn what_tasks_wrote_is_searched_followed_and_written_into_a_file() {
     let found: Value = serde_json::from_str(&found).unwrap();
     assert_eq!(found["lines"].as_array().unwrap().len(), 4);
 
+    let none = (
+        "".to_owned(),
+        "no line of the last 24 hours fits; --since -7d looks further back\n".to_owned(),
+    );
+    assert_eq!(all(&["--grep", "nothing of the kind"]), none);
+    assert_eq!(all(&["--level", "fatal", "--since", "-1h"]).1, "no line fits\n");
+    assert_eq!(all(&["--level", "Warning,err"]).0.lines().count(), 1);
+    let (code, out, err) = server.run(&["logs", "--level", "eror"]);
+    assert!(
+        code == 1 && out.is_empty() && err.contains("level: expected one of TRACE"),
+        "{err}"
+    );
+
     all(&["--export", "job.ndjson"]);
     let file = std::fs::read_to_string(server.path().join("job.ndjson")).unwrap();
     assert_eq!(file.lines().count(), 4);

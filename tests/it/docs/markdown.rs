@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// A page of the documentation.
 pub struct Page {
-    pub name: &'static str,
+    pub name: String,
     text: String,
 }
 
@@ -30,8 +30,9 @@ pub fn repository() -> PathBuf {
 }
 
 impl Page {
-    pub fn read(name: &'static str) -> Self {
+    pub fn read(name: &str) -> Self {
         let text = std::fs::read_to_string(repository().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let name = name.to_owned();
         Self { name, text }
     }
 
@@ -69,7 +70,7 @@ impl Page {
     pub fn commands(&self) -> Vec<Command> {
         let blocks = self.blocks();
         let consoles = blocks.iter().filter(|block| block.kind == "console");
-        let commands: Vec<Command> = consoles.flat_map(|block| commands_of(self.name, block)).collect();
+        let commands: Vec<Command> = consoles.flat_map(|block| commands_of(&self.name, block)).collect();
         assert!(!commands.is_empty(), "{}: no command", self.name);
         commands
     }
@@ -96,6 +97,22 @@ impl Page {
             name.ends_with(".yaml").then_some((name, block.text))
         };
         self.blocks().into_iter().filter_map(named).collect()
+    }
+
+    /// Where its links lead that do not leave the repository: paths from its root, without their fragments.
+    pub fn links(&self) -> Vec<PathBuf> {
+        let folder = Path::new(&self.name).parent().unwrap().to_owned();
+        let targets = self
+            .text
+            .split("](")
+            .skip(1)
+            .map(|rest| rest.split(')').next().unwrap());
+        let inner = targets.filter(|target| !target.contains("://"));
+        let paths = inner.map(|target| target.split('#').next().unwrap());
+        paths
+            .filter(|path| !path.is_empty())
+            .map(|path| folder.join(path))
+            .collect()
     }
 
     /// Spans of code outside of fenced blocks. In tables a bar inside a span is written `\|`.

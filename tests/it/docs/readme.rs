@@ -161,3 +161,19 @@ fn validate(folder: &Path) -> (i32, String, String) {
     let arguments: Vec<&str> = COMMAND.split(' ').skip(1).collect();
     crate::cli::run(folder, &arguments)
 }
+
+#[test]
+fn the_configuration_page_shows_the_layers() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = Session::at(folder.path(), Vec::new());
+    let (_, commands) = Page::read("docs/configuration.md").scripts().remove(0);
+    let printed: Vec<String> = commands.iter().map(|command| session.tell(command)).collect();
+    assert_eq!(printed.len(), 3);
+    assert!(printed[1].contains("[influxdb]"), "{}", printed[1]);
+    let line = |key: &str| {
+        let found = printed[2].lines().find(|line| line.starts_with(key));
+        found.unwrap_or_else(|| panic!("{key}: {}", printed[2])).to_owned()
+    };
+    assert!(line("max_age = ").ends_with("# environment GRID__LOGS__MAX_AGE"));
+    assert!(line("sample_interval = \"1s\"").ends_with("# flag --set metrics.sample_interval"));
+}

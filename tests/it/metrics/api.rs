@@ -52,6 +52,23 @@ async fn the_answer_has_the_printed_shape() {
         .await;
     assert_eq!(answer["aggregation"], "mean", "unless another is asked for");
     assert_eq!(answer["dataPoints"][0]["value"], 37_515.0);
+    // Ids may come without their prefix, as everywhere.
+    let job = "0198c2a0-7c00-7000-8000-000000000001";
+    let tags = Tags::from([
+        ("job_id", format!("job-{job}")),
+        ("task_id", format!("task-{job}-2")),
+        ("worker_id", "worker-b".to_owned()),
+    ]);
+    let points = [Point::new(minute, tags).with("rss_bytes", 7.0)];
+    grid.parts.metric_store.write(&points).await.unwrap();
+    for filter in [
+        format!("tag.job_id={job}"),
+        format!("tag.task_id={job}-2"),
+        "tag.worker_id=b".to_owned(),
+    ] {
+        let answer = grid.get(&format!("/api/v1/metrics?metric=rss_bytes&{filter}")).await;
+        assert_eq!(answer["dataPoints"][0]["value"], 7.0, "{filter}: {answer}");
+    }
     let answer = grid.get("/api/v1/metrics?tag.job_id=job-unknown").await;
     assert_eq!(
         (&answer["dataPoints"], &answer["interval"]),
@@ -65,6 +82,7 @@ async fn bad_parameters_are_refused_by_name() {
     let grid = Fixture::new().await;
     for (query, parameter, says) in [
         ("from=yesterday", "from", "expected a time"),
+        ("from=2026-01-31T10:00:00+02:00", "from", "+ is written %2B"),
         ("from=now&to=-1h", "from", "before to"),
         ("to=1h", "to", "expected a time"),
         ("interval=0s", "interval", "like 5m"),
