@@ -165,12 +165,12 @@ impl Run {
             attempt,
             said: false,
         };
-        let traceparent = self.assignment.traceparent.clone();
-        let mut span = Span::under(traceparent.as_deref(), "execute task", SpanKind::Consumer);
+        let assigned = self.assignment.traceparent.clone();
+        let mut span = Span::under(assigned.as_deref(), "execute task", SpanKind::Consumer);
         span.set("grid.task_id", &attempt.task);
         span.set("grid.attempt", &attempt.attempt);
         span.set("grid.worker_id", &self.bench.worker);
-        let outcome = self.run().await;
+        let outcome = self.run(span.traceparent()).await;
         if let Outcome::Failed { failure } = &outcome {
             span.fail(&failure.message);
         }
@@ -178,7 +178,7 @@ impl Run {
         last_word.say(outcome).await;
     }
 
-    async fn run(self) -> Outcome {
+    async fn run(self, traceparent: Option<Arc<str>>) -> Outcome {
         let Assignment {
             attempt,
             document_hash,
@@ -226,6 +226,7 @@ impl Run {
             lines,
             live: LiveCounters::default(),
             checkpoints: self.bench.checkpoints.clone(),
+            traceparent,
             reported: self.bench.reported.clone(),
         };
         let _ = self.worker.send(TaskNews::Started(*attempt)).await;

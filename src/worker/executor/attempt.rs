@@ -37,6 +37,8 @@ pub struct AttemptContext {
     /// Filled while it runs.
     pub live: LiveCounters,
     pub checkpoints: Checkpoints,
+    /// W3C trace context of its execution, when spans are told.
+    pub traceparent: Option<Arc<str>>,
     /// Where its program may report metrics of its own.
     pub reported: Reported,
 }

@@ -53,6 +53,10 @@ impl Environment {
             variables.push(("CHECKPOINT_URL".to_owned(), url));
             secrets.push(Secret::new(secret));
         }
+        if let Some(traceparent) = &attempt.traceparent {
+            // As OpenTelemetry passes it on between programs.
+            variables.push(("TRACEPARENT".to_owned(), traceparent.to_string()));
+        }
         if let Some(Reporting { url, secret, .. }) = reporting {
             variables.push(("GRID_METRICS_URL".to_owned(), url.clone()));
             secrets.push(Secret::new(secret.clone()));

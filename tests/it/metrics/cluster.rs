@@ -67,7 +67,7 @@ fn a_call_is_followed_to_the_execution_of_its_tasks() {
         format!("tracing.otlp_endpoint={}", collector.url),
         "metrics.enabled=false".to_owned(),
     ]);
-    let document = r#"{"tasks": [{"externalId": "a", "replicas": 2, "command": ["true"]}]}"#;
+    let document = r#"{"tasks": [{"externalId": "a", "replicas": 2, "command": ["sh", "-c", "echo $TRACEPARENT"]}]}"#;
     let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let output = Command::new("curl")
         .args([
@@ -128,6 +128,19 @@ fn a_call_is_followed_to_the_execution_of_its_tasks() {
         assert_eq!(span.process, call.process, "{span:?}");
     }
     assert!(commit.ended <= command.ended && command.ended <= call.ended);
+    let mut known: Vec<String> = executed
+        .iter()
+        .map(|span| format!("00-{}-{}-01", span.trace, span.id))
+        .collect();
+    known.sort();
+    let found = wait_for("what the programs know of it", SOON, || {
+        let found = cluster.jobmaster.get(&format!("/api/v1/logs/search?job_id={job}"));
+        let lines = found["lines"].as_array().unwrap().iter();
+        let mut lines: Vec<_> = lines.map(|line| line["message"].as_str().unwrap().to_owned()).collect();
+        lines.sort();
+        (lines.len() == 2).then_some(lines)
+    });
+    assert_eq!(found, known);
 }
 
 struct Cluster {

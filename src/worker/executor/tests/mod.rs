@@ -97,6 +97,7 @@ impl Bench {
             lines,
             live: LiveCounters::default(),
             checkpoints: Checkpoints::nowhere(),
+            traceparent: None,
             reported: Reported::nowhere(),
         };
         (context, received)
