@@ -51,8 +51,6 @@ const PIPELINES: u32 = 8;
 const LINES: u32 = 20;
 const INPUT: &str = "records.ndjson";
 const WITHOUT: [&str; 2] = ["metrics.enabled=false", "worker.send_logs=false"];
-/// Tasks are measured as often as they would be on a busy system.
-const SAMPLES: &str = "metrics.sample_interval=1s";
 
 /// Runs no-op tasks, processes that write, and pipelines.
 ///
@@ -135,7 +133,6 @@ async fn compare(
 ) -> anyhow::Result<OverheadBench> {
     let mut target = target.clone();
     target.set.push(format!("worker.allow_paths={}", folder.display()));
-    target.set.push(SAMPLES.to_owned());
     let mut silent = target.clone();
     silent.set.extend(WITHOUT.map(str::to_owned));
     let (mut with, mut without) = (Vec::new(), Vec::new());
