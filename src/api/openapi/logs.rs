@@ -129,7 +129,7 @@ fn level() -> Value {
     let any_case = |word: &str| -> String {
         let letters = word.chars();
         letters
-            .map(|letter| format!("[{letter}{}]", letter.to_ascii_lowercase()))
+            .flat_map(|letter| ['[', letter, letter.to_ascii_lowercase(), ']'])
             .collect()
     };
     let words: Vec<String> = level_words().map(any_case).collect();
