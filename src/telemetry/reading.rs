@@ -92,7 +92,7 @@ impl Histogram {
 
     /// A bound that this share of values did not pass: that of its bucket, or the last one's for values beyond all.
     pub fn quantile(&self, share: f64) -> Option<f64> {
-        let wanted = (self.count > 0.0).then(|| self.count * share)?;
+        let wanted = (self.count > 0.0).then_some(self.count * share)?;
         let fitting = self.buckets.iter().find(|(_, count)| *count >= wanted);
         fitting.or(self.buckets.last()).map(|(bound, _)| *bound)
     }

@@ -74,7 +74,7 @@ fn option_in(span: &str) -> Option<(&str, &str)> {
     let named = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let is_section = Config::SECTIONS.iter().any(|(name, _)| *name == section);
     // `server.rs` and the like are files.
-    (is_section && named(key) && !Path::new(span).extension().is_some_and(|end| end == "rs")).then_some((section, key))
+    (is_section && named(key) && Path::new(span).extension().is_none_or(|end| end != "rs")).then_some((section, key))
 }
 
 /// All of the program's text, in which names of what it logs stand.
