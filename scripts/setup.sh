@@ -65,11 +65,12 @@ need "Chromium (the tests open the pages in it)" chromium command -v chromium
 fetch() { # what is no package of the system
     scripts/web-modules.sh >/dev/null
     scripts/web-modules.sh docker/grafana/source >/dev/null
-    # Not everybody has Go; without it the tests say that they leave InfluxDB out.
+    # Not everybody has Go; without it the tests say that they leave InfluxDB and VictoriaLogs out.
     if command -v go >/dev/null; then
         scripts/influxd.sh >/dev/null
+        scripts/victorialogs.sh >/dev/null
     else
-        echo "setup: no Go (1.23 or later, https://go.dev/dl), so no InfluxDB: its tests will be skipped" >&2
+        echo "setup: no Go (1.26 or later, https://go.dev/dl), so no InfluxDB and no VictoriaLogs: their tests will be skipped" >&2
     fi
 }
 

@@ -6,9 +6,12 @@
 pub mod capture;
 mod line;
 pub mod logsql;
+pub mod nanos;
 mod options;
+mod question;
 mod store;
 
 pub use line::{Line, RESERVED};
-pub use options::LogsOptions;
-pub use store::{Batch, Embedded, Key, LogStore, Order, Page, Search, StoreError, StoredLine};
+pub use options::{LogsOptions, VictoriaOptions};
+pub use question::Question;
+pub use store::{Batch, Embedded, Key, LogStore, Order, Page, Search, StoreError, StoredLine, Victoria};

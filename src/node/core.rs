@@ -12,7 +12,7 @@ use crate::bus::Bus;
 use crate::config::whole::Config;
 use crate::domain::Incarnation;
 use crate::log::{Journal, JournalHandle, JournalOptions, Log, Setup};
-use crate::logs::Embedded as EmbeddedLogs;
+use crate::logs::{Embedded as EmbeddedLogs, LogStore, Victoria};
 use crate::projection::{ProjectorHandle, ProjectorParts, Watermarks, Writer};
 use crate::publish::{Publisher, PublisherHandle, ReadLog};
 use crate::shard::{Directory, DirectoryOptions, Host, HostParts, Supervisor, SupervisorHandle, WorkerDirectory};
@@ -39,11 +39,12 @@ pub struct Core {
     pub live: Hub,
     pub supervisor: SupervisorHandle,
     /// Lines of tasks.
-    pub logs: Arc<EmbeddedLogs>,
+    pub logs: Arc<dyn LogStore>,
     publisher: Option<PublisherHandle>,
     directory: Addr<WorkerDirectory>,
     days: JoinHandle<()>,
-    log_sweep: JoinHandle<()>,
+    /// Where this process has to drop old lines.
+    log_sweep: Option<JoinHandle<()>>,
 }
 
 impl Core {
@@ -108,8 +109,7 @@ impl Core {
             directory,
         }));
         let days = log.keep_days();
-        let logs = Arc::new(EmbeddedLogs::new(log.pool().clone(), config.logs.clone()));
-        let log_sweep = logs.sweep();
+        let (logs, log_sweep) = logs(config, &log)?;
         let directory = WorkerDirectory::start(Arc::clone(&host)).await?;
         let supervisor = Supervisor::start(host, bus.join().await?);
         Ok(Self {
@@ -145,10 +145,22 @@ impl Core {
             publisher.stop();
         }
         self.days.abort();
-        self.log_sweep.abort();
+        if let Some(sweep) = &self.log_sweep {
+            sweep.abort();
+        }
         drop(self.directory);
         self.log.close().await;
     }
+}
+
+/// Where lines are kept, and what drops the old ones where nobody else does.
+fn logs(config: &Config, log: &Log) -> anyhow::Result<(Arc<dyn LogStore>, Option<JoinHandle<()>>)> {
+    if let Some(victoria) = Victoria::new(&config.victorialogs, &config.logs)? {
+        return Ok((Arc::new(victoria), None));
+    }
+    let embedded = EmbeddedLogs::new(log.pool().clone(), config.logs.clone());
+    let sweep = embedded.sweep();
+    Ok((Arc::new(embedded), Some(sweep)))
 }
 
 fn publisher(config: &Config, log: &Log, setup: &Setup, bus: &dyn Bus) -> anyhow::Result<PublisherHandle> {

@@ -89,7 +89,7 @@ fn api_parts(core: &Core, measuring: &Measuring, config: &Config, telemetry: Tel
         metrics: Arc::new(move || telemetry.render()),
         metric_store: Arc::clone(&measuring.store),
         keeping: measuring.keeping,
-        logs: Arc::<crate::logs::Embedded>::clone(&core.logs),
+        logs: Arc::clone(&core.logs),
         worker_token: keys.worker_token,
         anonymous_role: keys.anonymous_role,
     }

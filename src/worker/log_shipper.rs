@@ -224,7 +224,7 @@ impl Road {
         loop {
             let sent = match &mut self.way {
                 Way::Api(api) => api.send(self.number, &batch).await,
-                Way::Vector(vector) => vector.send(&batch, &mut taken).await,
+                Way::Vector(vector) => vector.send(self.number, &batch, &mut taken).await,
             };
             match sent {
                 Ok(()) => {

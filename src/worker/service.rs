@@ -355,6 +355,7 @@ fn ship(setup: &WorkerSetup, incarnation: Incarnation) -> io::Result<(Vec<Arc<Sh
             token: setup.api_token.clone(),
             authorities: setup.options.api_ca.as_deref(),
             incarnation,
+            to_vector: setup.options.vector.is_some(),
         })
     });
     let vector = setup.options.vector.as_deref().map(Way::to_vector);

@@ -18,7 +18,7 @@ use crate::api::problem::Problem;
 use crate::logs::{Order, Page, Search};
 
 const PARAMS: [&str; 2] = ["from", "to"];
-const PAGE_LINES: u32 = 1_000;
+const PAGE_LINES: u32 = 5_000;
 
 /// What stands between the pages.
 struct Download {
@@ -53,7 +53,7 @@ pub async fn download(api: web::Data<Api>, request: HttpRequest) -> Result<HttpR
     let now = crate::clock::now();
     let bounds = Bounds::read(&params, now)?;
     let search = Search {
-        filter: Wanted::read(&params)?.filter(now)?,
+        question: Wanted::read(&params)?.question(now),
         from_ms: bounds.from.as_ms(),
         to_ms: bounds.to.as_ms(),
         order: Order::OldestFirst,

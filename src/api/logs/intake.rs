@@ -1,5 +1,5 @@
 //! `POST /api/v1/internal/logs/{incarnation}/{number}`: a batch of lines from a worker, one JSON object a line. A batch
-//! that was taken before is answered alike and not kept again.
+//! that was taken before is answered alike and not kept again. `vector=true`: a Vector gets the same lines.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -20,7 +20,7 @@ pub async fn take(
     path: web::Path<(String, String)>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    Params::read(&request, &[])?;
+    let to_vector = Params::read(&request, &["vector"])?.flag("vector")?;
     let (incarnation, number) = path.into_inner();
     let incarnation: Uuid = incarnation
         .parse()
@@ -42,6 +42,7 @@ pub async fn take(
         incarnation,
         number,
         lines,
+        to_vector,
     };
     api.parts.logs.add(batch).await.map_err(failed)?;
     metrics::counter!("grid_log_lines_taken_total").increment(taken);

@@ -75,7 +75,7 @@ impl Api {
         // The pages of one search mean the same `now`.
         let now = start.map_or_else(crate::clock::now, |(_, now)| now);
         let search = Search {
-            filter: wanted.filter(now)?,
+            question: wanted.question(now),
             from_ms: bounds.from.as_ms(),
             to_ms: bounds.to.as_ms(),
             order: Order::NewestFirst,

@@ -57,7 +57,8 @@ impl LogTail {
         after: Option<&str>,
         earlier: u32,
     ) -> Result<(Self, Vec<Line>), Problem> {
-        let filter = wanted.filter(crate::clock::now())?;
+        let question = wanted.question(crate::clock::now());
+        api.parts.logs.check(&question).await.map_err(failed)?;
         if let Some(token) = after {
             let place = read_token(token)?;
             return Ok((Self { api, wanted, place }, Vec::new()));
@@ -66,7 +67,7 @@ impl LogTail {
         let mut lines: Vec<Line> = Vec::new();
         if earlier > 0 {
             let search = Search {
-                filter,
+                question,
                 from_ms: (crate::clock::now() - DEFAULT_AGE).as_ms(),
                 to_ms: i64::MAX,
                 order: Order::NewestFirst,
@@ -94,9 +95,9 @@ impl LogTail {
         let deadline = Instant::now() + self.api.token_interval();
         loop {
             // `now` in the query is the time of each look.
-            let filter = self.wanted.filter(crate::clock::now())?;
+            let question = self.wanted.question(crate::clock::now());
             let logs = &self.api.parts.logs;
-            let (page, place) = logs.after(&filter, self.place, LOOK_LINES).await.map_err(failed)?;
+            let (page, place) = logs.after(&question, self.place, LOOK_LINES).await.map_err(failed)?;
             self.place = place;
             if !page.lines.is_empty() {
                 let mut followed: Vec<Followed> = page

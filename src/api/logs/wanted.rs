@@ -6,8 +6,8 @@ use serde::Serialize;
 use crate::api::params::Params;
 use crate::api::problem::Problem;
 use crate::domain::{JobId, TaskId, Timestamp, WorkerName};
-use crate::logs::logsql::{self, Filter, QueryError};
-use crate::logs::{StoreError, capture};
+use crate::logs::logsql::QueryError;
+use crate::logs::{Question, StoreError, capture};
 
 /// The parameters of every call for lines.
 pub const FILTERS: [&str; 5] = ["query", "job_id", "task_id", "worker_id", "level"];
@@ -39,28 +39,24 @@ impl Wanted {
         })
     }
 
-    /// All of it as one filter.
-    ///
-    /// # Errors
-    /// 400 when the query cannot be read or answered.
-    pub fn filter(&self, now: Timestamp) -> Result<Filter, Problem> {
-        let query = match &self.query {
-            Some(query) => logsql::parse(query, now).map_err(refused)?,
-            None => Filter::All,
-        };
-        let named = |field, ids: &[String], whole: fn(&str) -> Option<String>| {
-            let whole = |id: &String| whole(id).unwrap_or_else(|| id.clone());
-            Filter::one_of(field, ids.iter().map(whole).collect())
-        };
+    /// All of it, as it is asked now.
+    pub fn question(&self, now: Timestamp) -> Question {
         // Ids are texts here: one that is none of ours finds nothing.
         let job = |id: &str| id.parse::<JobId>().ok().map(|id| id.to_string());
         let task = |id: &str| id.parse::<TaskId>().ok().map(|id| id.to_string());
         let worker = |id: &str| id.parse::<WorkerName>().ok().map(|id| id.to_string());
-        Ok(named("job_id", &self.job_ids, job)
-            .and(named("task_id", &self.task_ids, task))
-            .and(named("worker_id", &self.worker_ids, worker))
-            .and(Filter::one_of("level", self.levels.clone()))
-            .and(query))
+        let mut named = vec![
+            ("job_id", whole(&self.job_ids, job)),
+            ("task_id", whole(&self.task_ids, task)),
+            ("worker_id", whole(&self.worker_ids, worker)),
+            ("level", self.levels.clone()),
+        ];
+        named.retain(|(_, values)| !values.is_empty());
+        Question {
+            query: self.query.clone(),
+            named,
+            now,
+        }
     }
 }
 
@@ -73,6 +69,11 @@ fn level(word: &str) -> Result<String, Problem> {
     })
 }
 
+/// Ids in full.
+fn whole(ids: &[String], full: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    ids.iter().map(|id| full(id).unwrap_or_else(|| id.clone())).collect()
+}
+
 /// 400 for a query.
 fn refused(error: QueryError) -> Problem {
     let code = match error {
@@ -80,7 +81,11 @@ fn refused(error: QueryError) -> Problem {
         QueryError::Unsupported(_) => "UNSUPPORTED_QUERY",
         QueryError::Pipes => "QUERY_HAS_PIPES",
     };
-    let mut problem = Problem::bad_parameter("query", error.to_string());
+    bad_query(code, error.to_string())
+}
+
+fn bad_query(code: &'static str, why: String) -> Problem {
+    let mut problem = Problem::bad_parameter("query", why);
     problem.code = code.into();
     problem
 }
@@ -89,6 +94,7 @@ fn refused(error: QueryError) -> Problem {
 pub fn failed(error: StoreError) -> Problem {
     match error {
         StoreError::Query(error) => refused(error),
+        StoreError::Invalid(why) => bad_query("INVALID_QUERY", why),
         StoreError::Refused(why) => refused(QueryError::Unsupported(why)),
         StoreError::TooLong(_) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;

@@ -9,7 +9,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::forms::{EXAMPLE_JOB, EXAMPLE_TASK, EXAMPLE_WORKER, Named, named, reference, schema_of};
 use super::operation::{Operation, Tag, get, post};
-use super::parameter::{Parameter, text, text_like, whole};
+use super::parameter::{Parameter, flag, text, text_like, whole};
 use crate::api::logs::{Found, MOST_EARLIER, MOST_LINES};
 use crate::api::problem::ProblemView;
 use crate::domain::Timestamp;
@@ -163,6 +163,11 @@ fn intake() -> Operation {
         "number",
         number,
         "Of the batch: rises with each of the process.",
+    ))
+    .takes(Parameter::query(
+        "vector",
+        flag(),
+        "A Vector gets the same lines: a VictoriaLogs has them from there.",
     ))
     .body(
         "One JSON object a line, of at most 2 MiB. Read as such whatever type it declares.",

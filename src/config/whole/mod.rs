@@ -17,7 +17,7 @@ use crate::config::{
     Error, Key, LogOptions, Options, Origin, PostgresOptions, Problem, Reader, Schema, ServerOptions, ShardsOptions,
     Sources, StandaloneOptions, TracingOptions,
 };
-use crate::logs::LogsOptions;
+use crate::logs::{LogsOptions, VictoriaOptions};
 use crate::metrics::{InfluxOptions, MetricsOptions};
 use crate::projection::ProjectionOptions;
 use crate::publish::Options as PublishOptions;
@@ -95,6 +95,8 @@ config! {
     influxdb: InfluxOptions,
     /// The lines of tasks.
     logs: LogsOptions,
+    /// A VictoriaLogs that keeps the lines of tasks; Vectors bring them there.
+    victorialogs: VictoriaOptions,
     /// What this process tells on stderr.
     log: LogOptions,
     /// What this process tells of the way of a call, as spans.

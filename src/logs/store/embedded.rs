@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 use super::{Batch, Key, LogStore, Order, Page, Search, StoreError, StoredLine};
 use crate::domain::Timestamp;
 use crate::logs::line::Line;
-use crate::logs::logsql::Filter;
 use crate::logs::options::LogsOptions;
+use crate::logs::question::Question;
 
 const HOUR_MS: i64 = 3_600_000;
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -260,6 +260,11 @@ impl LogStore for Embedded {
         .map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
+    async fn check(&self, question: &Question) -> Result<(), StoreError> {
+        question.filter()?;
+        Ok(())
+    }
+
     async fn search(&self, search: &Search) -> Result<Page, StoreError> {
         let mut query = select();
         query.push("at >= ").push_bind(search.from_ms);
@@ -276,7 +281,7 @@ impl LogStore for Embedded {
                 .push_bind(key.id)
                 .push(") AND ");
         }
-        search.filter.push(&mut query)?;
+        search.question.filter()?.push(&mut query)?;
         query.push(order).push_bind(i64::from(search.limit) + 1);
         self.fetch(query, search.limit).await
     }
@@ -290,7 +295,7 @@ impl LogStore for Embedded {
         })
     }
 
-    async fn after(&self, filter: &Filter, after: Key, limit: u32) -> Result<(Page, Key), StoreError> {
+    async fn after(&self, question: &Question, after: Key, limit: u32) -> Result<(Page, Key), StoreError> {
         let head = self.head().await?;
         let to = head.id.min(after.id.saturating_add(STEP_IDS));
         if to <= after.id {
@@ -312,7 +317,7 @@ impl LogStore for Embedded {
             .push(" AND at >= ")
             .push_bind(after.at_ms.saturating_sub(LATE_MS))
             .push(" AND ");
-        filter.push(&mut query)?;
+        question.filter()?.push(&mut query)?;
         query.push(" ORDER BY id LIMIT ").push_bind(i64::from(limit) + 1);
         let Page { lines, more } = self.fetch(query, limit).await?;
         let next = match lines.last() {

@@ -1,17 +1,20 @@
 //! Where lines are kept and found.
 //!
-//! Must stay true of each store: a batch that is given twice is kept once; a search gives what its filter means, in
+//! Must stay true of each store: a batch that is given twice is shown once; a search gives what its filter means, in
 //! the order asked for, and goes on behind any line; who follows is given every line once, in the order in which they were taken in.
 
 mod embedded;
+mod victoria;
 
 pub use embedded::Embedded;
+pub use victoria::Victoria;
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::line::Line;
-use super::logsql::{Filter, QueryError};
+use super::logsql::QueryError;
+use super::question::Question;
 
 /// Lines of one worker process, numbered from 1 without a gap.
 #[derive(Clone, Debug)]
@@ -19,9 +22,11 @@ pub struct Batch {
     pub incarnation: Uuid,
     pub number: u64,
     pub lines: Vec<Line>,
+    /// The worker gives them to a Vector as well.
+    pub to_vector: bool,
 }
 
-/// Where a line stands: by time, then by the order in which it was taken in.
+/// Where a line stands: by time, then by what its store orders lines of one time by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     pub at_ms: i64,
@@ -31,7 +36,7 @@ pub struct Key {
 /// What is looked for.
 #[derive(Clone, Debug)]
 pub struct Search {
-    pub filter: Filter,
+    pub question: Question,
     /// Inclusive, in milliseconds since 1970.
     pub from_ms: i64,
     pub to_ms: i64,
@@ -69,6 +74,9 @@ pub struct Page {
 pub enum StoreError {
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// It cannot be read, in the words of the store.
+    #[error("{0}")]
+    Invalid(String),
     /// The regular expression, or another part of the query, is refused by the store itself.
     #[error("the store refuses the query: {0}")]
     Refused(String),
@@ -84,15 +92,18 @@ pub trait LogStore: Send + Sync {
     /// Keeps a batch, once.
     async fn add(&self, batch: Batch) -> Result<(), StoreError>;
 
+    /// Whether it can answer the question, before it is asked for lines.
+    async fn check(&self, question: &Question) -> Result<(), StoreError>;
+
     /// Finds lines.
     async fn search(&self, search: &Search) -> Result<Page, StoreError>;
 
-    /// The last line taken in: where following begins that wants what comes.
+    /// Behind the last line that following gives: where it begins when what comes is wanted.
     async fn head(&self) -> Result<Key, StoreError>;
 
     /// At most `limit` lines that were taken in after `after`, in that order, and where to go on, which may be behind
-    /// lines that the filter does not want.
-    async fn after(&self, filter: &Filter, after: Key, limit: u32) -> Result<(Page, Key), StoreError>;
+    /// lines that are not asked for.
+    async fn after(&self, question: &Question, after: Key, limit: u32) -> Result<(Page, Key), StoreError>;
 
     /// Returns when there may be lines after this one, or when it is time to look.
     async fn changed(&self, after: Key);

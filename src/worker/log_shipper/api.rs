@@ -21,6 +21,8 @@ pub struct ApiSetup<'a> {
     pub token: Secret,
     pub authorities: Option<&'a Path>,
     pub incarnation: Incarnation,
+    /// A Vector gets the same lines.
+    pub to_vector: bool,
 }
 
 pub struct Api {
@@ -28,6 +30,7 @@ pub struct Api {
     addresses: Addresses,
     token: Secret,
     incarnation: Incarnation,
+    to_vector: bool,
 }
 
 impl Api {
@@ -43,15 +46,17 @@ impl Api {
             addresses: Addresses::read(setup.url),
             token: setup.token.clone(),
             incarnation: setup.incarnation,
+            to_vector: setup.to_vector,
         }
     }
 
     /// A batch that was sent twice is known by its number.
     pub async fn send(&self, number: u64, batch: &Bytes) -> Result<(), Failed> {
         let client = self.client.as_ref().map_err(|why| Failed::ForGood(why.clone()))?;
+        let also = if self.to_vector { "?vector=true" } else { "" };
         let mut why = String::new();
         for (index, base) in self.addresses.in_turn() {
-            let url = format!("{base}/api/v1/internal/logs/{}/{number}", self.incarnation);
+            let url = format!("{base}/api/v1/internal/logs/{}/{number}{also}", self.incarnation);
             let request = client
                 .post(&url)
                 .bearer_auth(self.token.reveal())

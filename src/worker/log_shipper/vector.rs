@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Failed;
+use crate::logs::nanos;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// For what is written, and for each acknowledgement.
@@ -35,11 +36,13 @@ impl Vector {
     }
 
     /// Sends the lines of the batch behind the first `taken`, which grows with each that is acknowledged.
-    pub async fn send(&mut self, batch: &Bytes, taken: &mut usize) -> Result<(), Failed> {
-        let lines: Vec<&[u8]> = batch
+    pub async fn send(&mut self, number: u64, batch: &Bytes, taken: &mut usize) -> Result<(), Failed> {
+        let lines: Vec<Vec<u8>> = batch
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
+            .enumerate()
             .skip(*taken)
+            .map(|(place, line)| numbered(line, nanos::below_ms(number, place)))
             .collect();
         let sent = self.send_window(&lines, taken).await;
         sent.map_err(|error| {
@@ -49,7 +52,7 @@ impl Vector {
         })
     }
 
-    async fn send_window(&mut self, lines: &[&[u8]], taken: &mut usize) -> io::Result<()> {
+    async fn send_window(&mut self, lines: &[Vec<u8>], taken: &mut usize) -> io::Result<()> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => within(CONNECT_TIMEOUT, TcpStream::connect(&self.address)).await?,
@@ -75,8 +78,15 @@ impl Vector {
     }
 }
 
+/// With digits below the millisecond, by which VictoriaLogs keeps lines in order.
+fn numbered(line: &[u8], below_ms: u32) -> Vec<u8> {
+    let mut line = line.to_vec();
+    nanos::number(&mut line, 0, below_ms);
+    line
+}
+
 /// All lines as one window, numbered from 1.
-fn window(lines: &[&[u8]]) -> Vec<u8> {
+fn window(lines: &[Vec<u8>]) -> Vec<u8> {
     // A batch has at most 1 MiB.
     let count = u32::try_from(lines.len()).unwrap_or(u32::MAX);
     let mut bytes = encode_window(count).to_vec();

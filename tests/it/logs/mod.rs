@@ -1,4 +1,4 @@
-//! Lines of tasks in a real Postgres: what is found, and what is dropped.
+//! Lines of tasks in a real Postgres and a real VictoriaLogs: what is found, and what is dropped.
 
 mod cluster;
 mod conformance;
@@ -8,6 +8,7 @@ mod tail;
 mod tasks;
 mod vector;
 mod vector_config;
+mod victoria;
 
 use std::path::PathBuf;
 

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use grid::api::{ApiParts, serve};
 use grid::domain::Incarnation;
-use grid::logs::logsql::Filter;
-use grid::logs::{Batch, Key, LogStore, Page, Search, StoreError};
+use grid::logs::{Batch, Key, LogStore, Page, Question, Search, StoreError};
 use grid::worker::WorkerOptions;
 use serde_json::json;
 use tokio::sync::watch;
@@ -51,6 +50,10 @@ impl LogStore for Guarded {
         }
     }
 
+    async fn check(&self, question: &Question) -> Result<(), StoreError> {
+        self.store.check(question).await
+    }
+
     async fn search(&self, search: &Search) -> Result<Page, StoreError> {
         self.store.search(search).await
     }
@@ -59,8 +62,8 @@ impl LogStore for Guarded {
         self.store.head().await
     }
 
-    async fn after(&self, filter: &Filter, after: Key, limit: u32) -> Result<(Page, Key), StoreError> {
-        self.store.after(filter, after, limit).await
+    async fn after(&self, question: &Question, after: Key, limit: u32) -> Result<(Page, Key), StoreError> {
+        self.store.after(question, after, limit).await
     }
 
     async fn changed(&self, after: Key) {

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use grid::clock::now;
 use grid::domain::Timestamp;
-use grid::logs::logsql::{self, Filter};
-use grid::logs::{Batch, Embedded, Key, Line, LogStore, LogsOptions, Order, Search, StoreError};
+use grid::logs::{Batch, Embedded, Key, Line, LogStore, LogsOptions, Order, Question, Search, StoreError};
 use uuid::Uuid;
 
 use super::line;
@@ -22,13 +21,14 @@ async fn add(store: &Embedded, incarnation: Uuid, number: u64, lines: Vec<Line>)
         incarnation,
         number,
         lines,
+        to_vector: false,
     };
     store.add(batch).await.unwrap();
 }
 
 fn everything(limit: u32, before: Option<Key>) -> Search {
     Search {
-        filter: Filter::All,
+        question: Question::default(),
         from_ms: 0,
         to_ms: i64::MAX,
         order: Order::NewestFirst,
@@ -114,12 +114,12 @@ async fn who_follows_misses_nothing_while_many_write() {
             })
         })
         .collect();
-    let filter = logsql::parse("!\"3 7 5\"", now()).unwrap();
+    let question = Question::of("!\"3 7 5\"", now());
     let mut seen = Vec::new();
     let mut after = head;
     tokio::time::timeout(SOON, async {
         while seen.len() < 4 * 30 * 20 - 1 {
-            let (page, next) = store.after(&filter, after, 33).await.unwrap();
+            let (page, next) = store.after(&question, after, 33).await.unwrap();
             assert!(page.lines.len() <= 33);
             seen.extend(page.lines.into_iter().map(|stored| stored.line.message));
             if !page.more {
@@ -199,9 +199,9 @@ async fn a_search_that_takes_too_long_is_ended() {
         .map(|number| at(now(), &format!("{number} {}", "ab".repeat(200))))
         .collect();
     add(&store, Uuid::now_v7(), 1, lines).await;
-    let filter = logsql::parse(r#"~"(a|b)+(ab|ba)+(a|b)*c""#, now()).unwrap();
+    let question = Question::of(r#"~"(a|b)+(ab|ba)+(a|b)*c""#, now());
     let search = Search {
-        filter,
+        question,
         ..everything(10, None)
     };
     assert!(matches!(store.search(&search).await, Err(StoreError::TooLong(_))));

@@ -107,6 +107,7 @@ impl Writer {
             incarnation: self.incarnation,
             number: self.number,
             lines,
+            to_vector: false,
         };
         grid.parts.logs.add(batch).await.unwrap();
     }

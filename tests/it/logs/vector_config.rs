@@ -133,3 +133,17 @@ fn vector_itself_agrees_where_it_is_there() {
         }
     }
 }
+
+/// What Vector makes of a line by that program, and where its sink puts it, on the server at `base`.
+pub fn enriched(line: Json) -> Json {
+    let whole = configuration();
+    let (ended, event) = run(text(&whole["transforms"]["enriched"]["source"]), Value::from(line));
+    ended.unwrap();
+    serde_json::to_value(event).unwrap()
+}
+
+pub fn sink(base: &str) -> String {
+    let whole = configuration();
+    let uri = text(&whole["sinks"]["victorialogs"]["uri"]).to_owned();
+    uri.replace("${VICTORIALOGS_URL:-http://victorialogs:9428}", base)
+}

@@ -8,6 +8,7 @@ mod kafka;
 mod metrics;
 mod postgres;
 mod python;
+mod victoria;
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -24,6 +25,7 @@ pub use kafka::{Guarded, Kafka, Secured};
 pub use metrics::counted;
 pub use postgres::Postgres;
 pub use python::python;
+pub use victoria::VictoriaLogs;
 
 /// Shows the log lines of this process on stderr when `GRID_TEST_LOG` holds a filter.
 pub fn show_log() {
