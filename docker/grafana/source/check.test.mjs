@@ -96,6 +96,20 @@ test("the data sources are those that were promised, and hold no secret", () => 
   secrets.forEach((secret) => assert.match(secret, /^\$GRID_[A-Z_]+$/));
 });
 
+test("panels of lines have the fields that the plugin reads", () => {
+  const targets = boards
+    .flatMap((board) => board.panels.flatMap((panel) => panel.targets ?? []))
+    .filter((target) => target.datasource.type === "victoriametrics-logs-datasource");
+  assert.equal(targets.length, 4);
+  for (const { refId, datasource, expr, maxLines, ...rest } of targets) {
+    assert.equal(refId, "A");
+    assert.equal(datasource.uid, "grid-victorialogs");
+    assert.ok(expr.length > 0 && Number.isInteger(maxLines) && maxLines > 0);
+    // A list of lines; as text, which the plugin's builder cannot take apart.
+    assert.deepEqual(rest, { editorMode: "code", queryType: "instant" });
+  }
+});
+
 test("every policy has a contact point and mute timings that exist, and takes every severity", () => {
   const points = inProvisioning("alerting/contact-points.yaml").contactPoints;
   const types = points.flatMap((point) => point.receivers.map((receiver) => receiver.type));

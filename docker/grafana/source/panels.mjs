@@ -32,8 +32,9 @@ const built = (value) => ({ build: () => value });
 
 const flux = (query, refId = "A") => built({ refId, datasource: INFLUX, query });
 
+/** What the plugin asks VictoriaLogs for: /select/logsql/query with `query=expr`, `limit=maxLines` and the range. */
 const lines = (expr, maxLines = 500) =>
-  built({ refId: "A", datasource: LOGS, expr, queryType: "instant", maxLines });
+  built({ refId: "A", datasource: LOGS, editorMode: "code", expr, queryType: "instant", maxLines });
 
 const metrics = readTable();
 
