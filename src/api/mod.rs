@@ -45,6 +45,7 @@ mod tests;
 pub use auth::{Access, AnonymousRole, AuthOptions, Caller, Role};
 pub use commands::{Commands, Submission};
 pub use idempotency::{Done, IdempotencyKey};
+pub use logs::{HeardWorkers, Tailing};
 pub use options::ApiOptions;
 pub use problem::{Mistake, Problem};
 pub use replies::Replies;
@@ -110,6 +111,8 @@ pub struct ApiParts {
     pub keeping: Keeping,
     /// Where lines of tasks are kept and found.
     pub logs: Arc<dyn LogStore>,
+    /// How lines of workers in other processes are reached while they are written; `None`: there are no such workers.
+    pub tailing: Option<Tailing>,
     /// What workers show to fetch documents, when they have no tokens of their own.
     pub worker_token: Option<Secret>,
     /// What a caller may do who shows no token; `None`: only what is open.

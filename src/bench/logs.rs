@@ -170,6 +170,7 @@ fn line(number: u32, count: u32, jobs: &[JobId], end: Timestamp) -> Line {
         source: "task".to_owned(),
         service: "grid".to_owned(),
         stream: "stdout".to_owned(),
+        position: 0,
         fields: BTreeMap::new(),
     }
 }

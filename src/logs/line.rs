@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Timestamp;
 
 /// Names that a line of a task cannot set: they say whose it is, or where it was written.
-pub const RESERVED: [&str; 16] = [
+pub const RESERVED: [&str; 17] = [
     "@timestamp",
     "@version",
     "_msg",
+    "_position",
     "_stream",
     "_stream_id",
     "_time",
@@ -27,7 +28,7 @@ pub const RESERVED: [&str; 16] = [
 ];
 
 /// One line. JSON has these names and, beside them, those of `fields`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// When the worker read it.
     #[serde(rename = "@timestamp")]
@@ -48,6 +49,22 @@ pub struct Line {
     /// `stdout` or `stderr`.
     #[serde(default)]
     pub stream: String,
+    /// Rises over the lines of a worker; 0: it has none. Between processes and stores, never shown.
+    #[serde(rename = "_position", default, skip_serializing_if = "is_zero")]
+    pub position: i64,
     #[serde(flatten)]
     pub fields: BTreeMap<String, String>,
+}
+
+impl Line {
+    /// As people see it.
+    #[must_use]
+    pub fn shown(self) -> Self {
+        Self { position: 0, ..self }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(position: &i64) -> bool {
+    *position == 0
 }

@@ -9,6 +9,7 @@ pub mod logsql;
 pub mod nanos;
 mod options;
 mod question;
+pub mod recent;
 mod store;
 
 pub use line::{Line, RESERVED};

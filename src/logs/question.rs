@@ -1,15 +1,17 @@
 //! What is asked of lines, as it was written: each store reads it in its own way.
 
+use serde::{Deserialize, Serialize};
+
 use super::logsql::{self, Filter, QueryError};
 use crate::domain::Timestamp;
 
 /// Lines that the query finds and that are among what is named.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
     /// LogsQL without pipes; without it every line is meant.
     pub query: Option<String>,
     /// A field, and the values of which it must have one exactly; whatever the query says.
-    pub named: Vec<(&'static str, Vec<String>)>,
+    pub named: Vec<(String, Vec<String>)>,
     /// What relative times in the query count from.
     pub now: Timestamp,
 }

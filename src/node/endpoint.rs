@@ -1,4 +1,4 @@
-//! The HTTP endpoint of a worker process: health and metrics.
+//! The HTTP endpoint of a worker process: health, metrics, and the last lines of its tasks.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
@@ -9,6 +9,7 @@ use anyhow::Context;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::recent_lines::{self, RecentLines};
 use crate::telemetry::Telemetry;
 use crate::worker::WorkerState;
 
@@ -18,6 +19,7 @@ type States = watch::Receiver<Option<WorkerState>>;
 pub struct Endpoint {
     pub address: SocketAddr,
     handle: ServerHandle,
+    lines: RecentLines,
     states: Arc<OnceLock<States>>,
 }
 
@@ -28,23 +30,28 @@ impl Endpoint {
     }
 
     pub async fn stop(self) {
+        self.lines.close();
         self.handle.stop(true).await;
     }
 }
 
-/// Serves `/health/live`, `/health/ready` and `/metrics`.
+/// Serves `/health/live`, `/health/ready`, `/metrics` and `/internal/tail`.
 ///
 /// # Errors
 /// When the address is taken.
-pub fn serve(listen: SocketAddr, telemetry: Telemetry) -> anyhow::Result<Endpoint> {
+pub fn serve(listen: SocketAddr, telemetry: Telemetry, lines: RecentLines) -> anyhow::Result<Endpoint> {
     let listener = TcpListener::bind(listen)
         .with_context(|| format!("cannot listen on {listen}; choose another with --listen"))?;
     let address = listener.local_addr()?;
     let states: Arc<OnceLock<States>> = Arc::default();
     let shown = Arc::clone(&states);
+    let following = web::Data::new(lines.clone());
     let server = HttpServer::new(move || {
         let (telemetry, states) = (telemetry.clone(), Arc::clone(&shown));
         App::new()
+            .app_data(web::Data::clone(&following))
+            .app_data(recent_lines::limit())
+            .route("/internal/tail", web::post().to(recent_lines::follow))
             .route(
                 "/health/live",
                 web::get().to(|| async { HttpResponse::Ok().json(json!({"status": "UP"})) }),
@@ -71,6 +78,7 @@ pub fn serve(listen: SocketAddr, telemetry: Telemetry) -> anyhow::Result<Endpoin
     Ok(Endpoint {
         address,
         handle,
+        lines,
         states,
     })
 }

@@ -11,6 +11,7 @@ mod endpoint;
 mod follow;
 mod lost_topics;
 mod measure;
+mod recent_lines;
 mod republish;
 mod roles;
 mod signals;

@@ -10,20 +10,22 @@ use uuid::Uuid;
 
 use super::core::{Core, CoreParts};
 use super::measure::{Measuring, OfWorker};
+use super::recent_lines::RecentLines;
 use super::stores::{open_log, prepare, service_url};
 use super::vitals::Whose;
 use super::{access, endpoint, signals};
-use crate::api::{self, ApiParts};
+use crate::api::{self, ApiParts, HeardWorkers, Tailing};
 use crate::bus::{self, Bus, Topic};
 use crate::config::Secret;
 use crate::config::whole::Config;
 use crate::domain::{Incarnation, WorkerName};
 use crate::embedded::{self, Embedded, Role};
 use crate::log::Log;
+use crate::logs::recent::Recent;
 use crate::metrics::Points;
 use crate::telemetry::Telemetry;
 use crate::worker::executor::{Guardian, GuardianOptions};
-use crate::worker::{Worker, WorkerHandle, WorkerSetup, api_urls, trust};
+use crate::worker::{Worker, WorkerHandle, WorkerOptions, WorkerSetup, api_urls, trust};
 
 /// Runs `work` on an actix system over a runtime of several threads, so that the log and the bus are never held up by
 /// an actor.
@@ -66,12 +68,28 @@ struct Keys {
     worker_token: Option<Secret>,
     anonymous_role: Option<api::Role>,
     inner_workers: bool,
+    /// Its workers are processes of their own.
+    outer_workers: bool,
 }
 
-fn api_parts(core: &Core, measuring: &Measuring, config: &Config, telemetry: Telemetry, keys: Keys) -> ApiParts {
+fn api_parts(
+    core: &Core,
+    measuring: &Measuring,
+    config: &Config,
+    telemetry: Telemetry,
+    keys: Keys,
+) -> anyhow::Result<ApiParts> {
     let host = || Arc::clone(core.host());
     let (live, placing, ready) = (host(), host(), host());
-    ApiParts {
+    let heard = host();
+    let heard: HeardWorkers = Arc::new(move || heard.worker_endpoints(crate::clock::now()));
+    // Without a token that workers know, lines come from their store alone.
+    let token = keys
+        .worker_token
+        .clone()
+        .filter(|token| keys.outer_workers && !token.reveal().is_empty());
+    let tailing = token.map(|token| Tailing::new(heard, token)).transpose()?;
+    Ok(ApiParts {
         options: config.api.clone(),
         graphql: config.graphql.clone(),
         log: core.log.clone(),
@@ -90,9 +108,10 @@ fn api_parts(core: &Core, measuring: &Measuring, config: &Config, telemetry: Tel
         metric_store: Arc::clone(&measuring.store),
         keeping: measuring.keeping,
         logs: Arc::clone(&core.logs),
+        tailing,
         worker_token: keys.worker_token,
         anonymous_role: keys.anonymous_role,
-    }
+    })
 }
 
 async fn measure(
@@ -160,10 +179,11 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         worker_token: Some(token.clone()),
         anonymous_role,
         inner_workers: config.standalone.workers > 0,
+        outer_workers: false,
     };
     let server = api::serve(
         config.server.listen,
-        api_parts(&core, &measuring, &config, telemetry, keys),
+        api_parts(&core, &measuring, &config, telemetry, keys)?,
     )
     .await?;
     let url = public_url(&config, server.address, server.secured);
@@ -222,7 +242,7 @@ fn start_workers(
     for number in 1..=config.standalone.workers {
         let mut options = config.worker.clone();
         // Relative paths of pipelines are under the folder that people named.
-        if options.data_dir == crate::worker::WorkerOptions::default().data_dir {
+        if options.data_dir == WorkerOptions::default().data_dir {
             options.data_dir = config.standalone.data_dir.join("files");
         }
         options.data_dir = std::path::absolute(&options.data_dir)?;
@@ -232,6 +252,8 @@ fn start_workers(
         } else {
             format!("{name}-{number}")
         };
+        // Who follows lines here hears of them from the store in the same process.
+        let recent = Arc::new(Recent::new(0));
         workers.push(Worker::start(WorkerSetup {
             name: name.parse()?,
             options,
@@ -242,6 +264,7 @@ fn start_workers(
             endpoint_url: addresses.endpoint_url.clone(),
             guardian: guardian.clone(),
             points: points.clone(),
+            recent,
         })?);
     }
     let watched: Vec<_> = workers
@@ -255,6 +278,10 @@ fn start_workers(
         pending.map(|(name, _)| format!("{name} to register"))
     });
     Ok(workers)
+}
+
+fn recent_bytes(options: &WorkerOptions) -> usize {
+    usize::try_from(options.log_recent_bytes).unwrap_or(usize::MAX)
 }
 
 async fn drain(workers: &[WorkerHandle]) {
@@ -301,10 +328,11 @@ pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Resu
         worker_token: config.worker.api_token.clone(),
         anonymous_role,
         inner_workers: false,
+        outer_workers: true,
     };
     let server = api::serve(
         config.server.listen,
-        api_parts(&core, &measuring, &config, telemetry, keys),
+        api_parts(&core, &measuring, &config, telemetry, keys)?,
     )
     .await?;
     let url = public_url(&config, server.address, server.secured);
@@ -352,7 +380,10 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         Some(name) => name.parse()?,
         None => Uuid::now_v7().to_string().parse()?,
     };
-    let endpoint = endpoint::serve(config.server.listen, telemetry.clone())?;
+    let lines = RecentLines::new(token.clone());
+    let recent = Arc::new(Recent::new(recent_bytes(&options)));
+    lines.show(Arc::clone(&recent));
+    let endpoint = endpoint::serve(config.server.listen, telemetry.clone(), lines)?;
     let whose = Whose {
         component: "worker",
         process: name.to_string(),
@@ -371,6 +402,7 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         endpoint_url: public_url(&config, endpoint.address, false),
         guardian: Guardian::start(GuardianOptions::default())?,
         points: measuring.points(),
+        recent,
     })?;
     endpoint.show(worker.states());
     tracing::info!(worker = %worker.name(), address = %endpoint.address, "node.serving");

@@ -255,6 +255,16 @@ impl Directory {
         self.latest.iter().filter_map(candidate).collect()
     }
 
+    /// The processes that are not silent, and the addresses of their endpoints.
+    pub fn endpoints(&self, now: Timestamp) -> BTreeMap<WorkerName, String> {
+        let endpoint = |(name, incarnation): (&WorkerName, &Incarnation)| {
+            let entry = self.workers.get(incarnation)?;
+            let heard = now.since(entry.heard_at?) < self.options.lost_after;
+            heard.then(|| Some((name.clone(), entry.beat.as_ref()?.endpoint_url.clone())))?
+        };
+        self.latest.iter().filter_map(endpoint).collect()
+    }
+
     /// The live fields of the process that bears the name.
     pub fn live(&self, name: &WorkerName, now: Timestamp) -> Option<LiveWorker> {
         let incarnation = *self.latest.get(name)?;

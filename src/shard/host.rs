@@ -202,6 +202,11 @@ impl Host {
         self.directory().live(name, now)
     }
 
+    /// The workers that are heard, and the addresses of their endpoints.
+    pub fn worker_endpoints(&self, now: Timestamp) -> BTreeMap<WorkerName, String> {
+        self.directory().endpoints(now)
+    }
+
     /// What this process knows of placing the tasks of a shard.
     pub fn placing(&self, shard: ShardId, now: Timestamp) -> Placing {
         let here = self

@@ -12,6 +12,7 @@ use super::log_shipper::Shipper;
 use crate::domain::{Attempt, TaskId, WorkerName};
 use crate::logs::Line;
 use crate::logs::capture::{Capture, Origin, Output, Rate};
+use crate::logs::recent::Recent;
 
 /// Lines of one attempt that may wait to be made.
 const QUEUE_LINES: usize = 1_024;
@@ -20,16 +21,17 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// A line is held back so long for what may go on with it.
 const HOLD: Duration = Duration::from_millis(100);
 
+/// Where lines go.
+#[derive(Clone)]
+pub(super) struct Outlets {
+    pub shippers: Arc<[Arc<Shipper>]>,
+    pub recent: Arc<Recent>,
+}
+
 /// The queue for an attempt's lines; they are given on until the last of its senders is gone.
-pub(super) fn open(
-    task: TaskId,
-    attempt: Attempt,
-    worker: &WorkerName,
-    rate: Rate,
-    shippers: &Arc<[Arc<Shipper>]>,
-) -> LineSink {
+pub(super) fn open(task: TaskId, attempt: Attempt, worker: &WorkerName, rate: Rate, to: &Outlets) -> LineSink {
     // Any of their threads can make lines.
-    let Some(first) = shippers.first() else {
+    let Some(first) = to.shippers.first() else {
         return LineSink::discard();
     };
     let (sink, lines) = LineSink::bounded(QUEUE_LINES, PATIENCE);
@@ -40,12 +42,12 @@ pub(super) fn open(
         attempt: attempt.0,
     };
     let capture = Capture::new(origin, rate);
-    let work = give_on(lines, capture, Arc::clone(shippers));
+    let work = give_on(lines, capture, to.clone());
     crate::task::spawn_on(first.runtime(), "attempt_lines", work);
     sink
 }
 
-async fn give_on(mut lines: mpsc::Receiver<LogLine>, mut capture: Capture, shippers: Arc<[Arc<Shipper>]>) {
+async fn give_on(mut lines: mpsc::Receiver<LogLine>, mut capture: Capture, to: Outlets) {
     let mut made = Vec::new();
     loop {
         let line = if capture.holds() {
@@ -58,15 +60,16 @@ async fn give_on(mut lines: mpsc::Receiver<LogLine>, mut capture: Capture, shipp
             Err(_) => capture.flush(crate::clock::now(), &mut made),
             Ok(None) => break,
         }
-        give(&mut made, &shippers);
+        give(&mut made, &to);
     }
     capture.flush(crate::clock::now(), &mut made);
-    give(&mut made, &shippers);
+    give(&mut made, &to);
 }
 
-fn give(made: &mut Vec<Line>, shippers: &[Arc<Shipper>]) {
+fn give(made: &mut Vec<Line>, to: &Outlets) {
     for line in made.drain(..) {
-        shippers.iter().for_each(|shipper| shipper.take(&line));
+        to.recent
+            .take(line, |line| to.shippers.iter().for_each(|shipper| shipper.take(line)));
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::dropped::Dropped;
 use crate::logs::Line;
+use crate::logs::recent::Recent;
 use api::Api;
 use vector::Vector;
 
@@ -62,11 +63,14 @@ impl Way {
     }
 }
 
+/// A line as JSON, and its position.
+type Written = (i64, Bytes);
+
 /// The way in.
 pub(super) struct Shipper {
     /// Where they go, as metrics name it.
     to: &'static str,
-    sender: mpsc::Sender<Bytes>,
+    sender: mpsc::Sender<Written>,
     runtime: Handle,
     waiting: Arc<AtomicUsize>,
     dropped: Arc<Dropped>,
@@ -79,11 +83,11 @@ pub(super) struct Shipping {
 }
 
 impl Shipper {
-    /// Starts the thread.
+    /// Starts the thread. What is delivered is noted in `stored`.
     ///
     /// # Errors
     /// When the system has no room for it.
-    pub(super) fn start(way: Way) -> io::Result<(Arc<Self>, Shipping)> {
+    pub(super) fn start(way: Way, stored: Option<Arc<Recent>>) -> io::Result<(Arc<Self>, Shipping)> {
         let to = way.name();
         let (sender, lines) = mpsc::channel(WAITING_LINES);
         let (finish, finishing) = watch::channel(false);
@@ -92,6 +96,7 @@ impl Shipper {
         let dropped = Arc::new(Dropped::default());
         let road = Road {
             way,
+            stored,
             number: 0,
             waiting: Arc::clone(&waiting),
             dropped: Arc::clone(&dropped),
@@ -134,7 +139,7 @@ impl Shipper {
         let bytes = text.len();
         // Counted before it can be taken out: that happens on another thread.
         let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let is_taken = waiting <= WAITING_BYTES && self.sender.try_send(text.into()).is_ok();
+        let is_taken = waiting <= WAITING_BYTES && self.sender.try_send((line.position, text.into())).is_ok();
         if is_taken {
             metrics::gauge!("grid_log_waiting_bytes", "to" => self.to).set(waiting as f64);
         } else {
@@ -171,13 +176,14 @@ impl Shipping {
 /// The sending end.
 struct Road {
     way: Way,
+    stored: Option<Arc<Recent>>,
     number: u64,
     waiting: Arc<AtomicUsize>,
     dropped: Arc<Dropped>,
 }
 
 impl Road {
-    async fn run(mut self, mut lines: mpsc::Receiver<Bytes>, mut finishing: watch::Receiver<bool>) {
+    async fn run(mut self, mut lines: mpsc::Receiver<Written>, mut finishing: watch::Receiver<bool>) {
         loop {
             let first = tokio::select! {
                 biased;
@@ -204,8 +210,8 @@ impl Road {
         }
     }
 
-    async fn pass_on(&mut self, first: Bytes, lines: &mut mpsc::Receiver<Bytes>) {
-        let (mut batch, mut count) = gather(first, lines).await;
+    async fn pass_on(&mut self, first: Written, lines: &mut mpsc::Receiver<Written>) {
+        let (mut batch, mut count, last) = gather(first, lines).await;
         let waiting = self.waiting.fetch_sub(batch.len(), Ordering::Relaxed) - batch.len();
         metrics::gauge!("grid_log_waiting_bytes", "to" => self.way.name()).set(waiting as f64);
         // Lines are dropped only while others wait, so a batch always comes that can tell of them.
@@ -214,6 +220,9 @@ impl Road {
         }
         self.number += 1;
         self.deliver(batch.into(), count).await;
+        if let Some(recent) = &self.stored {
+            recent.note_stored(last);
+        }
     }
 
     /// Until it is taken, or refused for good.
@@ -259,19 +268,21 @@ pub(super) enum Failed {
     ForGood(String),
 }
 
-/// What comes until the batch is full or old enough, and how many lines that is.
-async fn gather(first: Bytes, lines: &mut mpsc::Receiver<Bytes>) -> (Vec<u8>, u64) {
+/// What comes until the batch is full or old enough, how many lines that is, and the position of the last.
+async fn gather(first: Written, lines: &mut mpsc::Receiver<Written>) -> (Vec<u8>, u64, i64) {
     let deadline = Instant::now() + BATCH_AGE;
+    let (mut last, first) = first;
     let mut batch = first.to_vec();
     let mut count = 1;
     while batch.len() < BATCH_BYTES {
         match timeout_at(deadline, lines.recv()).await {
-            Ok(Some(line)) => {
+            Ok(Some((position, line))) => {
+                last = position;
                 batch.extend_from_slice(&line);
                 count += 1;
             }
             Ok(None) | Err(_) => break,
         }
     }
-    (batch, count)
+    (batch, count, last)
 }

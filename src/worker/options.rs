@@ -65,6 +65,8 @@ options! {
         log_bytes_per_second: u32 = 2 * 1024 * 1024,
         /// So many seconds' worth of lines may come at once.
         log_burst_seconds: u32 = 10,
+        /// Memory for the last lines, of which who follows them is told at once, without the store.
+        log_recent_bytes: u64 = 16_777_216,
         /// How long reports are gathered when one was sent just before; one after a pause goes at once.
         report_delay: Duration = Duration::from_millis(5),
         /// After how long an unacknowledged report is repeated first; doubled each time.

@@ -15,6 +15,7 @@ use super::actor::{Drain, Ending, Halt, Parts, WorkerActor, WorkerState};
 use super::checkpoints::{Checkpoints, CheckpointsSetup};
 use super::documents::Documents;
 use super::executor::{Executors, Guardian, ProcessOptions, Secrets};
+use super::log_feed::Outlets;
 use super::log_shipper::{ApiSetup, Shipper, Shipping, Way};
 use super::machine::{ExitReason, Identity, WorkerMachine};
 use super::options::{InvalidWorkerOptions, WorkerOptions};
@@ -27,6 +28,7 @@ use crate::bus::{Bus, BusError, Start, Topic};
 use crate::config::Secret;
 use crate::domain::{Incarnation, WorkerName};
 use crate::logs::capture::Rate;
+use crate::logs::recent::Recent;
 use crate::metrics::Points;
 
 /// How long to wait before the next incarnation, at first and at most.
@@ -52,6 +54,8 @@ pub struct WorkerSetup {
     pub guardian: Guardian,
     /// Where what is measured goes.
     pub points: Points,
+    /// Its last lines, for who follows them.
+    pub recent: Arc<Recent>,
 }
 
 /// Why a worker cannot start.
@@ -359,8 +363,12 @@ fn ship(setup: &WorkerSetup, incarnation: Incarnation) -> io::Result<(Vec<Arc<Sh
         })
     });
     let vector = setup.options.vector.as_deref().map(Way::to_vector);
+    // The first of them says what is in a store.
+    let mut recent = Some(Arc::clone(&setup.recent));
     let ways = api.into_iter().chain(vector);
-    let started: Vec<_> = ways.map(Shipper::start).collect::<io::Result<_>>()?;
+    let started: Vec<_> = ways
+        .map(|way| Shipper::start(way, recent.take()))
+        .collect::<io::Result<_>>()?;
     Ok(started.into_iter().unzip())
 }
 
@@ -392,6 +400,9 @@ fn bench(setup: &WorkerSetup, incarnation: Incarnation, shippers: Vec<Arc<Shippe
             bytes_per_second: options.log_bytes_per_second,
             burst_seconds: options.log_burst_seconds,
         },
-        shippers: shippers.into(),
+        lines_to: Outlets {
+            shippers: shippers.into(),
+            recent: Arc::clone(&setup.recent),
+        },
     }
 }

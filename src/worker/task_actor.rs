@@ -17,8 +17,7 @@ use super::checkpoints::Checkpoints;
 use super::documents::Documents;
 use super::executor::{AttemptContext, Completion, Control, ControlState, Executor, Executors, LineSink, LiveCounters};
 use super::executor::{Outcome as Ended, Secrets};
-use super::log_feed;
-use super::log_shipper::Shipper;
+use super::log_feed::{self, Outlets};
 use super::reported::Reported;
 use super::samples::Sampler;
 use super::together::Together;
@@ -41,7 +40,7 @@ pub(super) struct Bench {
     pub(super) together: Arc<Together>,
     pub(super) reported: Reported,
     pub(super) log_rate: Rate,
-    pub(super) shippers: Arc<[Arc<Shipper>]>,
+    pub(super) lines_to: Outlets,
 }
 
 impl Bench {
@@ -51,7 +50,7 @@ impl Bench {
             attempt.attempt,
             &self.worker,
             self.log_rate,
-            &self.shippers,
+            &self.lines_to,
         )
     }
 }

@@ -103,6 +103,8 @@ impl From<Found> for LogPage {
 pub struct LogItem {
     /// Null: none that was asked for has come, go on from the position.
     pub line: Option<LogLine>,
+    /// How lines of a worker come from now on: when it is not reached, from the store.
+    pub notice: Option<String>,
     /// The token after this item, for `after`.
     pub position: String,
 }

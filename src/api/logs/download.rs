@@ -30,9 +30,12 @@ struct Download {
 impl Download {
     /// The next part, until there is none.
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, Problem> {
-        let Some(page) = self.page.take() else { return Ok(None) };
+        let Some(mut page) = self.page.take() else {
+            return Ok(None);
+        };
         let mut text = Vec::new();
-        for stored in &page.lines {
+        for stored in &mut page.lines {
+            stored.line.position = 0;
             serde_json::to_writer(&mut text, &stored.line).map_err(|error| Problem::internal("download", &error))?;
             text.push(b'\n');
         }

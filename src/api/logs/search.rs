@@ -87,7 +87,7 @@ impl Api {
         Ok(Found {
             next_cursor: last.map(|line| write_cursor(&list, line.key, now)),
             truncated: page.more,
-            lines: page.lines.into_iter().map(|stored| stored.line).collect(),
+            lines: page.lines.into_iter().map(|stored| stored.line.shown()).collect(),
         })
     }
 }

@@ -46,10 +46,10 @@ impl Wanted {
         let task = |id: &str| id.parse::<TaskId>().ok().map(|id| id.to_string());
         let worker = |id: &str| id.parse::<WorkerName>().ok().map(|id| id.to_string());
         let mut named = vec![
-            ("job_id", whole(&self.job_ids, job)),
-            ("task_id", whole(&self.task_ids, task)),
-            ("worker_id", whole(&self.worker_ids, worker)),
-            ("level", self.levels.clone()),
+            ("job_id".to_owned(), whole(&self.job_ids, job)),
+            ("task_id".to_owned(), whole(&self.task_ids, task)),
+            ("worker_id".to_owned(), whole(&self.worker_ids, worker)),
+            ("level".to_owned(), self.levels.clone()),
         ];
         named.retain(|(_, values)| !values.is_empty());
         Question {

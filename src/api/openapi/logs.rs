@@ -63,8 +63,8 @@ fn tail() -> Operation {
     wanted(get("/api/v1/logs/tail", "tailLogs", Tag::Logs, "Follow lines as they come"))
         .about(
             "Events of the server: each has a line as its data and as its id the token after it. One without data says how \
-             far the stream is. `event: problem` has a problem document, and is the last. Who goes on after an id gets every \
-             later line once.",
+             far the stream is. `event: problem` has a problem document, and is the last; `event: notice` has a `message` on how \
+             lines of a worker come from now on. Who goes on after an id gets every later line once.",
         )
         .takes(Parameter::query("after", text(), "Go on after this id; else from now on."))
         .takes(Parameter::header("Last-Event-ID", id, "As after, which it comes before."))
@@ -76,17 +76,21 @@ fn tail() -> Operation {
 
 /// What one event of the stream is, as its fields are read by who follows it.
 fn line_event() -> Value {
+    let notice = json!({"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}});
     json!({
         "type": "object",
         "required": ["data"],
         "properties": {
-            "event": {"description": "A line, or the problem that ends the stream.", "enum": ["message", "problem"]},
+            "event": {
+                "description": "A line; how lines of a worker come from now on; or the problem that ends the stream.",
+                "enum": ["message", "notice", "problem"],
+            },
             "id": {"description": "Go on after this.", "type": "string"},
             "retry": {"description": "Milliseconds after which to come again.", "type": "integer"},
             "data": {
                 "type": "string",
                 "contentMediaType": "application/json",
-                "contentSchema": {"anyOf": [schema_of::<Line>(), schema_of::<ProblemView>()]},
+                "contentSchema": {"anyOf": [schema_of::<Line>(), schema_of::<ProblemView>(), notice]},
             },
         },
     })

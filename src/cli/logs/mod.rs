@@ -207,6 +207,11 @@ fn take(event: Event, after: &mut Option<String>, show: impl Fn(&Value) -> Strin
         // The stream is at its end and is begun anew.
         return if passes(&error) { Ok(()) } else { Err(error.into()) };
     }
+    if event.kind.as_deref() == Some("notice") {
+        let notice: Value = serde_json::from_str(&event.data).unwrap_or_default();
+        eprintln!("{}", notice["message"].as_str().unwrap_or_default());
+        return Ok(());
+    }
     if !event.data.is_empty() {
         let line: Value = serde_json::from_str(&event.data)?;
         let mut stdout = std::io::stdout().lock();

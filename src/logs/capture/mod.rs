@@ -174,6 +174,7 @@ impl Capture {
             source: source.to_owned(),
             service: SERVICE.to_owned(),
             stream: output.name().to_owned(),
+            position: 0,
             fields: BTreeMap::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! What a query asks of a line.
 
-use super::pattern::Pattern;
+use super::pattern::Expression;
 
 /// A field of a line, by its name in LogsQL: `_msg` is the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum Matcher {
         text: String,
         prefix: bool,
     },
-    Pattern(Pattern),
+    Pattern(Expression),
     /// One of them.
     In(Vec<String>),
     ContainsAll(Vec<String>),

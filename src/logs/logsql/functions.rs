@@ -3,7 +3,7 @@
 use super::QueryError;
 use super::filter::{Field, Filter, Matcher, Range};
 use super::parser::{Parser, matching, numbers};
-use super::pattern::Pattern;
+use super::pattern::Expression;
 
 /// Of VictoriaLogs, but not of this store.
 const UNSUPPORTED: [&str; 12] = [
@@ -52,7 +52,7 @@ pub fn call(parser: &mut Parser, name: &str, field: Option<&Field>) -> Result<Fi
         ("contains_all", _) => Matcher::ContainsAll(arguments),
         ("contains_any", _) => Matcher::ContainsAny(arguments),
         ("seq", _) => Matcher::Sequence(arguments),
-        ("re", [pattern]) => Matcher::Pattern(Pattern::anywhere(pattern)?),
+        ("re", [pattern]) => Matcher::Pattern(Expression::anywhere(pattern)?),
         ("string_range", [from, to]) => Matcher::Texts(from.clone(), to.clone()),
         ("len_range", [from, to]) => Matcher::Length(length(from)?, length(to)?),
         ("eq_field", [other]) => {

@@ -10,6 +10,7 @@ mod duration;
 mod filter;
 mod functions;
 mod lexer;
+mod matches;
 mod parser;
 mod pattern;
 mod sql;

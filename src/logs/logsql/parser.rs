@@ -3,7 +3,7 @@
 use super::duration::parse_duration_ns;
 use super::filter::{Field, Filter, Matcher, Range};
 use super::lexer::{Kind, Token};
-use super::pattern::Pattern;
+use super::pattern::Expression;
 use super::time::{Point, ceil_ms, floor_ms, is_point, parse_point};
 use super::{QueryError, functions, stream};
 use crate::domain::Timestamp;
@@ -222,7 +222,7 @@ impl Parser {
 
     fn regex(&mut self, field: Option<&Field>) -> Result<Filter, QueryError> {
         let text = self.text(false)?;
-        Ok(matching(field, Matcher::Pattern(Pattern::anywhere(&text)?)))
+        Ok(matching(field, Matcher::Pattern(Expression::anywhere(&text)?)))
     }
 
     fn text_or_field(&mut self, field: Option<&Field>) -> Result<Filter, QueryError> {

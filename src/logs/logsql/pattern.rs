@@ -6,6 +6,7 @@
 use std::fmt::Write;
 use std::sync::LazyLock;
 
+use regex::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look};
 
@@ -19,6 +20,54 @@ const MOST_BYTES: usize = 64 * 1024;
 /// A regular expression of Postgres (ARE).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(pub String);
+
+/// What a client wrote, for both who look for it.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    pub postgres: Pattern,
+    /// For lines that are here.
+    pub here: Regex,
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.postgres == other.postgres
+    }
+}
+
+impl Expression {
+    /// Found anywhere in a value.
+    ///
+    /// # Errors
+    /// When it is no regular expression of RE2, or has no equivalent.
+    pub fn anywhere(written: &str) -> Result<Self, QueryError> {
+        let postgres = Pattern::of_hir(&read(written)?)?;
+        Ok(Self {
+            postgres,
+            here: compile(written, &ascii_classes(written))?,
+        })
+    }
+
+    /// As the whole of a value.
+    ///
+    /// # Errors
+    /// As of [`Self::anywhere`].
+    pub fn whole(written: &str) -> Result<Self, QueryError> {
+        let Pattern(inner) = Pattern::of_hir(&read(written)?)?;
+        Ok(Self {
+            postgres: Pattern(format!("\\A(?:{inner})\\Z")),
+            here: compile(written, &format!("\\A(?:{})\\z", ascii_classes(written)))?,
+        })
+    }
+}
+
+fn compile(written: &str, text: &str) -> Result<Regex, QueryError> {
+    let compiled = RegexBuilder::new(text)
+        .nest_limit(50)
+        .size_limit(MOST_BYTES * 16)
+        .build();
+    compiled.map_err(|_| QueryError::Unsupported(format!("the regular expression {written:?}: it is too large")))
+}
 
 /// The characters of words.
 pub struct WordChars(ClassUnicode);
@@ -61,22 +110,6 @@ fn word_class() -> &'static str {
 }
 
 impl Pattern {
-    /// What a client wrote, found anywhere in a value.
-    ///
-    /// # Errors
-    /// When it is no regular expression of RE2, or has no equivalent.
-    pub fn anywhere(written: &str) -> Result<Self, QueryError> {
-        Self::of_hir(&read(written)?)
-    }
-
-    /// What a client wrote, as the whole of a value.
-    ///
-    /// # Errors
-    /// As of [`Self::anywhere`].
-    pub fn whole(written: &str) -> Result<Self, QueryError> {
-        Ok(Self(format!("\\A(?:{})\\Z", Self::of_hir(&read(written)?)?.0)))
-    }
-
     fn of_hir(hir: &Hir) -> Result<Self, QueryError> {
         let mut text = String::new();
         print(&mut text, hir)?;

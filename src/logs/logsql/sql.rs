@@ -28,6 +28,14 @@ const COLUMNS: [(&str, &str); 11] = [
 const NUMBER: &str = r"^-?[0-9]{1,200}(\.[0-9]{1,200})?$";
 
 impl Filter {
+    /// Whether it asks only for fields that can be asked for.
+    ///
+    /// # Errors
+    /// Names the first that cannot.
+    pub fn check(&self) -> Result<(), QueryError> {
+        self.push(&mut QueryBuilder::new(""))
+    }
+
     /// Appends the condition.
     ///
     /// # Errors
@@ -108,7 +116,7 @@ impl Matcher {
             Self::Phrase(text) => phrase(query, field, text, false),
             Self::Prefix(text) => phrase(query, field, text, true),
             Self::AnyCase { text, prefix } => pattern(query, field, &Pattern::phrases(&[text], true, *prefix)?),
-            Self::Pattern(wanted) => pattern(query, field, wanted),
+            Self::Pattern(wanted) => pattern(query, field, &wanted.postgres),
             Self::In(texts) => {
                 column(query, field)?;
                 query.push(" = ANY(").push_bind(texts.clone()).push(")");

@@ -3,7 +3,7 @@
 use super::QueryError;
 use super::filter::{Field, Filter, Matcher};
 use super::parser::Parser;
-use super::pattern::Pattern;
+use super::pattern::Expression;
 
 /// What a stream is known by.
 pub const STREAM_FIELDS: [&str; 3] = ["job_id", "task_id", "worker_id"];
@@ -54,7 +54,7 @@ fn condition(parser: &mut Parser) -> Result<Filter, QueryError> {
         }
         let value = parser.text(false)?;
         let matcher = match is_pattern {
-            true => Matcher::Pattern(Pattern::whole(&value)?),
+            true => Matcher::Pattern(Expression::whole(&value)?),
             false => Matcher::Exact(value),
         };
         return Ok(signed(negated, Filter::Field(field, matcher)));

@@ -29,11 +29,13 @@ const AHEAD_MS: i64 = HOUR_MS;
 const LATE_MS: i64 = 48 * HOUR_MS;
 /// A page of lines ends behind the one that takes it over this.
 const PAGE_BYTES: usize = 32 * 1024 * 1024;
+/// A line that was held back for what might belong to it is older than its position, by no more than this.
+const HELD_MS: i64 = 60_000;
 /// Ids that one look of a follower goes through.
 const STEP_IDS: i64 = 20_000;
 
 const COLUMNS: &str = "at, id, job_id, task_id, worker_id, attempt, level, logger_name, source, service, stream, message, \
-                       fields";
+                       fields, position";
 
 const ADD: &str = "
     WITH fresh AS (
@@ -45,12 +47,12 @@ const ADD: &str = "
         UPDATE log_lines_head SET last_id = last_id + $3 WHERE EXISTS (SELECT FROM fresh) RETURNING last_id - $3 AS before
     )
     INSERT INTO log_lines (at, id, job_id, task_id, worker_id, attempt, level, logger_name, source, service, stream,
-        message, fields)
+        message, fields, position)
     SELECT l.at, head.before + l.place, l.job_id, l.task_id, l.worker_id, l.attempt, l.level, l.logger_name, l.source,
-        l.service, l.stream, l.message, l.fields::jsonb
+        l.service, l.stream, l.message, l.fields::jsonb, l.position
     FROM head, unnest($4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-        $12::text[], $13::text[], $14::text[], $15::text[]) WITH ORDINALITY AS l(at, job_id, task_id, worker_id, attempt,
-        level, logger_name, source, service, stream, message, fields, place)
+        $12::text[], $13::text[], $14::text[], $15::text[], $16::bigint[]) WITH ORDINALITY AS l(at, job_id, task_id, worker_id, attempt,
+        level, logger_name, source, service, stream, message, fields, position, place)
     RETURNING id";
 
 /// The store in the database of the log.
@@ -146,7 +148,8 @@ impl Embedded {
                     .map(fields)
                     .map(|text| text.replace("\\u0000", "\\ufffd"))
                     .collect::<Vec<_>>(),
-            );
+            )
+            .bind(batch.lines.iter().map(|line| line.position).collect::<Vec<_>>());
         let ids = query.fetch_all(&self.pool).await?;
         if let Some(last) = ids.into_iter().max() {
             self.newest.send_if_modified(|newest| {
@@ -261,8 +264,7 @@ impl LogStore for Embedded {
     }
 
     async fn check(&self, question: &Question) -> Result<(), StoreError> {
-        question.filter()?;
-        Ok(())
+        Ok(question.filter()?.check()?)
     }
 
     async fn search(&self, search: &Search) -> Result<Page, StoreError> {
@@ -331,6 +333,29 @@ impl LogStore for Embedded {
         Ok((Page { lines, more }, next))
     }
 
+    async fn of_worker(
+        &self,
+        question: &Question,
+        worker_id: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Page, StoreError> {
+        let mut query = select();
+        query.push("worker_id = ").push_bind(worker_id.to_owned());
+        query.push(" AND position > ").push_bind(after);
+        query
+            .push(" AND at >= ")
+            .push_bind(after / 1_000 - HELD_MS)
+            .push(" AND ");
+        question.filter()?.push(&mut query)?;
+        query.push(" ORDER BY position LIMIT ").push_bind(i64::from(limit) + 1);
+        self.fetch(query, limit).await
+    }
+
+    fn lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
     async fn changed(&self, after: Key) {
         let mut newest = self.newest.subscribe();
         // The time-out is the answer too: other processes take lines in.
@@ -359,6 +384,7 @@ fn line(row: &PgRow) -> Result<StoredLine, sqlx::Error> {
             source: row.try_get("source")?,
             service: row.try_get("service")?,
             stream: row.try_get("stream")?,
+            position: row.try_get("position")?,
             fields,
         },
     })

@@ -9,6 +9,8 @@ mod victoria;
 pub use embedded::Embedded;
 pub use victoria::Victoria;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -81,7 +83,7 @@ pub enum StoreError {
     #[error("the store refuses the query: {0}")]
     Refused(String),
     #[error("the search took longer than {0:?}: name a job or a task, or less time")]
-    TooLong(std::time::Duration),
+    TooLong(Duration),
     #[error("the store of lines does not answer: {0}")]
     Unavailable(String),
 }
@@ -104,6 +106,13 @@ pub trait LogStore: Send + Sync {
     /// At most `limit` lines that were taken in after `after`, in that order, and where to go on, which may be behind
     /// lines that are not asked for.
     async fn after(&self, question: &Question, after: Key, limit: u32) -> Result<(Page, Key), StoreError>;
+
+    /// At most `limit` lines of the worker behind a position, by their positions, which they have.
+    async fn of_worker(&self, question: &Question, worker_id: &str, after: i64, limit: u32)
+    -> Result<Page, StoreError>;
+
+    /// How long a line that was taken in is on its way until it is found.
+    fn lag(&self) -> Duration;
 
     /// Returns when there may be lines after this one, or when it is time to look.
     async fn changed(&self, after: Key);

@@ -62,6 +62,7 @@ impl Bench {
             endpoint_url: "http://here".into(),
             guardian: self.guardian.clone(),
             points: Points::discard(),
+            recent: Arc::new(crate::logs::recent::Recent::new(0)),
         };
         Worker::start(setup).unwrap()
     }

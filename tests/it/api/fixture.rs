@@ -193,6 +193,7 @@ impl Fixture {
                 log.pool().clone(),
                 grid::logs::LogsOptions::default(),
             )),
+            tailing: None,
             worker_token: Some(Secret::new(TOKEN)),
             anonymous_role: options.anonymous_role,
         };

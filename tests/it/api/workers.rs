@@ -66,6 +66,7 @@ impl Yard {
             endpoint_url: "http://here".to_owned(),
             guardian: self.guardian.clone(),
             points: self.points.clone(),
+            recent: Arc::new(grid::logs::recent::Recent::new(0)),
         })
         .unwrap();
         let incarnation = |worker: &WorkerHandle| worker.state().map(|state| state.incarnation.0.to_string());

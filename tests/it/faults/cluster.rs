@@ -101,10 +101,25 @@ impl<'a> Cluster<'a> {
     }
 
     fn worker(&self, number: usize) -> Grid {
+        self.worker_with(number, &[])
+    }
+
+    /// Another worker, with settings of its own.
+    pub async fn add_worker(&mut self, settings: &[&str]) {
+        let worker = self.worker_with(self.workers.len(), settings);
+        self.workers.push(worker);
+        for worker in &mut self.workers {
+            worker.ready().await;
+        }
+    }
+
+    fn worker_with(&self, number: usize, settings: &[&str]) -> Grid {
         let name = format!("w{number}");
         let data = self.folder.path().join(&name);
         let (data, api) = (data.to_str().unwrap(), self.urls().join(","));
-        self.process(&name, &["worker", "--data-dir", data, "--slots", "8", "--api", &api])
+        let role = ["worker", "--data-dir", data, "--slots", "8", "--api", &api];
+        let settings = settings.iter().flat_map(|setting| ["--set", *setting]);
+        self.process(&name, &role.into_iter().chain(settings).collect::<Vec<_>>())
     }
 
     pub fn urls(&self) -> Vec<String> {

@@ -99,7 +99,10 @@ async fn hold_against(store: &dyn LogStore, run: Option<&str>) -> Vec<String> {
     for case in &cases {
         let search = Search {
             question: Question {
-                named: run.into_iter().map(|run| (RUN, vec![run.to_owned()])).collect(),
+                named: run
+                    .into_iter()
+                    .map(|run| (RUN.to_owned(), vec![run.to_owned()]))
+                    .collect(),
                 ..Question::of(&case.query, now())
             },
             from_ms: 0,
@@ -141,6 +144,37 @@ async fn queries_find_what_victorialogs_finds() {
     for query in OF_THE_SEED {
         assert!(logsql::parse(query, now()).is_ok(), "{query}");
     }
+}
+
+#[test]
+fn lines_that_are_in_no_store_are_wanted_alike() {
+    let lines = lines();
+    let mut unsupported = Vec::new();
+    for case in cases() {
+        let wanted = logsql::parse(&case.query, now()).and_then(|filter| {
+            filter.check()?;
+            let mut found = Vec::new();
+            for line in &lines {
+                if filter.wants(line)? {
+                    found.push(line.fields["line_id"].parse::<u64>().unwrap());
+                }
+            }
+            Ok(found)
+        });
+        match (wanted, case.lines) {
+            (Ok(found), Some(mut expected)) => {
+                expected.sort_unstable();
+                assert_eq!(found, expected, "{}", case.query);
+            }
+            (Ok(found), None) => panic!("{}: {} lines, not {:?}", case.query, found.len(), case.error),
+            (Err(error), Some(_)) => unsupported.push(format!("{}: {error}", case.query)),
+            (Err(_), None) => {}
+        }
+    }
+    assert!(
+        unsupported.len() * 100 <= cases().len() * MOST_UNSUPPORTED_PERCENT,
+        "{unsupported:#?}"
+    );
 }
 
 #[tokio::test]

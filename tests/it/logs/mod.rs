@@ -50,6 +50,7 @@ pub fn line(at: &str, message: &str) -> Line {
         source: "task".to_owned(),
         service: "grid".to_owned(),
         stream: "stdout".to_owned(),
+        position: 0,
         fields: Default::default(),
     }
 }

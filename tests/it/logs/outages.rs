@@ -66,6 +66,20 @@ impl LogStore for Guarded {
         self.store.after(question, after, limit).await
     }
 
+    async fn of_worker(
+        &self,
+        question: &Question,
+        worker_id: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Page, StoreError> {
+        self.store.of_worker(question, worker_id, after, limit).await
+    }
+
+    fn lag(&self) -> Duration {
+        self.store.lag()
+    }
+
     async fn changed(&self, after: Key) {
         self.store.changed(after).await;
     }

@@ -1,6 +1,6 @@
 //! Lines in a VictoriaLogs: a real one, and a server that does what a real one does only on bad days.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ fn everything(job: &str, order: Order, limit: u32) -> Search {
     Search {
         question: Question {
             query: None,
-            named: vec![("job_id", vec![job.to_owned()])],
+            named: vec![("job_id".to_owned(), vec![job.to_owned()])],
             now: now(),
         },
         from_ms: 0,
@@ -321,6 +321,52 @@ async fn lines_come_there_from_workers_through_what_vector_makes_of_them() {
     worker.drain();
     worker.ended().await;
     grid.stop().await;
+}
+
+#[tokio::test]
+async fn panels_of_lines_run_there_as_grafanas_plugin_asks_for_them() {
+    let Some((server, store)) = store() else { return };
+    let job = job();
+    let levels = ["INFO", "WARN", "ERROR", "DEBUG", "FATAL"];
+    let lines = levels.map(|level| Line {
+        level: level.to_owned(),
+        task_id: format!("task-of-{job}"),
+        ..of(&job, now(), level)
+    });
+    store.add(batch(1, lines.to_vec())).await.unwrap();
+    server.flush().await;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/grafana.sh");
+    let output = std::process::Command::new(script).arg("queries").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let queries: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let of_lines = |query: &&Value| query["datasource"]["type"] == "victoriametrics-logs-datasource";
+    let mut found = BTreeMap::new();
+    for query in queries.iter().filter(of_lines) {
+        let text = text(&query["query"])
+            .replace("${job}", &job)
+            .replace("${task}", &format!("task-of-{job}"));
+        let seconds = now().as_ms() / 1_000;
+        let form = [
+            ("query", text),
+            ("limit", "500".to_owned()),
+            ("start", (seconds - 3_600).to_string()),
+            ("end", (seconds + 1).to_string()),
+        ];
+        let url = format!("{}/select/logsql/query", server.url);
+        let answer = reqwest::Client::new().post(url).form(&form).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{query}");
+        let answer = answer.text().await.unwrap();
+        let rows = answer.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let ours = rows.filter(|row| row["job_id"] == job);
+        found.insert(self::text(&query["where"]), ours.count());
+    }
+    let expected = [
+        ("Cluster Overview: Warnings and errors of all tasks", 3),
+        ("Job Monitoring: Log", 5),
+        ("Job Monitoring: Warnings and errors", 3),
+        ("Task Details: Log", 5),
+    ];
+    assert_eq!(found, BTreeMap::from(expected));
 }
 
 /// What a server does with a request, whose text it has noted.

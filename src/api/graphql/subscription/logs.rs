@@ -32,13 +32,15 @@ impl Source for Logs {
         self.ready = lines
             .into_iter()
             .map(|one| LogItem {
-                line: Some(one.line.into()),
+                line: one.line.map(Into::into),
+                notice: one.notice,
                 position: one.after,
             })
             .collect();
         let item = self.ready.pop_front();
         Ok(Some(item.unwrap_or_else(|| LogItem {
             line: None,
+            notice: None,
             position: self.tail.token(),
         })))
     }

@@ -25,6 +25,8 @@ const MOST_SAID_BYTES: usize = 64 * 1024;
 pub struct Range {
     pub from_ns: i64,
     pub to_ns: i64,
+    /// Only lines behind this position.
+    pub behind: Option<i64>,
 }
 
 impl Range {
@@ -33,13 +35,18 @@ impl Range {
         Self {
             from_ns: from_ms.max(0).saturating_mul(NS_PER_MS),
             to_ns: to_ms.saturating_mul(NS_PER_MS).saturating_add(NS_PER_MS - 1),
+            behind: None,
         }
     }
 
     /// As a filter; to the nanosecond, which VictoriaLogs takes as it stands.
     fn filter(self) -> String {
         let text = |ns| DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(SecondsFormat::Nanos, true);
-        format!("_time:[{}, {}]", text(self.from_ns), text(self.to_ns))
+        let time = format!("_time:[{}, {}]", text(self.from_ns), text(self.to_ns));
+        match self.behind {
+            Some(position) => format!("{time} _position:>{position}"),
+            None => time,
+        }
     }
 }
 
@@ -48,6 +55,8 @@ impl Range {
 pub enum Sort {
     NewestFirst,
     OldestFirst,
+    /// By the positions that workers give.
+    ByPosition,
     /// Of lines of one time, without the first ones.
     WithinTime {
         skip: usize,
@@ -87,6 +96,7 @@ impl Client {
         limit: u32,
     ) -> Result<(Vec<Row>, bool), StoreError> {
         let form = form(question, range, sort, limit, self.timeout)?;
+        let by_time = matches!(sort, Sort::NewestFirst | Sort::OldestFirst);
         let deadline = Instant::now() + self.timeout + GRACE;
         let asked = async {
             let request = self.http.post(format!("{}/select/logsql/query", self.url)).form(&form);
@@ -98,10 +108,10 @@ impl Client {
             while let Some(chunk) = answer.chunk().await.map_err(|error| unavailable(&error))? {
                 if rows.take(&chunk)? {
                     // Dropping the answer closes its connection, and that ends the search.
-                    return Ok((rows.finish()?, true));
+                    return Ok((rows.finish(by_time)?, true));
                 }
             }
-            Ok((rows.end()?, false))
+            Ok((rows.end(by_time)?, false))
         };
         let begun = Instant::now();
         match tokio::time::timeout_at(deadline, asked).await {
@@ -164,6 +174,7 @@ fn form(question: &Question, range: Range, sort: Sort, limit: u32, timeout: Dura
     let sorted = match sort {
         Sort::NewestFirst => "sort by (_time desc)".to_owned(),
         Sort::OldestFirst => "sort by (_time)".to_owned(),
+        Sort::ByPosition => "sort by (_position)".to_owned(),
         Sort::WithinTime { skip } => format!("sort by (_stream_id, _msg, level, logger_name) offset {skip}"),
     };
     let mut form = vec![
@@ -176,7 +187,7 @@ fn form(question: &Question, range: Range, sort: Sort, limit: u32, timeout: Dura
         let named: serde_json::Map<_, _> = question
             .named
             .iter()
-            .map(|(field, values)| ((*field).to_owned(), json!(values)))
+            .map(|(field, values)| (field.clone(), json!(values)))
             .collect();
         form.push(("extra_filters", serde_json::Value::from(named).to_string()));
     }
@@ -203,7 +214,7 @@ mod tests {
 
     fn asked(query: &str) -> Result<Form, StoreError> {
         let question = Question {
-            named: vec![("job_id", vec!["a\"b".to_owned(), "c) | d".to_owned()])],
+            named: vec![("job_id".to_owned(), vec!["a\"b".to_owned(), "c) | d".to_owned()])],
             ..Question::of(query, crate::domain::Timestamp::from_ms(1_700_000_000_000))
         };
         form(

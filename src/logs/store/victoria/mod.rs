@@ -27,6 +27,8 @@ use rows::Row;
 
 /// Fields by which VictoriaLogs keeps lines together; docker/vector/vector.yaml has the same.
 const STREAM_FIELDS: &str = "job_id,task_id,worker_id,source";
+/// A line that was held back for what might belong to it is older than its position, by no more than this.
+const HELD_MS: i64 = 60_000;
 /// Above it, a key's id counts the lines that were given of its time.
 const GIVEN: i64 = NS_PER_MS;
 /// More than a line comes again.
@@ -58,6 +60,7 @@ impl Victoria {
         let range = Range {
             from_ns: at_ns,
             to_ns: at_ns,
+            behind: None,
         };
         let sort = Sort::WithinTime { skip: given };
         let (limit, most) = (search.limit as usize, search.limit.saturating_add(1 + COPIES));
@@ -138,7 +141,7 @@ impl LogStore for Victoria {
     }
 
     async fn check(&self, question: &Question) -> Result<(), StoreError> {
-        let range = Range { from_ns: 0, to_ns: 0 };
+        let range = Range::of_ms(0, 0);
         self.client.rows(question, range, Sort::OldestFirst, 1).await.map(drop)
     }
 
@@ -202,6 +205,40 @@ impl LogStore for Victoria {
             _ => key(head.at_ms.saturating_mul(NS_PER_MS).saturating_sub(1), 0),
         };
         Ok((page, next))
+    }
+
+    async fn of_worker(
+        &self,
+        question: &Question,
+        worker_id: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Page, StoreError> {
+        let mut question = question.clone();
+        question
+            .named
+            .push(("worker_id".to_owned(), vec![worker_id.to_owned()]));
+        let mut range = Range::of_ms(after / 1_000 - HELD_MS, i64::MAX);
+        range.behind = Some(after);
+        let asked = self
+            .client
+            .rows(&question, range, Sort::ByPosition, limit.saturating_add(1));
+        let (mut rows, is_cut) = asked.await?;
+        let more = is_cut || rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        rows.dedup_by_key(|row| row.line.position);
+        let lines = rows.into_iter().map(|row| StoredLine {
+            key: key(row.at_ns, 0),
+            line: row.line,
+        });
+        Ok(Page {
+            lines: lines.collect(),
+            more,
+        })
+    }
+
+    fn lag(&self) -> Duration {
+        self.settle
     }
 
     async fn changed(&self, _: Key) {

@@ -66,13 +66,13 @@ impl Rows {
         Ok(())
     }
 
-    /// What came before it was enough.
+    /// What came before it was enough. `by_time`: how it must be sorted.
     ///
     /// # Errors
     /// When it is not in order: then what did not come is unknown.
-    pub fn finish(self) -> Result<Vec<Row>, StoreError> {
+    pub fn finish(self, by_time: bool) -> Result<Vec<Row>, StoreError> {
         let times = || self.rows.iter().map(|row| row.at_ns);
-        if !times().is_sorted() && !times().is_sorted_by(|a, b| a >= b) {
+        if by_time && !times().is_sorted() && !times().is_sorted_by(|a, b| a >= b) {
             return Err(wrong("lines that are not sorted"));
         }
         Ok(self.rows)
@@ -82,9 +82,9 @@ impl Rows {
     ///
     /// # Errors
     /// When it ends within a line.
-    pub fn end(mut self) -> Result<Vec<Row>, StoreError> {
+    pub fn end(mut self, by_time: bool) -> Result<Vec<Row>, StoreError> {
         self.line()?;
-        self.finish()
+        self.finish(by_time)
     }
 }
 
@@ -117,6 +117,7 @@ fn read(line: &[u8]) -> Result<Row, StoreError> {
         source: take("source"),
         service: take("service"),
         stream: take("stream"),
+        position: take("_position").parse().unwrap_or(0),
         fields: BTreeMap::new(),
     };
     fields.retain(|name, _| !RESERVED.contains(&name.as_str()));
@@ -138,7 +139,7 @@ mod tests {
             for chunk in answer.chunks(size) {
                 assert!(!rows.take(chunk).unwrap());
             }
-            let rows = rows.end().unwrap();
+            let rows = rows.end(true).unwrap();
             assert_eq!((rows.len(), rows[0].at_ns % 1_000_000_000), (2, 1_000_002));
             let line = &rows[1].line;
             assert_eq!(
@@ -157,7 +158,7 @@ mod tests {
         assert!(error.contains("cannot execute the query"), "{error}");
         let mut cut = Rows::default();
         cut.take(&ONE.as_bytes()[..40]).unwrap();
-        assert!(matches!(cut.end(), Err(StoreError::Unavailable(_))));
+        assert!(matches!(cut.end(true), Err(StoreError::Unavailable(_))));
         let mut long = Rows::default();
         assert!(long.take(&vec![b'x'; LINE_BYTES + 1]).is_err());
     }
@@ -171,6 +172,6 @@ mod tests {
         let mut rows = Rows::default();
         let count = (1..100).find(|_| rows.take(line.as_bytes()).unwrap());
         assert_eq!(count, Some(32));
-        assert_eq!(rows.finish().unwrap().len(), 32);
+        assert_eq!(rows.finish(true).unwrap().len(), 32);
     }
 }
