@@ -34,6 +34,7 @@ pub mod failpoint;
 mod generated;
 #[cfg(test)]
 mod imports;
+pub mod letters;
 pub mod log;
 pub mod logs;
 pub mod metrics;

@@ -17,6 +17,14 @@ pub struct Body {
 }
 
 impl Body {
+    /// A document that was made here.
+    pub fn json(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            content_type: JSON,
+        }
+    }
+
     /// A document that came as a text within something else; without a format the text decides.
     ///
     /// # Errors

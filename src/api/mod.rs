@@ -17,6 +17,7 @@ pub mod graphql;
 mod history;
 mod idempotency;
 mod jobs;
+mod letters;
 pub mod live;
 mod logs;
 mod openapi;
@@ -63,6 +64,7 @@ use uuid::Uuid;
 use crate::bus::Bus;
 use crate::config::{Secret, ServerOptions};
 use crate::domain::{Incarnation, ShardId, WorkerName};
+use crate::letters::Letters;
 use crate::log::Log;
 use crate::logs::LogStore;
 use crate::metrics::{Keeping, MetricStore};
@@ -127,6 +129,8 @@ struct Api {
     rows: Rows,
     parts: ApiParts,
     shards: u16,
+    /// Records that failed.
+    letters: Letters,
     /// Of questions about the past.
     turns: as_of::Turns,
     /// The key from which the secrets of attempts follow; read when it is needed first.

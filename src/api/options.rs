@@ -28,6 +28,10 @@ options! {
         bulk_jobs: u32 = 1_000,
         /// Of those, how many are acted on at a time.
         bulk_side_by_side: u16 = 32,
+        /// Dead letters that a job keeps; what fails beyond them is counted.
+        dead_letters_per_job: u32 = 10_000,
+        /// And their bytes.
+        dead_letter_bytes_per_job: u64 = 64 * 1024 * 1024,
         /// How long a client may take to send a body.
         body_timeout: Duration = Duration::from_secs(30),
         /// How long a client may take to send the head of a request, and a connection to be made secure.

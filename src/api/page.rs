@@ -28,6 +28,7 @@ pub enum ListKind {
     Tokens = b'k' as isize,
     Retries = b'r' as isize,
     Logs = b'l' as isize,
+    DeadLetters = b'd' as isize,
 }
 
 /// Which list, filtered and sorted how: what a cursor belongs to.

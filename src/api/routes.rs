@@ -13,8 +13,8 @@ use super::auth::{self, Access, Role};
 use super::graphql::handlers as graphql;
 use super::problem::Problem;
 use super::{
-    bulk, checkpoints, explain, export, feed, history, jobs, logs, openapi, retries, schema, search, series, submit,
-    system, tasks, tokens, workers,
+    bulk, checkpoints, explain, export, feed, history, jobs, letters, logs, openapi, retries, schema, search, series,
+    submit, system, tasks, tokens, workers,
 };
 
 /// Builds a resource: each method with those who may use it and its handler; any other method is answered with those
@@ -109,6 +109,9 @@ fn places() -> Vec<Place> {
             .post(Operator, |it| it.to(tasks::bring_forward))
             .delete(Operator, |it| it.to(tasks::cancel_retry)),
         Place::at("/api/v1/jobs/{id}/retries").get(Viewer, |it| it.to(retries::of_job)),
+        Place::at("/api/v1/jobs/{id}/dead-letters").get(Viewer, |it| it.to(letters::list)),
+        Place::at("/api/v1/jobs/{id}/dead-letters/export").get(Viewer, |it| it.to(letters::export)),
+        Place::at("/api/v1/jobs/{id}/dead-letters/replay").post(Operator, |it| it.to(letters::replay)),
         Place::at("/api/v1/retries").get(Viewer, |it| it.to(retries::list)),
         Place::at("/api/v1/workers").get(Viewer, |it| it.to(workers::list)),
         Place::at("/api/v1/workers/{id}").get(Viewer, |it| it.to(workers::get)),
@@ -131,6 +134,8 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/internal/setup").get(Worker, |it| it.to(system::setup)),
         Place::at("/api/v1/internal/documents/{hash}").get(Worker, |it| it.to(system::document)),
         Place::at("/api/v1/internal/logs/{incarnation}/{number}").post(Worker, |it| it.to(logs::take)),
+        Place::at("/api/v1/internal/dead-letters").post(Worker, |it| it.to(letters::take)),
+        Place::at("/api/v1/internal/dead-letters/{id}").get(Worker, |it| it.to(letters::records)),
         // Who may ask for a field is said at the field: a WebSocket tells who it is after it is open.
         Place::at("/graphql")
             .get(Secret, |it| it.to(graphql::graphql))

@@ -20,6 +20,7 @@ use super::routes::Offer;
 use super::tls::{Tls, TlsError, TlsFiles};
 use super::{Api, ApiOptions, ApiParts, Commands, auth, routes};
 use crate::bus::{BusError, Topic};
+use crate::letters::{Letters, Limits};
 use crate::projection::Reading;
 
 /// How long a connection lasts after the last answer, until the other side has read it or has sent the rest of what it
@@ -173,6 +174,13 @@ fn api(parts: ApiParts, replies: Replies) -> Api {
         ),
         rows: Rows::start(reading.clone(), parts.watermarks.clone()),
         reading,
+        letters: Letters::new(
+            parts.log.pool().clone(),
+            Limits {
+                letters: u64::from(parts.options.dead_letters_per_job),
+                bytes: parts.options.dead_letter_bytes_per_job,
+            },
+        ),
         shards: parts.bus.partitions().of(Topic::Commands),
         turns: super::as_of::Turns::new(),
         parts,

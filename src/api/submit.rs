@@ -14,7 +14,7 @@ use super::params::Params;
 use super::problem::Problem;
 use super::view::JobView;
 use crate::document;
-use crate::domain::JobSpec;
+use crate::domain::{JobId, JobSpec};
 
 /// What a dry run answers.
 #[derive(Serialize, ToSchema)]
@@ -53,6 +53,17 @@ impl Api {
         key: Option<IdempotencyKey>,
         caller: &Caller,
     ) -> Result<CarriedOut<JobView>, Problem> {
+        let key = key.map(|key| (key, body.bytes.clone()));
+        self.submit_as(body, key, caller).await
+    }
+
+    /// As [`Api::submit`], under a key that stands for something else than the document.
+    pub(super) async fn submit_as(
+        &self,
+        body: Body,
+        key: Option<(IdempotencyKey, Vec<u8>)>,
+        caller: &Caller,
+    ) -> Result<CarriedOut<JobView>, Problem> {
         let Checked { spec, normalised, body } = self.check_document(body).await?;
         let accepted = spec.clone();
         let submission = Submission {
@@ -82,6 +93,11 @@ impl Api {
     }
 }
 
+/// Where a job is found.
+pub(super) fn location(job: JobId) -> String {
+    format!("/api/v1/jobs/{job}")
+}
+
 pub async fn submit(api: web::Data<Api>, request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
     let params = Params::read(&request, &["dryRun"])?;
     let dry_run = params.flag("dryRun")?;
@@ -97,6 +113,6 @@ pub async fn submit(api: web::Data<Api>, request: HttpRequest, payload: web::Pay
     }
     let submitted = api.submit(body, key, &Api::caller(&request)).await?;
     let mut response = HttpResponse::Created();
-    response.insert_header((header::LOCATION, format!("/api/v1/jobs/{}", submitted.done.job)));
+    response.insert_header((header::LOCATION, location(submitted.done.job)));
     Ok(submitted.answer(response))
 }

@@ -10,7 +10,9 @@ use nix::sys::time::TimeValLike;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::worker::pipeline::{Control, DagError, DagNode, Pipeline, PipelineFailure, RunContext, SecretReader};
+use crate::worker::pipeline::{
+    Control, DagError, DagNode, LetterReader, Letterbox, Pipeline, PipelineFailure, RunContext, SecretReader,
+};
 
 /// What a run over `bytes` of records came to.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -73,6 +75,8 @@ pub fn run(records_path: &Path, target_bytes: u64, work_dir: &Path) -> Result<Pi
         resume: None,
         keeper: None,
         secrets: SecretReader::default(),
+        letterbox: Letterbox::default(),
+        letters: LetterReader::default(),
     };
     let pipeline = Pipeline::compile(&dag(), &context).map_err(PipelineBenchError::Dag)?;
     let peak_rss_bytes_before = peak_rss_bytes().map_err(failed)?;

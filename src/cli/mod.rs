@@ -10,6 +10,7 @@ mod client;
 mod completion;
 mod configure;
 mod context;
+mod dead_letters;
 mod events;
 mod explain;
 mod export;
@@ -139,6 +140,8 @@ pub enum ClientCommand {
     Retry(jobs::RetryArgs),
     /// List the tasks that wait for their retry; bring one forward, or cancel it
     Retries(retries::RetriesArgs),
+    /// List the records that a job's pipelines could not process; export or replay them
+    DeadLetters(dead_letters::DeadLettersArgs),
     /// Say why a job or a task does not run, and what would change it
     Explain(explain::ExplainArgs),
     /// List workers; cordon, uncordon and drain them
@@ -258,6 +261,7 @@ async fn ask_server(command: ClientCommand, output: Output) -> anyhow::Result<()
         ClientCommand::Stop(args) => jobs::steer(&args, Wish::Stop, output).await,
         ClientCommand::Retry(args) => jobs::retry(&args, output).await,
         ClientCommand::Retries(args) => retries::retries(&args, output).await,
+        ClientCommand::DeadLetters(args) => dead_letters::dead_letters(&args, output).await,
         ClientCommand::Explain(args) => explain::explain(&args, output).await,
         ClientCommand::Workers(args) => workers::workers(&args, output).await,
         ClientCommand::Logs(args) => logs::logs(&args, output).await,

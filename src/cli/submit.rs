@@ -101,13 +101,13 @@ async fn follow(client: &Client, submitted: &Value, bar: bool, output: Output) -
 }
 
 /// A file with a job in it.
-struct Document {
+pub struct Document {
     name: String,
-    bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
 }
 
 impl Document {
-    fn read(path: &Path) -> anyhow::Result<Self> {
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
         if path == Path::new("-") {
             let mut bytes = Vec::new();
             std::io::stdin()
@@ -125,7 +125,7 @@ impl Document {
         })
     }
 
-    fn media_type(&self) -> &'static str {
+    pub fn media_type(&self) -> &'static str {
         match Format::guess(Some(&self.name), &self.bytes) {
             Format::Json => "application/json",
             Format::Yaml => "application/yaml",

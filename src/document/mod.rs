@@ -14,6 +14,7 @@ mod json;
 mod node;
 mod normal;
 mod read;
+mod replay;
 mod rules;
 mod schema;
 mod spot;
@@ -27,6 +28,7 @@ mod tests;
 pub use error::{DocumentError, ErrorCode};
 pub use job::{EnvValue, JobDocument, Limits, TaskKind, TaskSpec};
 pub use normal::{NormalisedDocument, normalise, to_spec};
+pub use replay::{FailedAt, REPLAY_LABEL, Replay, ReplayError, replay};
 pub use rules::{MAX_DOCUMENT_BYTES, is_secret_name};
 pub use schema::schema;
 

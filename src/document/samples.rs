@@ -289,7 +289,7 @@ pub const BAD: &[(&str, &[&str])] = &[
         "tasks:\n- externalId: a\n  dag:\n  - {id: in, commandName: nosuch, outputs: [out]}\n  - {id: out, commandName: filesink, config: {pth: x}}\n",
         &[
             "4:27 invalid_dag /tasks/0/dag/0/commandName: node `in`: `nosuch` is not known; one of: filesource, \
-             generatesource, kafkasource, httpsource, filter, eval, assertion, parser, stdout, filesink, kafkasink, \
+             generatesource, kafkasource, httpsource, deadlettersource, filter, eval, assertion, parser, stdout, filesink, kafkasink, \
              httpsink",
             "5:46 invalid_dag /tasks/0/dag/1/config/path: node `out`: is missing",
             "5:52 invalid_dag /tasks/0/dag/1/config/pth: node `out`: unknown field `pth`; known here: path, encoding, \

@@ -1,5 +1,5 @@
-//! Lines to where they are kept (the API, which has a store; a Vector): in batches, each after 200 ms or 1 MiB, one at a
-//! time, until it is taken.
+//! Lines to where they are kept (the API, which has a store; a Vector), and dead letters to the API: in batches, each after
+//! 200 ms or 1 MiB, one at a time, until it is taken.
 //!
 //! All of it runs on a thread of its own, so that what tasks write slows neither tasks nor the worker.
 //!
@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use super::dropped::Dropped;
 use crate::logs::Line;
 use crate::logs::recent::Recent;
-use api::Api;
+use api::{Api, What};
 use vector::Vector;
 
 /// A batch is sent when it has so many bytes, or is so old.
@@ -43,11 +43,17 @@ const SILENCE: Duration = Duration::from_millis(150);
 pub(super) enum Way {
     Api(Api),
     Vector(Vector),
+    /// Not of lines, but of dead letters.
+    Letters(Api),
 }
 
 impl Way {
     pub(super) fn to_api(setup: &ApiSetup<'_>) -> Self {
-        Self::Api(Api::new(setup))
+        Self::Api(Api::new(What::Lines, setup))
+    }
+
+    pub(super) fn of_letters(setup: &ApiSetup<'_>) -> Self {
+        Self::Letters(Api::new(What::Letters, setup))
     }
 
     /// `address`: HOST:PORT.
@@ -59,6 +65,30 @@ impl Way {
         match self {
             Self::Api(_) => "api",
             Self::Vector(_) => "vector",
+            Self::Letters(_) => "dead_letters",
+        }
+    }
+
+    /// Counts what has arrived.
+    fn arrived(&self, count: u64) {
+        match self {
+            Self::Api(_) | Self::Vector(_) => {
+                metrics::counter!("grid_log_lines_sent_total", "to" => self.name()).increment(count);
+            }
+            Self::Letters(_) => metrics::counter!("grid_dead_letters_sent_total").increment(count),
+        }
+    }
+
+    /// Counts what nobody takes.
+    fn refused(&self, count: u64) {
+        match self {
+            Self::Api(_) | Self::Vector(_) => {
+                metrics::counter!("grid_log_lines_dropped_total", "where" => "refused", "to" => self.name())
+                    .increment(count);
+            }
+            Self::Letters(_) => {
+                metrics::counter!("grid_dead_letters_dropped_total", "where" => "refused").increment(count);
+            }
         }
     }
 }
@@ -133,13 +163,15 @@ impl Shipper {
 
     fn push(&self, line: &Line) -> bool {
         let mut text = Vec::new();
-        if !write(line, &mut text) {
-            return false;
-        }
+        write(line, &mut text) && self.hand_on(line.position, text)
+    }
+
+    /// Takes a text that ends its line, if there is room. `position`: of a line that is kept in memory as well.
+    pub(super) fn hand_on(&self, position: i64, text: Vec<u8>) -> bool {
         let bytes = text.len();
         // Counted before it can be taken out: that happens on another thread.
         let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let is_taken = waiting <= WAITING_BYTES && self.sender.try_send((line.position, text.into())).is_ok();
+        let is_taken = waiting <= WAITING_BYTES && self.sender.try_send((position, text.into())).is_ok();
         if is_taken {
             metrics::gauge!("grid_log_waiting_bytes", "to" => self.to).set(waiting as f64);
         } else {
@@ -232,18 +264,17 @@ impl Road {
         let mut taken = 0;
         loop {
             let sent = match &mut self.way {
-                Way::Api(api) => api.send(self.number, &batch).await,
+                Way::Api(api) | Way::Letters(api) => api.send(self.number, &batch).await,
                 Way::Vector(vector) => vector.send(self.number, &batch, &mut taken).await,
             };
             match sent {
                 Ok(()) => {
-                    metrics::counter!("grid_log_lines_sent_total", "to" => to).increment(count);
+                    self.way.arrived(count);
                     return;
                 }
                 Err(Failed::ForGood(why)) => {
                     tracing::error!(why, lines = count, "log_shipper.refused");
-                    metrics::counter!("grid_log_lines_dropped_total", "where" => "refused", "to" => to)
-                        .increment(count);
+                    self.way.refused(count);
                     return;
                 }
                 Err(Failed::ForNow(why)) => {

@@ -15,6 +15,7 @@ use super::actor::{Drain, Ending, Halt, Parts, WorkerActor, WorkerState};
 use super::checkpoints::{Checkpoints, CheckpointsSetup};
 use super::documents::Documents;
 use super::executor::{Executors, Guardian, ProcessOptions, Secrets};
+use super::letters::{LetterPost, LetterSetup};
 use super::log_feed::Outlets;
 use super::log_shipper::{ApiSetup, Shipper, Shipping, Way};
 use super::machine::{ExitReason, Identity, WorkerMachine};
@@ -247,7 +248,7 @@ struct Life {
     actor: Addr<WorkerActor>,
     over: oneshot::Receiver<Ending>,
     tasks: Arbiter,
-    /// Each way that lines go.
+    /// Each way that lines go, and that of dead letters.
     lines: Vec<Shipping>,
     /// End with it.
     _pumps: [Pump; 2],
@@ -275,13 +276,15 @@ impl Life {
         let incarnation = identity.incarnation;
         let machine = WorkerMachine::new(identity, setup.options.clone(), clock.now())?;
         let tasks = Arbiter::try_new()?;
-        let (shippers, lines) = ship(setup, incarnation)?;
+        let (shippers, mut lines) = ship(setup, incarnation)?;
+        let (letters, letters_way) = Shipper::start(Way::of_letters(&api_setup(setup, incarnation)), None)?;
+        lines.push(letters_way);
         let (tell, over) = oneshot::channel();
         let parts = Parts {
             machine,
             clock,
             bus: Arc::clone(bus),
-            bench: Arc::new(bench(setup, incarnation, shippers)),
+            bench: Arc::new(bench(setup, incarnation, shippers, letters)),
             guardian: setup.guardian.clone(),
             slots: setup.options.slots,
             dead_after: setup.options.dead_after,
@@ -351,17 +354,20 @@ enum BeginError {
     Thread(#[from] io::Error),
 }
 
+fn api_setup(setup: &WorkerSetup, incarnation: Incarnation) -> ApiSetup<'_> {
+    ApiSetup {
+        url: &setup.api_url,
+        token: setup.api_token.clone(),
+        authorities: setup.options.api_ca.as_deref(),
+        incarnation,
+        to_vector: setup.options.vector.is_some(),
+    }
+}
+
 /// The ways of lines: to the API unless it is told not to, and to a Vector when there is one.
 fn ship(setup: &WorkerSetup, incarnation: Incarnation) -> io::Result<(Vec<Arc<Shipper>>, Vec<Shipping>)> {
-    let api = setup.options.send_logs.then(|| {
-        Way::to_api(&ApiSetup {
-            url: &setup.api_url,
-            token: setup.api_token.clone(),
-            authorities: setup.options.api_ca.as_deref(),
-            incarnation,
-            to_vector: setup.options.vector.is_some(),
-        })
-    });
+    let options = &setup.options;
+    let api = options.send_logs.then(|| Way::to_api(&api_setup(setup, incarnation)));
     let vector = setup.options.vector.as_deref().map(Way::to_vector);
     // The first of them says what is in a store.
     let mut recent = Some(Arc::clone(&setup.recent));
@@ -372,7 +378,7 @@ fn ship(setup: &WorkerSetup, incarnation: Incarnation) -> io::Result<(Vec<Arc<Sh
     Ok(started.into_iter().unzip())
 }
 
-fn bench(setup: &WorkerSetup, incarnation: Incarnation, shippers: Vec<Arc<Shipper>>) -> Bench {
+fn bench(setup: &WorkerSetup, incarnation: Incarnation, shippers: Vec<Arc<Shipper>>, letters: Arc<Shipper>) -> Bench {
     let options = &setup.options;
     let process = ProcessOptions {
         kill_grace_ms: u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX),
@@ -404,5 +410,11 @@ fn bench(setup: &WorkerSetup, incarnation: Incarnation, shippers: Vec<Arc<Shippe
             shippers: shippers.into(),
             recent: Arc::clone(&setup.recent),
         },
+        letters: LetterPost::new(LetterSetup {
+            api_url: &setup.api_url,
+            token: setup.api_token.clone(),
+            authorities: options.api_ca.as_deref(),
+            shipper: letters,
+        }),
     }
 }

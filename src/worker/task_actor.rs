@@ -17,6 +17,7 @@ use super::checkpoints::Checkpoints;
 use super::documents::Documents;
 use super::executor::{AttemptContext, Completion, Control, ControlState, Executor, Executors, LineSink, LiveCounters};
 use super::executor::{Outcome as Ended, Secrets};
+use super::letters::LetterPost;
 use super::log_feed::{self, Outlets};
 use super::reported::Reported;
 use super::samples::Sampler;
@@ -41,6 +42,7 @@ pub(super) struct Bench {
     pub(super) reported: Reported,
     pub(super) log_rate: Rate,
     pub(super) lines_to: Outlets,
+    pub(super) letters: LetterPost,
 }
 
 impl Bench {
@@ -227,6 +229,7 @@ impl Run {
             checkpoints: self.bench.checkpoints.clone(),
             traceparent,
             reported: self.bench.reported.clone(),
+            letters: self.bench.letters.clone(),
         };
         let _ = self.worker.send(TaskNews::Started(*attempt)).await;
         let sampler = Sampler::begin(&self.bench.points, &self.bench.together, &context);

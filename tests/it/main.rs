@@ -27,6 +27,7 @@ mod docs;
 mod events;
 mod faults;
 mod graphql;
+mod letters;
 mod log;
 mod logs;
 mod metrics;

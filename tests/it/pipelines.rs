@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use grid::worker::pipeline::{
-    Control, DagNode, Keeper, Pipeline, PipelineFailure, PipelineFailureReason, PipelineReport, Resume, RunContext,
-    SecretReader,
+    Control, DagNode, Keeper, LetterReader, Letterbox, Pipeline, PipelineFailure, PipelineFailureReason,
+    PipelineReport, Resume, RunContext, SecretReader,
 };
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -35,6 +35,8 @@ fn context(folder: &Path, replica_index: u32, replica_count: u32) -> RunContext 
         resume: None,
         keeper: None,
         secrets: SecretReader::default(),
+        letterbox: Letterbox::default(),
+        letters: LetterReader::default(),
     }
 }
 

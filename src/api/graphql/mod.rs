@@ -14,6 +14,7 @@ mod filter;
 mod guard;
 mod http;
 mod job;
+mod letters;
 mod limits;
 mod list;
 mod loaders;

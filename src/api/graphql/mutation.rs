@@ -9,6 +9,7 @@ use super::bulk::{self, JobOutcome, MatchingJobs, how_many};
 use super::fault::Answer;
 use super::guard::Needs;
 use super::job::{Job, api};
+use super::letters::{self, ReplayPayload};
 use super::list::cost;
 use super::task::Task;
 use super::worker::Worker;
@@ -16,6 +17,7 @@ use crate::api::Caller;
 use crate::api::body::Body;
 use crate::api::bulk::BulkAction;
 use crate::api::idempotency::IdempotencyKey;
+use crate::api::letters::Asked;
 use crate::api::problem::Problem;
 use crate::api::view::{At, WorkerView};
 use crate::domain::{JobId, TaskId, WorkerName};
@@ -170,6 +172,37 @@ impl Mutation {
     #[graphql(guard = "Needs::Operator")]
     async fn retry_job(&self, context: &Context<'_>, id: ID, idempotency_key: Option<String>) -> Answer<JobPayload> {
         of_job(context, &id, |job| Command::RetryJob { job }, idempotency_key).await
+    }
+
+    /// Submits a new job whose pipelines begin at the nodes at which records of a job failed, with exactly these records.
+    #[graphql(guard = "Needs::Operator")]
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
+    async fn replay_dead_letters(
+        &self,
+        context: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Only those of this task of the job.")] task_id: Option<ID>,
+        #[graphql(desc = "Only those that failed at the node of this id.")] node: Option<String>,
+        #[graphql(desc = "The job's document with its mistake mended; the job's own when it is not given.")]
+        document: Option<String>,
+        #[graphql(desc = "The same key again: the same job.")] idempotency_key: Option<String>,
+    ) -> Answer<ReplayPayload> {
+        let asked = Asked {
+            job: id.parse()?,
+            sought: letters::sought(task_id, node)?,
+            mended: document.map(|text| Body::of_text(text, None)).transpose()?,
+        };
+        let caller = context.data_unchecked::<Caller>();
+        let done = api(context)
+            .replay_letters(asked, key(idempotency_key)?, caller)
+            .await?;
+        Ok(ReplayPayload {
+            letters: i64::try_from(done.at.object.replayed).unwrap_or(i64::MAX),
+            left_out: i64::try_from(done.at.object.left_out).unwrap_or(i64::MAX),
+            job: Job(done.at.object.job),
+            position: done.at.position.to_string(),
+            replayed: done.done.replayed,
+        })
     }
 
     /// Kills each of the jobs, and says of each what became of it.

@@ -6,6 +6,7 @@ use super::fault::Answer;
 use super::filter::{JobFilter, JobOrder, TaskFilter, TaskOrder, WorkerFilter, WorkerOrder};
 use super::guard::Needs;
 use super::job::{Job, JobAsOf, api};
+use super::letters::{self, DeadLetters};
 use super::list::{Counted, JobTotal, Jobs, cost, counted, cursor, read_cursor, read_number, signed, size, up_to};
 use super::logs::{LogFilter, LogPage};
 use super::overview::{self, ClusterOverview};
@@ -137,6 +138,22 @@ impl Query {
         let edge = |(key, task): (RetryKey, _)| (cursor(b'r', &key.to_bytes()), Task(task));
         let edges = slice.rows.into_iter().map(edge);
         Ok(counted(after.is_some(), slice.more, signed(total), edges))
+    }
+
+    /// Records of a job that its pipelines could not process, by task and in the order in which they failed.
+    #[graphql(guard = "Needs::Viewer", complexity = "cost(first, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
+    async fn dead_letters(
+        &self,
+        context: &Context<'_>,
+        job_id: ID,
+        #[graphql(desc = "Only those of this task of the job.")] task_id: Option<ID>,
+        #[graphql(desc = "Only those that failed at the node of this id.")] node: Option<String>,
+        #[graphql(desc = "How many.", default = 50)] first: i32,
+        #[graphql(desc = "The cursor of the one before.")] after: Option<String>,
+    ) -> Answer<DeadLetters> {
+        let sought = letters::sought(task_id, node)?;
+        letters::page(context, job_id.parse()?, sought, first, after).await
     }
 
     /// Jobs, tasks and workers by the beginning of an id, a name or a label: jobs first, then tasks, then workers.

@@ -87,17 +87,17 @@ impl Api {
 }
 
 impl Commands {
-    /// As [`Commands::submit`], once under its key.
+    /// As [`Commands::submit`], once under its key, which stands for the bytes beside it.
     ///
     /// # Errors
     /// As there; 422 when the key stands for another call; 409 while the outcome of the first is open.
     pub async fn submit_once(
         &self,
         submission: Submission,
-        key: Option<IdempotencyKey>,
+        key: Option<(IdempotencyKey, Vec<u8>)>,
         caller: &Caller,
     ) -> Result<Done, Problem> {
-        let Some(key) = key else {
+        let Some((key, what)) = key else {
             let (job, position) = self.submit(submission, caller).await?;
             let replayed = false;
             return Ok(Done {
@@ -106,7 +106,7 @@ impl Commands {
                 replayed,
             });
         };
-        let call = Call::new(key, caller, b"submit", &submission.body);
+        let call = Call::new(key, caller, b"submit", &what);
         let fresh = Self::new_job_id(clock::now());
         let sought = |job, _| Sought::submission(job);
         let (job, ticket, room) = match self.admit(&call, fresh, sought).await? {

@@ -161,7 +161,7 @@ pub fn named<T: ToSchema>(schemas: &mut Vec<Named>) {
     T::schemas(schemas);
 }
 
-fn object_of<T: PartialSchema>() -> Object {
+pub fn object_of<T: PartialSchema>() -> Object {
     match T::schema() {
         RefOr::T(Schema::Object(object)) => object,
         RefOr::T(_) | RefOr::Ref(_) => Object::default(),

@@ -88,11 +88,6 @@ pub fn filters(operation: Operation) -> Operation {
 }
 
 fn submit() -> Operation {
-    let mistakes: Vec<String> = ErrorCode::ALL
-        .iter()
-        .map(|code| code.to_string().to_uppercase())
-        .collect();
-    let mistakes: Vec<&str> = mistakes.iter().map(String::as_str).collect();
     let document = schema_of_document();
     let content = json!({
         "application/json": {"schema": document, "example": {
@@ -120,12 +115,25 @@ fn submit() -> Operation {
         .leads_to(201, "retryJob", json!({"id": "$response.body#/jobId"}))
         .leads_to(201, "killJob", json!({"id": "$response.body#/jobId"}))
         .answers::<DryRunView>(200, "dryRun: the document is good.")
-        .problem(400, &["INVALID_DOCUMENT", "BROKEN_BODY"])
-        .problem(400, &mistakes)
-        .problem(408, &["BODY_TIMEOUT"])
-        .problem(409, &["ID_TAKEN"])
-        .problem(413, &["TOO_LARGE"])
-        .problem(415, &["UNSUPPORTED_MEDIA_TYPE"])
+        .takes_document()
+}
+
+impl Operation {
+    /// What a document can be refused for.
+    #[must_use]
+    pub fn takes_document(self) -> Self {
+        let mistakes: Vec<String> = ErrorCode::ALL
+            .iter()
+            .map(|code| code.to_string().to_uppercase())
+            .collect();
+        let mistakes: Vec<&str> = mistakes.iter().map(String::as_str).collect();
+        self.problem(400, &["INVALID_DOCUMENT", "BROKEN_BODY"])
+            .problem(400, &mistakes)
+            .problem(408, &["BODY_TIMEOUT"])
+            .problem(409, &["ID_TAKEN"])
+            .problem(413, &["TOO_LARGE"])
+            .problem(415, &["UNSUPPORTED_MEDIA_TYPE"])
+    }
 }
 
 fn document() -> Operation {
@@ -143,6 +151,7 @@ fn document() -> Operation {
     .answers_with(200, "The document.", "application/yaml", document)
 }
 
-fn schema_of_document() -> Value {
+/// Of a job document.
+pub fn schema_of_document() -> Value {
     json!({"$ref": format!("#/components/schemas/{DOCUMENT}")})
 }

@@ -11,6 +11,7 @@ mod checkpoints;
 mod forms;
 mod guide;
 mod jobs;
+mod letters;
 mod logs;
 mod metrics;
 mod operation;
@@ -24,7 +25,7 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-pub use forms::{LabelSet, RoleName, WorkerId, WorkerState};
+pub use forms::{Cursor, LabelSet, RoleName, WorkerId, WorkerState};
 pub use page::{description, file, page};
 
 use operation::Operation;
@@ -43,6 +44,7 @@ fn operations() -> Vec<Operation> {
         bulk::operations(),
         tasks::operations(),
         workers::operations(),
+        letters::operations(),
         logs::operations(),
         tokens::operations(),
         checkpoints::operations(),

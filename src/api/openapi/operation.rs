@@ -302,6 +302,13 @@ impl Operation {
         self
     }
 
+    /// As [`Operation::body`], which may be left out.
+    #[must_use]
+    pub fn optional_body(mut self, about: &str, content: Value) -> Self {
+        self.body = Some(json!({"description": about, "required": false, "content": content}));
+        self
+    }
+
     /// A JSON body.
     #[must_use]
     pub fn json_body<T: ToSchema>(self, about: &str) -> Self {

@@ -14,7 +14,7 @@ use crate::document::TaskSpec;
 use crate::domain::{Attempt, Failure, FailureReason, JobId, TaskId, WorkerName};
 use crate::metrics::Tags;
 use crate::worker::pipeline::{PipelineCounters, PipelineReport};
-use crate::worker::{Checkpoints, Reported};
+use crate::worker::{Checkpoints, LetterPost, Reported};
 
 /// One attempt at one task.
 #[derive(Clone, Debug)]
@@ -37,6 +37,7 @@ pub struct AttemptContext {
     /// Filled while it runs.
     pub live: LiveCounters,
     pub checkpoints: Checkpoints,
+    pub letters: LetterPost,
     /// W3C trace context of its execution, when spans are told.
     pub traceparent: Option<Arc<str>>,
     /// Where its program may report metrics of its own.

@@ -103,6 +103,8 @@ fn run_context(attempt: &AttemptContext, control: PipelineControl) -> RunContext
         control,
         resume: None,
         keeper: None,
+        letterbox: attempt.letters.letterbox(attempt.task_id, attempt.attempt),
+        letters: attempt.letters.reader(),
         secrets: SecretReader::new({
             let secrets = attempt.secrets.clone();
             move |name| {

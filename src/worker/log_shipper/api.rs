@@ -1,4 +1,4 @@
-//! Batches to the API, any address of it.
+//! Batches to the API, any address of it: of lines, or of dead letters.
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +25,16 @@ pub struct ApiSetup<'a> {
     pub to_vector: bool,
 }
 
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Lines,
+    /// Each is known by itself, so that batches need no numbers.
+    Letters,
+}
+
 pub struct Api {
+    what: What,
     client: Result<reqwest::Client, String>,
     addresses: Addresses,
     token: Secret,
@@ -34,7 +43,7 @@ pub struct Api {
 }
 
 impl Api {
-    pub fn new(setup: &ApiSetup<'_>) -> Self {
+    pub fn new(what: What, setup: &ApiSetup<'_>) -> Self {
         let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT);
@@ -42,6 +51,7 @@ impl Api {
             .map_err(|error| error.to_string())
             .and_then(|builder| builder.build().map_err(|error| error.to_string()));
         Self {
+            what,
             client,
             addresses: Addresses::read(setup.url),
             token: setup.token.clone(),
@@ -56,7 +66,10 @@ impl Api {
         let also = if self.to_vector { "?vector=true" } else { "" };
         let mut why = String::new();
         for (index, base) in self.addresses.in_turn() {
-            let url = format!("{base}/api/v1/internal/logs/{}/{number}{also}", self.incarnation);
+            let url = match self.what {
+                What::Lines => format!("{base}/api/v1/internal/logs/{}/{number}{also}", self.incarnation),
+                What::Letters => format!("{base}/api/v1/internal/dead-letters"),
+            };
             let request = client
                 .post(&url)
                 .bearer_auth(self.token.reveal())

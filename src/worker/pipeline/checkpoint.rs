@@ -32,6 +32,9 @@ pub(super) struct State {
     v: u16,
     pub sources: BTreeMap<String, SourceState>,
     pub sinks: BTreeMap<String, SinkState>,
+    /// How many records had failed.
+    #[serde(default)]
+    pub letters: u64,
 }
 
 /// How far a source was read.

@@ -16,6 +16,8 @@ use super::http_sink::HttpSink;
 use super::http_source::HttpSource;
 use super::kafka_sink::KafkaSink;
 use super::kafka_source::KafkaSource;
+use super::letter_source::{LetterSource, LetterSourceConfig};
+use super::letterbox::Tray;
 use super::parser::Parser;
 use super::paths::{self, PathRefusal, PathTemplate};
 use super::program::{Condition, Mapping};
@@ -47,6 +49,7 @@ enum Plan {
     HttpSink(HttpSinkConfig),
     KafkaSource(KafkaSourceConfig),
     KafkaSink(KafkaSinkConfig),
+    LetterSource(LetterSourceConfig),
     /// Needs nothing to be opened.
     Ready(Box<Work>),
 }
@@ -56,6 +59,7 @@ enum Source {
     Generate(GenerateSource),
     Http(Box<HttpSource>),
     Kafka(Box<KafkaSource>),
+    Letters(Box<LetterSource>),
 }
 
 impl Source {
@@ -65,6 +69,8 @@ impl Source {
             Self::Generate(generate) => Some(generate.state()),
             // What is answered the next time may be something else.
             Self::Http(_) => None,
+            // They are few.
+            Self::Letters(_) => None,
             Self::Kafka(kafka) => Some(kafka.state()),
         }
     }
@@ -79,6 +85,7 @@ impl Source {
             Self::Generate(generate) => generate.step(node, engine),
             Self::Http(http) => http.step(node, engine),
             Self::Kafka(kafka) => kafka.step(node, engine),
+            Self::Letters(letters) => letters.step(node, engine),
         }
     }
 }
@@ -146,7 +153,10 @@ impl Pipeline {
             Some(_) | None => None,
         };
         let sources = open_sources(&stages, sources, earlier.as_ref(), &context)?;
-        let mut engine = Engine::new(stages, letters, Arc::clone(&counters), context.control.clone(), stdout);
+        let failed_before = earlier.as_ref().map_or(0, |earlier| earlier.state.letters);
+        let tray = Tray::begin(context.letterbox.clone(), context.attempt, failed_before);
+        let inner = (context.control.clone(), tray);
+        let mut engine = Engine::new(stages, letters, Arc::clone(&counters), inner, stdout);
         let mut pace = context.keeper.map(Pace::new);
         let result = drive(sources, &mut engine, &context.control, pace.as_mut());
         engine.publish();
@@ -156,6 +166,7 @@ impl Pipeline {
             engine.keep_parts(failure.may_pass() && pace.is_some_and(|pace| pace.has_taken));
         }
         engine.publish();
+        engine.close_tray();
         Ok(PipelineReport {
             stopped: result?,
             nodes: counters.nodes(),
@@ -195,7 +206,11 @@ fn open(nodes: Vec<Prepared>, context: &RunContext) -> Result<Opened, PipelineFa
             }
             Plan::HttpSink(config) => Work::remote(RemoteSink::Http(HttpSink::open(&id, &config, context)?)),
             Plan::KafkaSink(config) => Work::remote(RemoteSink::Kafka(KafkaSink::open(&id, &config, context)?)),
-            source @ (Plan::FileSource(_) | Plan::GenerateSource(_) | Plan::HttpSource(_) | Plan::KafkaSource(_)) => {
+            source @ (Plan::FileSource(_)
+            | Plan::GenerateSource(_)
+            | Plan::HttpSource(_)
+            | Plan::KafkaSource(_)
+            | Plan::LetterSource(_)) => {
                 opened.sources.push((index, source));
                 Work::Source
             }
@@ -233,7 +248,7 @@ fn earlier(nodes: &[Prepared], context: &RunContext) -> Option<Earlier> {
                 state.sources.get(&node.id),
                 Some(SourceState::Kafka { topic, .. }) if *topic == config.kafka.topic
             ),
-            Plan::HttpSource(_) => false,
+            Plan::HttpSource(_) | Plan::LetterSource(_) => false,
             Plan::FileSink(_) => state.sinks.contains_key(&node.id),
             Plan::HttpSink(_) | Plan::KafkaSink(_) | Plan::Ready(_) => true,
         })
@@ -286,6 +301,7 @@ fn plan(index: usize, id: &str, kind: NodeKind) -> Result<Plan, Vec<DagError>> {
         NodeKind::HttpSink(config) => return Ok(Plan::HttpSink(config)),
         NodeKind::KafkaSource(config) => return Ok(Plan::KafkaSource(config)),
         NodeKind::KafkaSink(config) => return Ok(Plan::KafkaSink(config)),
+        NodeKind::LetterSource(config) => return Ok(Plan::LetterSource(config)),
         NodeKind::Filter { condition } => Work::Filter(Condition::compile(index, id, &condition)?),
         NodeKind::Assertion { condition, message } => Work::Assertion {
             condition: Condition::compile(index, id, &condition)?,
@@ -356,6 +372,11 @@ fn open_sources(
                 };
                 let source = KafkaSource::open(&stages[index].id, kafka, places, context)?;
                 sources.push((index, Source::Kafka(Box::new(source))));
+            }
+            Plan::LetterSource(letters) => {
+                let projection = projection_of(stages, index);
+                let source = LetterSource::new(&stages[index].id, letters, projection, context);
+                sources.push((index, Source::Letters(Box::new(source))));
             }
             Plan::FileSink(_) | Plan::HttpSink(_) | Plan::KafkaSink(_) | Plan::Ready(_) => {}
         }

@@ -3,6 +3,7 @@
 use super::dag::{DagError, DagNode};
 use super::fields::Fields;
 use super::generate::MAX_COUNT;
+use super::letter_source::{self, LetterSourceConfig};
 use super::paths::PathTemplate;
 use super::remote_config::{self, HttpSinkConfig, HttpSourceConfig, KafkaSinkConfig, KafkaSourceConfig};
 use vrl::path::OwnedValuePath;
@@ -44,6 +45,7 @@ pub(super) enum NodeKind {
     HttpSink(HttpSinkConfig),
     KafkaSource(KafkaSourceConfig),
     KafkaSink(KafkaSinkConfig),
+    LetterSource(LetterSourceConfig),
 }
 
 #[derive(Debug, Clone)]
@@ -97,7 +99,11 @@ impl NodeKind {
     pub fn is_source(&self) -> bool {
         matches!(
             self,
-            Self::FileSource(_) | Self::GenerateSource(_) | Self::HttpSource(_) | Self::KafkaSource(_)
+            Self::FileSource(_)
+                | Self::GenerateSource(_)
+                | Self::HttpSource(_)
+                | Self::KafkaSource(_)
+                | Self::LetterSource(_)
         )
     }
 
@@ -117,11 +123,20 @@ pub(super) fn read_all(dag: &[DagNode], errors: &mut Vec<DagError>) -> Vec<Optio
         .collect()
 }
 
+/// Whether a command makes records.
+pub fn is_source(command: &str) -> bool {
+    matches!(
+        command,
+        "filesource" | "generatesource" | "kafkasource" | "httpsource" | "deadlettersource"
+    )
+}
+
 const COMMANDS: &[&str] = &[
     "filesource",
     "generatesource",
     "kafkasource",
     "httpsource",
+    "deadlettersource",
     "filter",
     "eval",
     "assertion",
@@ -156,6 +171,7 @@ fn read(index: usize, node: &DagNode, errors: &mut Vec<DagError>) -> Option<Node
         "parser" => parser(&mut fields).map(NodeKind::Parser),
         "stdout" => Some(NodeKind::Stdout(encoder(&mut fields, Encoding::Ndjson))),
         "httpsource" => remote_config::http_source(&mut fields).map(NodeKind::HttpSource),
+        "deadlettersource" => letter_source::read(&mut fields).map(NodeKind::LetterSource),
         "httpsink" => remote_config::http_sink(&mut fields).map(NodeKind::HttpSink),
         "kafkasource" => remote_config::kafka_source(&mut fields).map(NodeKind::KafkaSource),
         "kafkasink" => remote_config::kafka_sink(&mut fields).map(NodeKind::KafkaSink),

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::checkpoint::{Keeper, Resume};
+use super::letter_source::LetterReader;
+use super::letterbox::Letterbox;
 use super::secret::SecretReader;
 
 /// One replica of one attempt.
@@ -32,6 +34,10 @@ pub struct RunContext {
     pub keeper: Option<Keeper>,
     /// What the worker keeps for programs that must show who they are.
     pub secrets: SecretReader,
+    /// Where records go that failed.
+    pub letterbox: Letterbox,
+    /// Where such records of other jobs are read.
+    pub letters: LetterReader,
 }
 
 /// What a running pipeline shall do.

@@ -13,6 +13,7 @@ use super::counters::{Counts, PipelineCounters};
 use super::encoding::Encoder;
 use super::file_sink::FileSink;
 use super::file_source;
+use super::letterbox::Tray;
 use super::parser::Parser;
 use super::program::{Condition, Interpreter, Mapping, Ran};
 use super::projection::Projection;
@@ -88,12 +89,14 @@ pub(super) fn projection_of(stages: &[Stage], source: usize) -> Projection {
     if at == source { Projection::Whole } else { projection }
 }
 
-/// Where the whole of a partly built record stands.
+/// Where the text of a record stands that no node has changed yet.
 #[derive(Clone, Copy)]
 pub(super) struct Partial<'a> {
     pub whole: &'a Bytes,
     pub from: usize,
     pub to: usize,
+    /// All of the record is built: the text is for its dead letter alone.
+    pub is_built: bool,
 }
 
 impl Partial<'_> {
@@ -109,6 +112,7 @@ pub(super) struct Engine<'a> {
     interpreter: Interpreter,
     counters: Arc<PipelineCounters>,
     dead_letters: u64,
+    tray: Tray,
     records_read_twice: u64,
     stdout: &'a mut dyn FnMut(&str),
 }
@@ -130,7 +134,7 @@ impl<'a> Engine<'a> {
         stages: Vec<Stage>,
         letters: Option<usize>,
         counters: Arc<PipelineCounters>,
-        control: Control,
+        (control, tray): (Control, Tray),
         stdout: &'a mut dyn FnMut(&str),
     ) -> Self {
         Self {
@@ -139,6 +143,7 @@ impl<'a> Engine<'a> {
             interpreter: Interpreter::new(control),
             counters,
             dead_letters: 0,
+            tray,
             records_read_twice: 0,
             stdout,
         }
@@ -166,8 +171,19 @@ impl<'a> Engine<'a> {
         self.stages.iter().filter_map(told).collect()
     }
 
+    /// Somebody is going to see a record that fails.
+    fn keeps_failed(&self) -> bool {
+        self.letters.is_some() || self.tray.has_room()
+    }
+
+    /// Nothing more is going to fail.
+    pub fn close_tray(&mut self) {
+        self.tray.close();
+    }
+
     /// Makes the counts visible to others.
-    pub fn publish(&self) {
+    pub fn publish(&mut self) {
+        self.tray.tell_in_time();
         for (index, stage) in self.stages.iter().enumerate() {
             self.counters.publish(index, &stage.counts);
         }
@@ -191,13 +207,13 @@ impl<'a> Engine<'a> {
                     outputs[outputs.len() - 1]
                 }
             };
-            if partial.is_some() && !self.stages[at].work.takes_partial() {
+            if !self.stages[at].work.takes_partial() {
                 self.complete(&mut record, &mut partial);
             }
             self.stages[at].counts.events_in += 1;
             match self.work(at, &mut record, partial.is_some())? {
                 Outcome::Pass => {
-                    if matches!(self.stages[at].work, Work::Eval(_)) {
+                    if matches!(self.stages[at].work, Work::Eval(_) | Work::Parser(_)) {
                         partial = None;
                     }
                 }
@@ -214,7 +230,7 @@ impl<'a> Engine<'a> {
                 } => {
                     // Read whole only when somebody is going to see it.
                     let failed = match partial {
-                        Some(partial) if self.letters.is_some() => partial.complete(),
+                        Some(partial) if self.keeps_failed() => partial.complete(),
                         _ => before.unwrap_or(record),
                     };
                     return self.fail(at, message, failed);
@@ -248,13 +264,16 @@ impl<'a> Engine<'a> {
     }
 
     fn complete(&mut self, record: &mut Value, partial: &mut Option<Partial<'_>>) {
-        if let Some(partial) = partial.take() {
+        if let Some(partial) = partial.as_mut().filter(|partial| !partial.is_built) {
             self.records_read_twice += 1;
             *record = partial.complete();
+            partial.is_built = true;
         }
     }
 
-    fn work(&mut self, at: usize, record: &mut Value, partial: bool) -> Result<Outcome, PipelineFailure> {
+    /// `has_text`: the record as it came can be read again.
+    fn work(&mut self, at: usize, record: &mut Value, has_text: bool) -> Result<Outcome, PipelineFailure> {
+        let keeps_failed = self.keeps_failed();
         let stage = &mut self.stages[at];
         Ok(match &mut stage.work {
             Work::Source => Outcome::Pass,
@@ -277,7 +296,7 @@ impl<'a> Engine<'a> {
             },
             Work::Eval(mapping) => {
                 // A program that fails half-way leaves a half-changed record; the dead letter shows what came in.
-                let keep = self.letters.is_some() && !mapping.infallible && !partial;
+                let keep = keeps_failed && !mapping.infallible && !has_text;
                 let before = keep.then(|| record.clone());
                 match self.interpreter.map(mapping, record) {
                     Ran::Done(_) => mapped(record, before),
@@ -312,6 +331,15 @@ impl<'a> Engine<'a> {
 
     /// A record that failed at a node: it ends the run, or becomes a dead letter, or is dropped; counted in any case.
     pub fn fail(&mut self, at: usize, message: String, record: Value) -> Result<(), PipelineFailure> {
+        self.fail_with(at, message, record, false)
+    }
+
+    /// As [`Engine::fail`], with no more than the beginning of the record.
+    pub fn fail_cut(&mut self, at: usize, message: String, beginning: Value) -> Result<(), PipelineFailure> {
+        self.fail_with(at, message, beginning, true)
+    }
+
+    fn fail_with(&mut self, at: usize, message: String, record: Value, is_cut: bool) -> Result<(), PipelineFailure> {
         let stage = &mut self.stages[at];
         stage.counts.errors += 1;
         if stage.fail_on_error {
@@ -324,6 +352,9 @@ impl<'a> Engine<'a> {
         }
         if stage.first_error.is_none() {
             stage.first_error = Some(message.clone());
+        }
+        if self.letters != Some(at) {
+            self.tray.put(&stage.id, &message, &record, is_cut);
         }
         match self.letters {
             // What the dead letter sink itself cannot take has nowhere else to go.
@@ -363,6 +394,7 @@ impl<'a> Engine<'a> {
     /// The part files as a checkpoint tells of them.
     pub fn checkpoint(&mut self, state: &mut State) -> Result<Parts, PipelineFailure> {
         self.flush()?;
+        state.letters = self.tray.failed();
         let mut parts = Vec::new();
         for stage in &mut self.stages {
             if let Work::FileSink(sink) = &mut stage.work {

@@ -208,7 +208,7 @@ impl FileSource {
             let message = format!("the record is longer than {MAX_RECORD_BYTES} bytes");
             let beginning = Value::Bytes(Bytes::copy_from_slice(&whole[from..to.min(from + 1024)]));
             engine.counts(node).events_in += 1;
-            return engine.fail(node, message, beginning);
+            return engine.fail_cut(node, message, beginning);
         }
         let decoded = match &mut self.decoder {
             Decoder::Ndjson(json) => {
@@ -255,8 +255,15 @@ impl Json {
             &self.projection
         };
         match read_object(whole, from, to, projection) {
-            Ok(record) if projection.is_whole() => engine.emit(node, record, None),
-            Ok(record) => engine.emit(node, record, Some(Partial { whole, from, to })),
+            Ok(record) => {
+                let partial = Partial {
+                    whole,
+                    from,
+                    to,
+                    is_built: projection.is_whole(),
+                };
+                engine.emit(node, record, Some(partial))
+            }
             Err(message) => {
                 let raw = Value::Bytes(whole.slice(from..to));
                 engine.fail(node, message, raw)

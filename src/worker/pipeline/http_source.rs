@@ -103,7 +103,7 @@ impl HttpSource {
 }
 
 /// A file that is gone with the run, however that ends.
-fn nameless(folder: &Path) -> io::Result<File> {
+pub(super) fn nameless(folder: &Path) -> io::Result<File> {
     fs::create_dir_all(folder)?;
     let path = folder.join(format!(".httpsource-{}", uuid::Uuid::now_v7()));
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;

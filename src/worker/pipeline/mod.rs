@@ -11,6 +11,7 @@
 //! | `generatesource` | `count` (over all replicas; without: until stopped), `fields`, `rate` a second | `{"index": n, …fields}` |
 //! | `kafkasource` | `brokers`, `topic`, `encoding` ndjson or text, `from` earliest or latest, `follow`, `properties` | this replica's partitions: what is there when it begins, or on until stopped |
 //! | `httpsource` | `url`, `headers`, `timeoutSeconds`, `encoding` ndjson, csv, text; csv: `delimiter` | this replica's records of the answer to a GET |
+//! | `deadlettersource` | `job`, `node`, `firstTask`, `lastTask`, `upTo`, `count`, `encoding` | this replica's part of the records that failed at a node of a job |
 //! | `filter` | `condition` (VRL, boolean) | keeps the records for which it is true; `abort` is false |
 //! | `eval` | `source` (VRL) | changes the record; `abort` drops it; a list of objects becomes as many records |
 //! | `assertion` | `condition`, `message` | a record for which it is false has failed |
@@ -26,9 +27,9 @@
 //!
 //! # Records that fail
 //! A line that cannot be read, a program's runtime error, an assertion that does not hold, a record that a sink cannot
-//! encode: such a record is counted in `errors` of its node and goes no further. With `deadletter: true` on one sink it
-//! is written there as `{"error", "node", "record"}`, with the record as it came into the node (the text, when it could
-//! not be read); otherwise it is dropped. With `failOnError: true` on a node, the first record that fails there fails
+//! encode: such a record is counted in `errors` of its node and goes no further. It is kept as a dead letter of its job, as
+//! far as there is room ([`letterbox`]), with the record as it came into the node (the text, when it could not be read).
+//! With `deadletter: true` on one sink it is written there as well, as `{"error", "node", "record"}`. With `failOnError: true` on a node, the first record that fails there fails
 //! the task, without retry: the same record would fail again. Edges into the dead letter sink are allowed, for the
 //! picture; it takes failed records only, from every node.
 //!
@@ -66,6 +67,8 @@ mod json;
 mod kafka;
 mod kafka_sink;
 mod kafka_source;
+mod letter_source;
+mod letterbox;
 mod parser;
 mod paths;
 mod program;
@@ -80,8 +83,11 @@ mod tests;
 
 pub use checkpoint::{Keeper, Resume, Taken};
 pub use compiled::Pipeline;
+pub use config::is_source;
 pub use context::{Control, RunContext, RunState};
 pub use counters::{NodeCounts, PipelineCounters};
 pub use dag::{DagError, DagNode, MAX_NODE_ID_BYTES, MAX_NODES, ProgramPlace, check, check_replicas};
+pub use letter_source::{LetterQuery, LetterReader, Unread};
+pub use letterbox::Letterbox;
 pub use report::{NodeError, PipelineFailure, PipelineFailureReason, PipelineReport};
 pub use secret::SecretReader;

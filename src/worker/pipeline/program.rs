@@ -158,7 +158,8 @@ pub(super) fn check(index: usize, id: &str, kind: &NodeKind) -> Vec<DagError> {
         | NodeKind::Stdout(_)
         | NodeKind::FileSink(_)
         | NodeKind::HttpSink(_)
-        | NodeKind::KafkaSink(_) => Ok(()),
+        | NodeKind::KafkaSink(_)
+        | NodeKind::LetterSource(_) => Ok(()),
         NodeKind::Parser(config) => Parser::compile(index, id, config).map(drop),
     };
     result.err().unwrap_or_default()

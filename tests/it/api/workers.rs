@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Where workers of a test live.
 pub struct Yard {
-    folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
     guardian: Guardian,
     /// Where what they measure goes.
     pub points: Points,

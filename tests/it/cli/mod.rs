@@ -59,7 +59,7 @@ fn every_command_of_a_client_says_which_server_is_not_there_and_what_to_do() {
     assert_eq!(run(path, &["init"]).0, 0);
     let job = "job-0198c2a0-7c00-7000-8000-000000000001";
     let task = "task-0198c2a0-7c00-7000-8000-000000000001-2";
-    let commands: [&[&str]; 21] = [
+    let commands: [&[&str]; 22] = [
         &["submit", "job.yaml"],
         &["jobs"],
         &["job", job],
@@ -74,6 +74,7 @@ fn every_command_of_a_client_says_which_server_is_not_there_and_what_to_do() {
         &["retries"],
         &["retries", "bring-forward", task],
         &["retries", "cancel", task],
+        &["dead-letters", job],
         &["explain", task],
         &["workers"],
         &["workers", "drain", "a"],

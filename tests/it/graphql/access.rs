@@ -20,6 +20,7 @@ const FIELDS: [(&str, Role, &[&str]); 3] = [
         Role::Viewer,
         &[
             "clusterOverview",
+            "deadLetters",
             "info",
             "job",
             "jobAsOf",
@@ -46,6 +47,7 @@ const FIELDS: [(&str, Role, &[&str]); 3] = [
             "drainWorker",
             "killJob",
             "killJobs",
+            "replayDeadLetters",
             "retryJob",
             "retryJobs",
             "stopJob",

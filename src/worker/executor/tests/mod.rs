@@ -99,6 +99,7 @@ impl Bench {
             checkpoints: Checkpoints::nowhere(),
             traceparent: None,
             reported: Reported::nowhere(),
+            letters: crate::worker::LetterPost::default(),
         };
         (context, received)
     }

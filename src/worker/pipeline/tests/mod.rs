@@ -17,7 +17,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Control, DagError, DagNode, Pipeline, PipelineFailure, PipelineReport, RunContext, SecretReader};
+use super::{
+    Control, DagError, DagNode, LetterReader, Letterbox, Pipeline, PipelineFailure, PipelineReport, RunContext,
+    SecretReader,
+};
 
 /// The project's real input.
 fn data(name: &str) -> PathBuf {
@@ -108,6 +111,8 @@ impl Place {
             resume: None,
             keeper: None,
             secrets: SecretReader::default(),
+            letterbox: Letterbox::default(),
+            letters: LetterReader::default(),
         }
     }
 
