@@ -4,6 +4,7 @@ mod access;
 mod client;
 mod cluster;
 mod completion;
+mod dead_letters;
 mod logs;
 pub mod server;
 
