@@ -154,7 +154,9 @@ impl Core {
 }
 
 /// Where lines are kept, and what drops the old ones where nobody else does.
-fn logs(config: &Config, log: &Log) -> anyhow::Result<(Arc<dyn LogStore>, Option<JoinHandle<()>>)> {
+type Lines = (Arc<dyn LogStore>, Option<JoinHandle<()>>);
+
+fn logs(config: &Config, log: &Log) -> anyhow::Result<Lines> {
     if let Some(victoria) = Victoria::new(&config.victorialogs, &config.logs)? {
         return Ok((Arc::new(victoria), None));
     }

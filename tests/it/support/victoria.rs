@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use super::{free_port, guardian, wait_for};
 /// A server. It keeps lines of any age (`-retentionPeriod=100y`).
 pub struct VictoriaLogs {
     pub url: String,
+    /// Kept for as long as the tests run.
+    _process: Option<Child>,
 }
 
 /// Where scripts/victorialogs.sh puts it.
@@ -30,7 +32,7 @@ impl VictoriaLogs {
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<VictoriaLogs>> = OnceLock::new();
         let start = || match std::env::var("GRID_TEST_VICTORIALOGS_URL") {
-            Ok(url) => Some(VictoriaLogs { url }),
+            Ok(url) => Some(VictoriaLogs { url, _process: None }),
             Err(_) => Self::own(),
         };
         SHARED.get_or_init(start).as_ref()
@@ -62,6 +64,7 @@ impl VictoriaLogs {
         });
         Some(Self {
             url: format!("http://{address}"),
+            _process: Some(process),
         })
     }
 

@@ -154,7 +154,7 @@ impl Source {
             tokio::time::sleep(PAUSE).await;
             return Ok(Stopped::Ended);
         }
-        self.from_store(reach.evicted).await?;
+        self.catch_up_in_store(reach.evicted).await?;
         self.pass(reach.evicted).await?;
         Ok(Stopped::Ended)
     }
@@ -181,11 +181,11 @@ impl Source {
         if !matches!(self.after, Behind::Position(_)) {
             self.pass(now_us()).await?;
         }
-        self.from_store(i64::MAX).await
+        self.catch_up_in_store(i64::MAX).await
     }
 
     /// Lines behind the place and up to a position, as far as the store has them.
-    async fn from_store(&mut self, to: i64) -> Result<(), Stopped> {
+    async fn catch_up_in_store(&mut self, to: i64) -> Result<(), Stopped> {
         let worker = self.worker.to_string();
         loop {
             let Behind::Position(after) = self.after else {
