@@ -21,7 +21,15 @@ const fn layer(module: &'static str, knows: &'static [&'static str]) -> Layer {
 }
 
 /// What any shell may use, but never the domain or the events.
-const UTILITIES: [&str; 6] = ["clock", "failpoint", "task", "config", "telemetry", "generated"];
+const UTILITIES: [&str; 7] = [
+    "causes",
+    "clock",
+    "failpoint",
+    "task",
+    "config",
+    "telemetry",
+    "generated",
+];
 
 /// Of `config` the part that knows everything.
 const WHOLE: &str = "config::whole";
@@ -33,6 +41,7 @@ const LAYERS: &[Layer] = &[
     layer("domain", &[]),
     layer("event", &["domain"]),
     layer("clock", &["domain"]),
+    layer("causes", &[]),
     layer("checkpoint", &["domain"]),
     layer("task", &[]),
     layer("failpoint", &[]),

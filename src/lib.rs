@@ -20,6 +20,7 @@ macro_rules! mutant {
 pub mod api;
 pub mod bench;
 pub mod bus;
+pub mod causes;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;

@@ -34,14 +34,3 @@ impl Addresses {
 pub fn api_urls(configured: &str) -> impl Iterator<Item = &str> {
     configured.split(',').map(|url| url.trim().trim_end_matches('/'))
 }
-
-/// An error with all that caused it.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}

@@ -14,8 +14,9 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::addresses::{Addresses, chain};
+use super::addresses::Addresses;
 use super::trust::trust;
+use crate::causes::chain;
 use crate::checkpoint::{self, AttemptSecret, WorkerKey};
 use crate::config::Secret;
 use crate::domain::{Attempt, Incarnation, TaskId};

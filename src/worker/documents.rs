@@ -12,8 +12,9 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use reqwest::StatusCode;
 
-use super::addresses::{Addresses, chain};
+use super::addresses::Addresses;
 use super::trust::trust;
+use crate::causes::chain;
 use crate::config::Secret;
 use crate::document::{JobDocument, NormalisedDocument, TaskSpec};
 

@@ -12,10 +12,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use reqwest::StatusCode;
 
-use super::addresses::{Addresses, chain};
+use super::addresses::Addresses;
 use super::log_shipper::Shipper;
 use super::pipeline::{LetterQuery, LetterReader, Letterbox, Unread};
 use super::trust::trust;
+use crate::causes::chain;
 use crate::config::Secret;
 use crate::domain::{Attempt, TaskId};
 use crate::letters::Told;

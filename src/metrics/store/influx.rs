@@ -13,6 +13,7 @@ use flate2::write::GzEncoder;
 use reqwest::header;
 
 use super::{Keeping, MetricStore, StoreError};
+use crate::causes::chain;
 use crate::config::Secret;
 use crate::domain::Timestamp;
 use crate::metrics::options::InfluxOptions;
@@ -94,13 +95,7 @@ struct Request {
 }
 
 fn unavailable(error: &reqwest::Error) -> StoreError {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let _ = write!(text, ": {inner}");
-        cause = inner.source();
-    }
-    StoreError::Unavailable(text)
+    StoreError::Unavailable(chain(error))
 }
 
 #[async_trait]

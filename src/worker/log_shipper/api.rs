@@ -7,9 +7,10 @@ use bytes::Bytes;
 use reqwest::StatusCode;
 
 use super::Failed;
+use crate::causes::chain;
 use crate::config::Secret;
 use crate::domain::Incarnation;
-use crate::worker::addresses::{Addresses, chain};
+use crate::worker::addresses::Addresses;
 use crate::worker::trust::trust;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,6 +1,5 @@
 //! Calls of VictoriaLogs' HTTP API.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
@@ -9,6 +8,7 @@ use tokio::time::Instant;
 
 use super::rows::{Row, Rows};
 use super::{STREAM_FIELDS, StoreError, authorization, refused};
+use crate::causes::chain;
 use crate::config::Secret;
 use crate::logs::logsql;
 use crate::logs::nanos::NS_PER_MS;
@@ -196,14 +196,7 @@ fn form(question: &Question, range: Range, sort: Sort, limit: u32, timeout: Dura
 
 /// With its causes.
 fn unavailable(error: &reqwest::Error) -> StoreError {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        // Writing to a text cannot fail.
-        let _ = write!(text, ": {inner}");
-        cause = inner.source();
-    }
-    StoreError::Unavailable(text)
+    StoreError::Unavailable(chain(error))
 }
 
 #[cfg(test)]
