@@ -1,4 +1,4 @@
-//! Files of schema/ that the code makes. Tests hold what is committed against what is made now; with UPDATE_SCHEMAS in
+//! Files of the repository that the code makes: those of schema/, and pages. Tests hold what is committed against what is made now; with UPDATE_SCHEMAS in
 //! their environment they write it anew.
 
 use std::fs;
@@ -10,14 +10,19 @@ pub fn folder() -> PathBuf {
 
 /// Panics when schema/`name` is not what is `made`.
 pub fn check(name: &str, made: &str) {
-    let path = folder().join(name);
+    check_file(&folder().join(name), made);
+}
+
+/// Panics when the file is not what is `made`.
+pub fn check_file(path: &Path, made: &str) {
     if std::env::var_os("UPDATE_SCHEMAS").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, made).unwrap();
+        fs::write(path, made).unwrap();
     }
-    let committed = fs::read_to_string(&path).unwrap_or_default();
+    let committed = fs::read_to_string(path).unwrap_or_default();
     assert!(
         committed == made,
-        "schema/{name} is stale: run UPDATE_SCHEMAS=1 cargo test --lib, and look at what changed"
+        "{} is stale: run UPDATE_SCHEMAS=1 cargo test --lib, and look at what changed",
+        path.display()
     );
 }

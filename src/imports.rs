@@ -1,8 +1,9 @@
 //! Imports point one way. This test reads the source and holds every `crate::…` (and every `super::…` that leaves its
 //! module) against one table.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::sources;
 
 /// Macros stand at the crate's root, wherever they are written.
 const MACROS: [(&str, &str); 1] = [("options", "config")];
@@ -47,7 +48,8 @@ const LAYERS: &[Layer] = &[
     layer("failpoint", &[]),
     layer("generated", &[]),
     layer("config", &["domain"]),
-    layer("telemetry", &["domain", "clock", "task", "config"]),
+    layer("sources", &[]),
+    layer("telemetry", &["domain", "clock", "task", "config", "sources"]),
     layer("embedded", &["domain"]),
     layer("log", &["domain", "event"]),
     layer("bus", &["domain", "event"]),
@@ -303,17 +305,6 @@ fn violations(module: &[String], text: &str) -> Vec<String> {
         .collect()
 }
 
-fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            source_files(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-}
-
 fn module_of(source: &Path, file: &Path) -> Vec<String> {
     let bare = file.strip_prefix(source).unwrap().with_extension("");
     let mut module: Vec<String> = bare.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
@@ -325,13 +316,10 @@ fn module_of(source: &Path, file: &Path) -> Vec<String> {
 
 #[test]
 fn imports_point_one_way() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    source_files(&source, &mut files);
-    assert!(files.len() > 50, "the source is not where it is looked for");
+    let source = sources::folder();
     let mut wrong = Vec::new();
-    for file in &files {
-        let found = violations(&module_of(&source, file), &fs::read_to_string(file).unwrap());
+    for (file, text) in sources::files() {
+        let found = violations(&module_of(&source, &file), &text);
         wrong.extend(found.into_iter().map(|why| format!("{}: {why}", file.display())));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -45,6 +45,8 @@ pub mod publish;
 pub mod shard;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod sources;
 pub mod task;
 pub mod telemetry;
 pub mod worker;

@@ -63,29 +63,13 @@ pub(super) fn describe() {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
-    use std::fs;
-    use std::path::{Path, PathBuf};
 
     use super::*;
 
-    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                sources(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
-        }
-    }
-
     /// Metrics that the code makes, by what it makes of them.
     fn made() -> BTreeMap<String, Kind> {
-        let mut files = Vec::new();
-        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
         let mut made = BTreeMap::new();
-        for file in files {
-            let text = fs::read_to_string(&file).unwrap();
+        for (_, text) in crate::sources::files() {
             let parts: Vec<&str> = text.split('"').collect();
             for (before, name) in parts.iter().zip(&parts[1..]) {
                 let before = before.trim_end();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::Config;
+use crate::{generated, sources};
 
 fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -49,16 +50,8 @@ fn rendered() -> String {
 fn the_page_has_every_option() {
     let path = repository().join("docs/configuration.md");
     let page = fs::read_to_string(&path).unwrap();
-    let (head, rest) = page.split_once("\n## server").unwrap();
-    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
-        fs::write(path, format!("{head}{}", rendered())).unwrap();
-        return;
-    }
-    assert_eq!(
-        format!("\n## server{rest}"),
-        rendered(),
-        "UPDATE_SCHEMAS=1 cargo test --lib config::whole::page writes docs/configuration.md anew"
-    );
+    let (head, _) = page.split_once("\n## server").unwrap();
+    generated::check_file(&path, &format!("{head}{}", rendered()));
 }
 
 fn pages() -> Vec<PathBuf> {
@@ -77,23 +70,11 @@ fn option_in(span: &str) -> Option<(&str, &str)> {
     (is_section && named(key) && Path::new(span).extension().is_none_or(|end| end != "rs")).then_some((section, key))
 }
 
-/// All of the program's text, in which names of what it logs stand.
-fn sources(folder: &Path) -> String {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let texts = entries.map(|path| {
-        if path.is_dir() {
-            sources(&path)
-        } else {
-            fs::read_to_string(&path).unwrap_or_default()
-        }
-    });
-    texts.collect()
-}
-
 #[test]
 fn every_option_that_a_page_names_is_there() {
     let keys = Config::keys();
-    let program = sources(&repository().join("src"));
+    // In which names of what it logs stand.
+    let program: String = sources::files().into_iter().map(|(_, text)| text).collect();
     let mut found = 0;
     for path in pages() {
         let text = fs::read_to_string(&path).unwrap();
