@@ -1,19 +1,13 @@
 //! `GET /api/v1/jobs/{id}/dead-letters`, and the same as a file.
-//!
-//! Must stay true: memory holds one page of letters, and no connection to the database is held while a client takes its
-//! time; an export that breaks off is seen to (the transfer ends without its last chunk).
-
-use std::io;
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::Bytes;
-use futures::stream::{self, Stream, TryStreamExt};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::Sought;
+use super::pages::Pages;
 use crate::api::Api;
 use crate::api::openapi::Cursor;
 use crate::api::page::{ListId, ListKind, PageQuery};
@@ -24,8 +18,6 @@ use crate::letters::{Counts, Dead, Key, Wanted};
 
 const LIST_PARAMS: [&str; 6] = ["page", "size", "cursor", "minPosition", "task", "node"];
 const EXPORT_PARAMS: [&str; 2] = ["task", "node"];
-/// Of an export: they may be long.
-const PAGE_LETTERS: u32 = 100;
 
 /// A record that a pipeline could not process.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -161,40 +153,15 @@ pub async fn list(api: web::Data<Api>, request: HttpRequest, id: web::Path<Strin
     Ok(HttpResponse::Ok().json(api.list_letters(&wanted, &query, &list).await?))
 }
 
-/// What stands between the pages of a file.
-struct Export {
-    api: web::Data<Api>,
-    wanted: Wanted,
-    after: Option<Key>,
-    page: Option<Vec<Dead>>,
-}
-
-impl Export {
-    async fn read(&self) -> Result<Vec<Dead>, Problem> {
-        let page = self.api.letters.page(&self.wanted, self.after, 0, PAGE_LETTERS);
-        page.await.map_err(|error| Problem::database(&error))
+/// A JSON object a line.
+fn lines(job: JobId, page: Vec<Dead>) -> Result<Vec<u8>, Problem> {
+    let mut text = Vec::new();
+    for dead in page {
+        let view = DeadLetterView::new(job, dead)?;
+        serde_json::to_writer(&mut text, &view).map_err(|error| Problem::internal("export", &error))?;
+        text.push(b'\n');
     }
-
-    /// The next part, until there is none.
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>, Problem> {
-        let page = match self.page.take() {
-            Some(page) => page,
-            None => self.read().await?,
-        };
-        let Some(last) = page.last() else { return Ok(None) };
-        self.after = Some(last.key);
-        let mut text = Vec::new();
-        for dead in page {
-            let view = DeadLetterView::new(self.wanted.job, dead)?;
-            serde_json::to_writer(&mut text, &view).map_err(|error| Problem::internal("export", &error))?;
-            text.push(b'\n');
-        }
-        Ok(Some((text.into(), self)))
-    }
-
-    fn stream(self) -> impl Stream<Item = io::Result<Bytes>> {
-        stream::try_unfold(self, Self::next).map_err(|problem| io::Error::other(problem.to_string()))
-    }
+    Ok(text)
 }
 
 /// `GET /api/v1/jobs/{id}/dead-letters/export`
@@ -203,14 +170,8 @@ pub async fn export(api: web::Data<Api>, request: HttpRequest, id: web::Path<Str
     let job: JobId = id.parse()?;
     let wanted = Sought::read(&params)?.of(job)?;
     api.must_be_there(job).await?;
-    let mut export = Export {
-        api,
-        wanted,
-        after: None,
-        page: None,
-    };
-    // What is wrong at once is a problem like any other.
-    export.page = Some(export.read().await?);
+    let mut pages = Pages::new(api, wanted);
+    pages.read_ahead().await?;
     let mut answer = HttpResponse::Ok();
     answer
         .content_type("application/x-ndjson")
@@ -222,5 +183,5 @@ pub async fn export(api: web::Data<Api>, request: HttpRequest, id: web::Path<Str
     if *request.method() == Method::HEAD {
         return Ok(answer.finish());
     }
-    Ok(answer.streaming(export.stream()))
+    Ok(answer.streaming(pages.stream(move |page| lines(job, page))))
 }

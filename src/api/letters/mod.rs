@@ -4,6 +4,7 @@
 
 mod intake;
 mod list;
+mod pages;
 mod replay;
 mod source;
 

@@ -1,51 +1,30 @@
 //! `GET /api/v1/internal/dead-letters/{job}`: records as the source of a replay reads them, one a line.
 
-use std::io;
-
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::Bytes;
-use futures::stream::{self, Stream, TryStreamExt};
 
+use super::pages::Pages;
 use crate::api::Api;
 use crate::api::params::Params;
 use crate::api::problem::Problem;
 use crate::domain::JobId;
-use crate::letters::{Key, Records, Wanted};
+use crate::letters::{Dead, Records, Wanted};
 
 const PARAMS: [&str; 6] = ["node", "firstTask", "lastTask", "upTo", "count", "raw"];
-/// They may be long.
-const PAGE_LETTERS: u32 = 100;
 
-struct Reading {
-    api: web::Data<Api>,
-    wanted: Wanted,
-    after: Option<Key>,
-    raw: bool,
-}
-
-impl Reading {
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>, Problem> {
-        let page = self.api.letters.page(&self.wanted, self.after, 0, PAGE_LETTERS);
-        let page = page.await.map_err(|error| Problem::database(&error))?;
-        let Some(last) = page.last() else { return Ok(None) };
-        self.after = Some(last.key);
-        let mut text = String::new();
-        for dead in page {
-            if self.raw {
-                let line = serde_json::from_str::<String>(&dead.letter.record);
-                text += &line.map_err(|error| Problem::internal("read a text", &error))?;
-            } else {
-                text += &dead.letter.record;
-            }
-            text.push('\n');
+/// Each on a line; texts as what they say.
+fn lines(page: Vec<Dead>, raw: bool) -> Result<Vec<u8>, Problem> {
+    let mut text = String::new();
+    for dead in page {
+        if raw {
+            let line = serde_json::from_str::<String>(&dead.letter.record);
+            text += &line.map_err(|error| Problem::internal("read a text", &error))?;
+        } else {
+            text += &dead.letter.record;
         }
-        Ok(Some((text.into(), self)))
+        text.push('\n');
     }
-
-    fn stream(self) -> impl Stream<Item = io::Result<Bytes>> {
-        stream::try_unfold(self, Self::next).map_err(|problem| io::Error::other(problem.to_string()))
-    }
+    Ok(text.into_bytes())
 }
 
 pub async fn records(
@@ -76,13 +55,7 @@ pub async fn records(
             return Err(Problem::new(StatusCode::CONFLICT, "DEAD_LETTERS_CHANGED", detail));
         }
     }
-    let reading = Reading {
-        api,
-        wanted,
-        after: None,
-        raw,
-    };
     Ok(HttpResponse::Ok()
         .content_type("application/x-ndjson")
-        .streaming(reading.stream()))
+        .streaming(Pages::new(api, wanted).stream(move |page| lines(page, raw))))
 }
