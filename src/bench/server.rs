@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::config::Secret;
 use crate::embedded::{Embedded, Options, Role};
+use crate::telemetry::Reading;
 
 /// What to measure.
 #[derive(Args, Clone, Debug)]
@@ -228,12 +229,7 @@ impl Server {
         let mut sum = 0.0;
         for url in urls {
             let text = self.client.get(format!("{url}/metrics")).send().await?.text().await?;
-            let values = text.lines().filter_map(|line| {
-                let rest = line.strip_prefix(name)?;
-                let rest = rest.starts_with([' ', '{']).then_some(rest)?;
-                rest.rsplit_once(' ')?.1.parse::<f64>().ok()
-            });
-            sum += values.sum::<f64>();
+            sum += Reading::of(&text).sum(name, "").unwrap_or(0.0);
         }
         Ok(sum)
     }

@@ -3,6 +3,8 @@
 //!
 //! Must stay true: each metric that the code names has a row of its type, and each row a metric.
 
+use std::sync::LazyLock;
+
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 const PAGE: &str = include_str!("../../docs/prometheus.md");
@@ -45,13 +47,15 @@ fn row(line: &'static str) -> Option<Row> {
     })
 }
 
-pub(super) fn rows() -> impl Iterator<Item = Row> {
-    PAGE.lines().filter_map(row)
+/// All of them, read once.
+pub(super) fn rows() -> &'static [Row] {
+    static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| PAGE.lines().filter_map(row).collect());
+    &ROWS
 }
 
 /// Gives every metric its help.
 pub(super) fn describe() {
-    for Row { name, kind, help } in rows() {
+    for &Row { name, kind, help } in rows() {
         match kind {
             Kind::Counter => describe_counter!(name, help),
             Kind::Gauge => describe_gauge!(name, help),
@@ -96,7 +100,7 @@ mod tests {
         let mut made = made();
         assert!(made.len() > 100, "{made:?}");
         made.extend(super::super::process::NAMES.map(|(name, kind)| (name.to_owned(), kind)));
-        let rows: BTreeMap<String, Kind> = rows().map(|row| (row.name.to_owned(), row.kind)).collect();
+        let rows: BTreeMap<String, Kind> = rows().iter().map(|row| (row.name.to_owned(), row.kind)).collect();
         let lines = PAGE.lines().filter(|line| line.starts_with("| `")).count();
         assert_eq!(
             rows.len(),
@@ -118,9 +122,9 @@ mod tests {
 
     #[test]
     fn names_tell_their_type_and_rows_are_in_order() {
-        let names: Vec<_> = rows().map(|row| row.name).collect();
+        let names: Vec<_> = rows().iter().map(|row| row.name).collect();
         assert!(names.is_sorted(), "{names:?}");
-        for Row { name, kind, help } in rows() {
+        for &Row { name, kind, help } in rows() {
             assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
             assert!(
                 help.ends_with('.') && help.starts_with(|c: char| c.is_uppercase() || c == '1'),

@@ -95,7 +95,7 @@ pub fn render(text: &mut String, uptime: Duration) {
         Some(uptime),
     ];
     for ((name, kind), value) in NAMES.into_iter().zip(values) {
-        let help = page::rows().find(|row| row.name == name).map(|row| row.help);
+        let help = page::rows().iter().find(|row| row.name == name).map(|row| row.help);
         if let Some((value, help)) = value.zip(help) {
             let kind = kind.name();
             // Writing to a String cannot fail.

@@ -1,4 +1,4 @@
-//! The metrics of this process as it reads them itself: what Prometheus would get at that moment.
+//! Metrics as this program reads them itself: what Prometheus would get at that moment.
 
 /// One sample.
 struct Sample {
@@ -13,8 +13,8 @@ struct Sample {
 pub struct Reading(Vec<Sample>);
 
 impl Reading {
-    /// Of a text in Prometheus's format that this process has written.
-    pub(super) fn of(text: &str) -> Self {
+    /// Of a text in Prometheus's format that this program has written.
+    pub fn of(text: &str) -> Self {
         let sample = |line: &str| {
             let (series, value) = line.rsplit_once(' ')?;
             let (name, labels) = series.split_once('{').unwrap_or((series, ""));

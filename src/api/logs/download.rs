@@ -30,17 +30,18 @@ struct Download {
 impl Download {
     /// The next part, until there is none.
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, Problem> {
-        let Some(mut page) = self.page.take() else {
+        let Some(page) = self.page.take() else {
             return Ok(None);
         };
         let mut text = Vec::new();
-        for stored in &mut page.lines {
-            stored.line.position = 0;
-            serde_json::to_writer(&mut text, &stored.line).map_err(|error| Problem::internal("download", &error))?;
+        let next = page.lines.last().filter(|_| page.more).map(|last| last.key);
+        for stored in page.lines {
+            serde_json::to_writer(&mut text, &stored.line.shown())
+                .map_err(|error| Problem::internal("download", &error))?;
             text.push(b'\n');
         }
-        if let Some(last) = page.lines.last().filter(|_| page.more) {
-            self.search.beyond = Some(last.key);
+        if let Some(last) = next {
+            self.search.beyond = Some(last);
             self.page = Some(self.api.parts.logs.search(&self.search).await.map_err(failed)?);
         }
         Ok(Some((text.into(), self)))

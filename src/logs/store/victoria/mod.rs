@@ -15,7 +15,6 @@ mod rows;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::header;
 
 use super::{Batch, Key, LogStore, Order, Page, Search, StoreError, StoredLine};
 use crate::logs::line::Line;
@@ -258,7 +257,7 @@ fn refused(status: reqwest::StatusCode, said: &str) -> StoreError {
 /// Who asks, when a token is wanted.
 fn authorization(request: reqwest::RequestBuilder, token: Option<&crate::config::Secret>) -> reqwest::RequestBuilder {
     match token {
-        Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal())),
+        Some(token) => request.bearer_auth(token.reveal()),
         None => request,
     }
 }
