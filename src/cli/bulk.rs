@@ -69,7 +69,7 @@ pub async fn run(client: &Client, wish: Wish, args: &BulkArgs, output: Output) -
         filter.status = wish.statuses().iter().map(|status| status.name().to_owned()).collect();
     }
     let body = json!({"action": wish.name(), "filter": filter.body()});
-    let first = ask(client, "?dryRun=true", &body, &json!({"limit": 1})).await?;
+    let first = ask(client, &[("dryRun", "true".to_owned())], &body, &json!({"limit": 1})).await?;
     let verb = wish.name();
     if first.matched == 0 {
         return match output {
@@ -105,7 +105,7 @@ async fn all(client: &Client, body: &Value) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::none();
     let mut more = json!({});
     loop {
-        let answer = ask(client, "", body, &more).await?;
+        let answer = ask(client, &[], body, &more).await?;
         for item in answer.items {
             if item["code"].is_null() {
                 outcome.succeeded += 1;
@@ -120,13 +120,13 @@ async fn all(client: &Client, body: &Value) -> anyhow::Result<Outcome> {
     }
 }
 
-async fn ask(client: &Client, query: &str, body: &Value, more: &Value) -> anyhow::Result<Answer> {
+async fn ask(client: &Client, query: &[(&str, String)], body: &Value, more: &Value) -> anyhow::Result<Answer> {
     let mut body = body.clone();
     if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
         body.extend(more.clone());
     }
     let body = ("application/json", body.to_string().into_bytes());
-    understand(&client.post(&format!("{PATH}{query}"), Some(body)).await?)
+    understand(&client.post(PATH, query, Some(body)).await?)
 }
 
 /// Nobody at the keyboard agrees to nothing.

@@ -138,12 +138,17 @@ impl Client {
         self.call(self.request(Method::DELETE, path)).await
     }
 
-    /// POST `path`, with a body of a media type when there is one.
+    /// POST `path` with `query`, and with a body of a media type when there is one.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn post(&self, path: &str, body: Option<(&str, Vec<u8>)>) -> Result<Value, Error> {
-        let mut request = self.request(Method::POST, path);
+    pub async fn post(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<Value, Error> {
+        let mut request = self.request(Method::POST, path).query(query);
         if let Some((media_type, bytes)) = body {
             request = request.header(CONTENT_TYPE, media_type).body(bytes);
         }
@@ -303,8 +308,8 @@ mod tests {
         ]);
         let client = Client::new(&format!("{}/", server.url()), None, None).unwrap();
         let body = Some(("application/json", b"{}".to_vec()));
-        assert_eq!(client.post("/api/v1/jobs", body).await.unwrap()["jobId"], "job-1");
-        let refused = client.post("/api/v1/jobs/job-1/retry", None).await.unwrap_err();
+        assert_eq!(client.post("/api/v1/jobs", &[], body).await.unwrap()["jobId"], "job-1");
+        let refused = client.post("/api/v1/jobs/job-1/retry", &[], None).await.unwrap_err();
         assert!(
             !refused.may_pass() && refused.to_string().contains("NOTHING_FAILED"),
             "{refused}"

@@ -99,10 +99,7 @@ pub async fn dead_letters(args: &DeadLettersArgs, output: Output) -> anyhow::Res
     if args.replay {
         let document = args.document.as_deref().map(Document::read).transpose()?;
         let body = document.map(|document| (document.media_type(), document.bytes));
-        // Of no server: for its way of writing a query.
-        let written = reqwest::Url::parse_with_params("http://grid", &query)?;
-        let query = written.query().unwrap_or_default();
-        let answer = client.post(&format!("{path}/replay?{query}"), body).await?;
+        let answer = client.post(&format!("{path}/replay"), &query, body).await?;
         return output.print(&answer, |replay: Replay| {
             let left_out = match replay.left_out {
                 0 => String::new(),

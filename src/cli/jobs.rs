@@ -254,7 +254,11 @@ pub async fn steer(args: &SteerArgs, wish: Wish, output: Output) -> anyhow::Resu
     let client = args.server.client()?;
     let answer = match wish {
         Wish::Kill => client.delete(&format!("/api/v1/jobs/kill/{id}")).await?,
-        Wish::Stop | Wish::Retry => client.post(&format!("/api/v1/jobs/{id}/{}", wish.name()), None).await?,
+        Wish::Stop | Wish::Retry => {
+            client
+                .post(&format!("/api/v1/jobs/{id}/{}", wish.name()), &[], None)
+                .await?
+        }
     };
     output.print(&answer, |job: Job| details(&job))
 }
@@ -271,14 +275,14 @@ pub async fn retry(args: &RetryArgs, output: Output) -> anyhow::Result<()> {
             return Err(Failure::Usage("--cancel is for a task: task-<job uuid>-<number>".to_owned()).into());
         }
         let job: JobId = id.parse().map_err(not_an_id)?;
-        let answer = client.post(&format!("/api/v1/jobs/{job}/retry"), None).await?;
+        let answer = client.post(&format!("/api/v1/jobs/{job}/retry"), &[], None).await?;
         return output.print(&answer, |job: Job| details(&job));
     };
     let path = format!("/api/v1/tasks/{task}/retry");
     let answer = if args.cancel {
         client.delete(&path).await?
     } else {
-        client.post(&path, None).await?
+        client.post(&path, &[], None).await?
     };
     output.print(&answer, |task: Task| task_table([task]))
 }

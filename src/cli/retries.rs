@@ -59,7 +59,7 @@ impl TaskArgs {
 pub async fn retries(args: &RetriesArgs, output: Output) -> anyhow::Result<()> {
     let answer = match &args.command {
         None => return waiting(args, output).await,
-        Some(RetriesCommand::BringForward(args)) => args.server.client()?.post(&args.path()?, None).await?,
+        Some(RetriesCommand::BringForward(args)) => args.server.client()?.post(&args.path()?, &[], None).await?,
         Some(RetriesCommand::Cancel(args)) => args.server.client()?.delete(&args.path()?).await?,
     };
     output.print(&answer, |task: Task| task_table([task]))

@@ -45,13 +45,13 @@ pub struct SubmitArgs {
 pub async fn submit(args: &SubmitArgs, output: Output) -> anyhow::Result<()> {
     let document = Document::read(&args.file)?;
     let client = args.server.client()?;
-    let path = if args.dry_run {
-        "/api/v1/jobs?dryRun=true"
+    let query: &[(&str, String)] = if args.dry_run {
+        &[("dryRun", "true".to_owned())]
     } else {
-        "/api/v1/jobs"
+        &[]
     };
     let body = Some((document.media_type(), document.bytes.clone()));
-    let answer = match client.post(path, body).await {
+    let answer = match client.post("/api/v1/jobs", query, body).await {
         Ok(answer) => answer,
         Err(Error::Problem(problem)) if !problem.errors.is_empty() && output == Output::Human => {
             tell(&format!(

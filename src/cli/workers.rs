@@ -86,7 +86,7 @@ pub async fn workers(args: &WorkersArgs, output: Output) -> anyhow::Result<()> {
     };
     let worker: WorkerName = args.id.parse().map_err(not_an_id)?;
     let path = format!("/api/v1/workers/{worker}/{wish}");
-    let answer = args.server.client()?.post(&path, None).await?;
+    let answer = args.server.client()?.post(&path, &[], None).await?;
     output.print(&answer, |worker: Worker| shown([worker]))
 }
 
