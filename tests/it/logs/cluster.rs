@@ -5,83 +5,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use grid::clock::now;
-use grid::domain::Timestamp;
 use serde_json::{Value, json};
 
+use super::follower::{Tail, delay_ms};
 use crate::faults::cluster::{Cluster, Patience};
 use crate::support::{Kafka, Postgres, eventually};
 
 const SOON: Duration = Duration::from_secs(60);
-
-/// A stream of events.
-struct Tail {
-    response: reqwest::Response,
-    have: Vec<u8>,
-    /// The id of the last event that had one.
-    id: Option<String>,
-    notices: Vec<String>,
-}
-
-impl Tail {
-    async fn open(url: &str, query: &str, last: Option<&str>) -> Self {
-        let mut request = reqwest::Client::new().get(format!("{url}/api/v1/logs/tail?{query}"));
-        if let Some(last) = last {
-            request = request.header("last-event-id", last);
-        }
-        let response = request.send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        let mut tail = Self {
-            response,
-            have: Vec::new(),
-            id: None,
-            notices: Vec::new(),
-        };
-        // It has said where it begins.
-        while tail.id.is_none() {
-            assert_eq!(tail.event().await, None);
-        }
-        tail
-    }
-
-    /// The next event's line, if it has one.
-    async fn event(&mut self) -> Option<Value> {
-        loop {
-            if let Some(end) = self.have.windows(2).position(|pair| pair == b"\n\n") {
-                let event: Vec<u8> = self.have.drain(..end + 2).collect();
-                let event = String::from_utf8(event).unwrap();
-                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
-                self.id = field("id: ").map(str::to_owned).or(self.id.take());
-                let data = field("data: ").map(str::to_owned);
-                match field("event: ") {
-                    Some("notice") => self.notices.extend(data),
-                    Some(other) => panic!("{other}: {event}"),
-                    None => return data.map(|data| serde_json::from_str(&data).unwrap()),
-                }
-                continue;
-            }
-            let bytes = self.response.chunk().await.unwrap().expect("the stream to go on");
-            self.have.extend_from_slice(&bytes);
-        }
-    }
-
-    async fn line(&mut self) -> Value {
-        let line = async {
-            loop {
-                if let Some(line) = self.event().await {
-                    return line;
-                }
-            }
-        };
-        tokio::time::timeout(SOON, line).await.expect("a line in time")
-    }
-}
-
-/// How long a line was on its way, by its own time.
-fn delay_ms(line: &Value) -> i64 {
-    let at: Timestamp = line["@timestamp"].as_str().unwrap().parse().unwrap();
-    now().as_ms() - at.as_ms()
-}
 
 fn speaking(lines: u32, seconds: f32, zone: &str) -> Value {
     let command = format!("for i in $(seq {lines}); do echo line $i; sleep {seconds}; done");
@@ -139,6 +69,8 @@ async fn lines_come_from_their_workers_at_every_jobmaster_over_the_death_of_one_
     let (mut command, lines) = follow(&urls[1]);
     let mut first = Tail::open(&urls[0], "query=line", None).await;
     let mut second = Tail::open(&urls[1], "worker_id=w0&query=line", None).await;
+    first.begun().await;
+    second.begun().await;
     let job = submit(&urls[1], &speaking(40, 0.2, "a")).await;
     let (mut here, mut there) = (Vec::new(), Vec::new());
     for number in 1..=15 {
@@ -190,17 +122,7 @@ async fn lines_come_from_their_workers_at_every_jobmaster_over_the_death_of_one_
     assert_eq!(messages, expected);
     // With lines that are there already: those, and then what comes, each once.
     let earlier = format!("job_id={job}&lines=7");
-    let response = http
-        .get(format!("{}/api/v1/logs/tail?{earlier}", urls[1]))
-        .send()
-        .await
-        .unwrap();
-    let mut earlier = Tail {
-        response,
-        have: Vec::new(),
-        id: None,
-        notices: Vec::new(),
-    };
+    let mut earlier = Tail::open(&urls[1], &earlier, None).await;
     for number in 34..=40 {
         assert_eq!(earlier.line().await["message"], format!("line {number}"));
     }

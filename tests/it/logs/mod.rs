@@ -2,6 +2,7 @@
 
 mod cluster;
 mod conformance;
+mod follower;
 mod outages;
 mod store;
 mod tail;

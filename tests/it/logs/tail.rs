@@ -5,87 +5,18 @@ use std::time::Duration;
 
 use grid::api::{ApiParts, serve};
 use grid::clock::now;
-use grid::domain::{Incarnation, Timestamp};
+use grid::domain::Incarnation;
 use grid::logs::{Batch, Embedded, Line, LogsOptions};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use uuid::Uuid;
 
+use super::follower::{SOON, Tail, delay_ms};
 use crate::api::fixture::{Fixture, text};
 use crate::api::workers::Yard;
 use crate::graphql::stream::Stream as GraphqlStream;
 use crate::support::eventually;
-
-const SOON: Duration = Duration::from_secs(30);
-
-/// A stream of events, read as a browser does.
-struct Tail {
-    response: reqwest::Response,
-    have: Vec<u8>,
-    /// The id of the last event that had one.
-    id: Option<String>,
-}
-
-impl Tail {
-    async fn open(url: &str, query: &str, last: Option<&str>) -> Self {
-        let mut request = reqwest::Client::new().get(format!("{url}/api/v1/logs/tail?{query}"));
-        if let Some(last) = last {
-            request = request.header("last-event-id", last);
-        }
-        let response = request.send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
-        Self {
-            response,
-            have: Vec::new(),
-            id: last.map(str::to_owned),
-        }
-    }
-
-    /// The data of the next event that has any; `None`: there is no more.
-    async fn next(&mut self) -> Option<Value> {
-        loop {
-            while let Some(end) = self.have.windows(2).position(|pair| pair == b"\n\n") {
-                let event: Vec<u8> = self.have.drain(..end + 2).collect();
-                let event = String::from_utf8(event).unwrap();
-                assert!(!event.contains("event: problem"), "{event}");
-                for line in event.lines() {
-                    if let Some(id) = line.strip_prefix("id: ") {
-                        self.id = Some(id.to_owned());
-                    }
-                }
-                if let Some(data) = event.lines().find_map(|line| line.strip_prefix("data: ")) {
-                    return Some(serde_json::from_str(data).unwrap());
-                }
-            }
-            match self.response.chunk().await {
-                Ok(Some(bytes)) => self.have.extend_from_slice(&bytes),
-                Ok(None) | Err(_) => return None,
-            }
-        }
-    }
-
-    async fn line(&mut self) -> Value {
-        let next = tokio::time::timeout(SOON, self.next()).await;
-        next.expect("a line in time").expect("the stream to go on")
-    }
-
-    /// Until the stream has said where it begins.
-    async fn begun(&mut self) {
-        tokio::time::timeout(SOON, async {
-            while self.id.is_none() {
-                let bytes = self.response.chunk().await.unwrap().unwrap();
-                let text = String::from_utf8(bytes.to_vec()).unwrap();
-                self.id = text
-                    .lines()
-                    .find_map(|line| Some(line.strip_prefix("id: ")?.to_owned()));
-            }
-        })
-        .await
-        .unwrap();
-    }
-}
 
 /// Somebody who hands lines over.
 struct Writer {
@@ -119,12 +50,6 @@ fn line(message: impl ToString) -> Line {
 
 fn url(grid: &Fixture) -> String {
     format!("http://{}", grid.address)
-}
-
-/// How long a line was on its way, by its own time.
-fn delay_ms(line: &Value) -> i64 {
-    let at: Timestamp = text(&line["@timestamp"]).parse().unwrap();
-    now().as_ms() - at.as_ms()
 }
 
 #[actix_web::test]
