@@ -2,22 +2,11 @@
 # A real InfluxDB v2 for the tests, built from its released sources through Go's module proxy, once: prints its path.
 # Needs Go 1.23 or later and Rust. Takes some minutes the first time; GRID_TEST_INFLUXD names one that is there already.
 set -euo pipefail
+# shellcheck source=scripts/go-program.sh
+source "$(dirname "$0")/go-program.sh"
 
-version=v2.7.12
-folder=${XDG_CACHE_HOME:-$HOME/.cache}/grid/influxd-$version
-if [[ -n ${GRID_TEST_INFLUXD:-} ]]; then
-    echo "$GRID_TEST_INFLUXD"
-    exit 0
-fi
-if [[ ! -x $folder/influxd ]]; then
-    if ! command -v go >/dev/null; then
-        echo "influxd: Go is missing (1.23 or later, https://go.dev/dl): without it no InfluxDB can be built" >&2
-        exit 1
-    fi
-    mkdir -p "$(dirname "$folder")"
-    fresh=$(mktemp -d "$folder.XXXXXX")
-    trap 'rm -rf "$fresh"' EXIT
-    cd "$fresh"
+build() { # build FOLDER VERSION
+    cd "$1"
     # InfluxDB replaces a module, which rules `go install` out, so a module around it is built.
     cat >go.mod <<'MOD'
 module grid/influxd
@@ -34,13 +23,10 @@ MOD
 case " $* " in *" --cap-lints "*) exec "$@" ;; *) exec "$@" --cap-lints warn ;; esac
 RUSTC
     chmod +x rustc.sh
-    (
-        GOBIN=$fresh go install github.com/influxdata/pkg-config@v0.2.14
-        GOFLAGS=-mod=mod PKG_CONFIG=$fresh/pkg-config RUSTUP_TOOLCHAIN=stable RUSTC_WRAPPER=$fresh/rustc.sh \
-            go build -tags sqlite_foreign_keys,sqlite_json -ldflags "-s -w -X main.version=$version" \
-            -o influxd github.com/influxdata/influxdb/v2/cmd/influxd
-    ) >&2
-    # Another may have been quicker.
-    mv -T "$fresh" "$folder" 2>/dev/null || [[ -x $folder/influxd ]]
-fi
-echo "$folder/influxd"
+    GOBIN=$1 go install github.com/influxdata/pkg-config@v0.2.14
+    GOFLAGS=-mod=mod PKG_CONFIG=$1/pkg-config RUSTUP_TOOLCHAIN=stable RUSTC_WRAPPER=$1/rustc.sh \
+        go build -tags sqlite_foreign_keys,sqlite_json -ldflags "-s -w -X main.version=$2" \
+        -o influxd github.com/influxdata/influxdb/v2/cmd/influxd
+}
+
+go_program influxd v2.7.12 influxd 1.23 "${GRID_TEST_INFLUXD:-}"
