@@ -91,8 +91,9 @@ pub async fn page(
 ) -> Answer<DeadLetters> {
     let (api, limit) = (api(context), size(context, first)?);
     let key = read_cursor(LETTER, after.as_deref(), Key::from_bytes)?;
-    let (total, slice) = api.slice_of_letters(&sought.of(job)?, key, 0, limit).await?;
+    // Before the letters: what is counted is then among them.
     let counts = api.letter_counts(job).await?;
+    let (total, slice) = api.slice_of_letters(&sought.of(job)?, key, 0, limit).await?;
     let totals = LetterTotals {
         total_count: signed(total),
         failed: signed(counts.failed),

@@ -124,8 +124,9 @@ impl Api {
             .map(|key| Key::from_bytes(key).ok_or_else(PageQuery::bad_cursor))
             .transpose()?;
         let offset = if after.is_some() { 0 } else { query.offset() };
-        let (total, Slice { letters, more }) = self.slice_of_letters(wanted, after, offset, query.size).await?;
+        // Before the letters: what is counted is then among them.
         let counts = self.letter_counts(wanted.job).await?;
+        let (total, Slice { letters, more }) = self.slice_of_letters(wanted, after, offset, query.size).await?;
         let last = letters.last().filter(|_| more);
         let next_cursor = last.map(|last| query.next(id, &last.key.to_bytes()));
         let views = letters.into_iter().map(|dead| DeadLetterView::new(wanted.job, dead));
