@@ -28,7 +28,7 @@ test: ## Set up what is needed and run every test
 lint: ## Check formatting, lints and scripts
 	@cargo fmt --check
 	@cargo clippy --release --locked --all-targets -- -D warnings
-	@shellcheck scripts/*.sh .ci/run
+	@shellcheck scripts/*.sh docker/*.sh docker/postgres/*.sh .ci/run
 
 bench: build ## Measure everything, or one thing: make bench ARGS="tasks --jobs 2"
 	@scripts/bench.sh $(ARGS)

@@ -65,9 +65,11 @@ need "Chromium (the tests open the pages in it)" chromium command -v chromium
 fetch() { # what is no package of the system
     scripts/web-modules.sh >/dev/null
     scripts/web-modules.sh docker/grafana/source >/dev/null
+    scripts/web-modules.sh tests/deploy >/dev/null
     # Not everybody has Go; without it the tests say that they leave InfluxDB and VictoriaLogs out.
     if command -v go >/dev/null; then
         scripts/influxd.sh >/dev/null
+        scripts/compose-reader.sh >/dev/null
         # Its sources want the newest Go, which may not be had.
         scripts/victorialogs.sh >/dev/null ||
             echo "setup: VictoriaLogs cannot be built (Go 1.26 or later, https://go.dev/dl): its tests will be skipped" >&2

@@ -33,5 +33,6 @@ suite integration cargo test --release --locked --test it
 suite schemathesis scripts/schemathesis.sh
 suite demo scripts/demo-once.sh
 suite grafana scripts/grafana.sh
-suite scripts shellcheck scripts/*.sh .ci/run
+suite deploy scripts/deploy.sh
+suite scripts shellcheck scripts/*.sh docker/*.sh docker/postgres/*.sh .ci/run
 finish

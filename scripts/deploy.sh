@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Tries what Grid is deployed with: the image, the compose file, the chart. Arguments are pytest's: -k compose. Starts no
+# container and needs no cluster. GRID names another program than target/release/grid.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=$(scripts/venv.sh)
+# Not everybody has Go; without it the tests say what they leave out.
+if command -v go >/dev/null; then
+    GRID_TEST_COMPOSE_READER=$(scripts/compose-reader.sh)
+    GRID_TEST_HELM=$(scripts/helm.sh)
+    GRID_TEST_HELM_DOCS=$(scripts/helm-docs.sh)
+    export GRID_TEST_COMPOSE_READER GRID_TEST_HELM GRID_TEST_HELM_DOCS
+fi
+modules=$(scripts/web-modules.sh tests/deploy)
+export GRID_TEST_DCLINT=$modules/node_modules/.bin/dclint
+# A newer Node where that of the system is too old.
+export PATH=$modules/node_modules/node/bin:$PATH
+
+PYTHONDONTWRITEBYTECODE=1 exec "$python/bin/pytest" -q -p no:cacheprovider tests/python/deploy "$@"
