@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
 # Tries what Grid is deployed with: the image, the compose file, the chart. Arguments are pytest's: -k compose. Starts no
-# container and needs no cluster. GRID names another program than target/release/grid.
+# container and needs no cluster. GRID names another program than target/release/grid. "readme" writes the README of the
+# chart anew from its values instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+if [[ ${1:-} == readme ]]; then
+    exec "$(scripts/helm-docs.sh)" --chart-search-root charts --sort-values-order file
+fi
 
 python=$(scripts/venv.sh)
 # Not everybody has Go; without it the tests say what they leave out.

@@ -70,6 +70,8 @@ fetch() { # what is no package of the system
     if command -v go >/dev/null; then
         scripts/influxd.sh >/dev/null
         scripts/compose-reader.sh >/dev/null
+        scripts/helm.sh >/dev/null
+        scripts/helm-docs.sh >/dev/null
         # Its sources want the newest Go, which may not be had.
         scripts/victorialogs.sh >/dev/null ||
             echo "setup: VictoriaLogs cannot be built (Go 1.26 or later, https://go.dev/dl): its tests will be skipped" >&2
