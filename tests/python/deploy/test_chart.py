@@ -10,7 +10,18 @@ import pytest
 import yaml
 
 from chart import (
-    CASES, CHART, TAUGHT, environment, helm, named, of_kind, pods, rendered, selects, service_links, template_of,
+    CASES,
+    CHART,
+    TAUGHT,
+    environment,
+    helm,
+    named,
+    of_kind,
+    pods,
+    rendered,
+    selects,
+    service_links,
+    template_of,
 )
 from conftest import DOCKER, VERSION, configured, program, run
 
@@ -93,7 +104,8 @@ def test_services_lead_to_ports_of_one_workload(case):
     objects = rendered(case)
     for service in of_kind(objects, "Service"):
         selected = [
-            template for one, template in pods(objects)
+            template
+            for one, template in pods(objects)
             if one["kind"] in ("Deployment", "StatefulSet")
             and selects(service["spec"]["selector"], template["metadata"]["labels"])
         ]
@@ -105,7 +117,8 @@ def test_services_lead_to_ports_of_one_workload(case):
     for monitor in of_kind(objects, "ServiceMonitor"):
         wanted = {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]}
         matching = [
-            service for service in of_kind(objects, "Service")
+            service
+            for service in of_kind(objects, "Service")
             if selects(monitor["spec"]["selector"]["matchLabels"], service["metadata"]["labels"])
         ]
         found = [port["name"] for service in matching for port in service["spec"]["ports"] if port["name"] in wanted]
@@ -151,7 +164,9 @@ def test_the_program_takes_every_environment(grid, case):
             several = {name for name in wanted if name.startswith("GRID__KAFKA__PROPERTIES__")}
             assert {f"environment {name}" for name in wanted - several} <= origins, one["metadata"]["name"]
             properties = shown["kafka"]["properties"]["value"]
-            assert {name.removeprefix("GRID__KAFKA__PROPERTIES__").replace("_", ".").lower() for name in several} == set(properties)
+            assert {
+                name.removeprefix("GRID__KAFKA__PROPERTIES__").replace("_", ".").lower() for name in several
+            } == set(properties)
             checked.append(container["args"][0])
     assert set(checked) - {"token"} == {"jobmaster", "worker", "migrate"}
 
@@ -166,9 +181,14 @@ def test_variables_that_kubernetes_makes_of_services_change_nothing(grid):
         _, given = environment(objects, pod, pod["containers"][0])
         assert configured(grid, given) == configured(grid, links | given)
     # Nor those of what the chart reads from the environment beside Grid.
-    read = set(re.findall(r"\$\{?([A-Z][A-Z0-9_]+)", "".join(
-        path.read_text() for path in [DOCKER / "vector/vector.yaml", *sorted(DOCKER.glob("grafana/**/*.yaml"))]
-    )))
+    read = set(
+        re.findall(
+            r"\$\{?([A-Z][A-Z0-9_]+)",
+            "".join(
+                path.read_text() for path in [DOCKER / "vector/vector.yaml", *sorted(DOCKER.glob("grafana/**/*.yaml"))]
+            ),
+        )
+    )
     assert "VECTOR_PORT" in read and "GRID_INFLUXDB_TOKEN" in read
     assert not read & set(links)
 
@@ -191,7 +211,9 @@ def test_a_jobmaster_is_found_by_the_names_that_it_knows(grid):
     objects = rendered("external")
     spec = template_of(named(objects, "Deployment", "grid-jobmaster"))["spec"]
     hosts = configured(grid, environment(objects, spec, spec["containers"][0])[0])["api"]["allowed_hosts"]["value"]
-    assert {"localhost", "jobmaster", "jobmaster.grid.svc", "jobmaster.grid.svc.cluster.local", "grid.example"} <= set(hosts)
+    assert {"localhost", "jobmaster", "jobmaster.grid.svc", "jobmaster.grid.svc.cluster.local", "grid.example"} <= set(
+        hosts
+    )
     (scaled,) = of_kind(objects, "ScaledObject")
     (trigger,) = scaled["spec"]["triggers"]
     url = trigger["metadata"]["url"]
@@ -224,12 +246,20 @@ def test_every_part_has_a_network_policy_and_servers_answer_only_who_needs_them(
     # Ports of policies are those of the pods.
     for part, policy in policies.items():
         (template,) = [
-            template for one, template in pods(objects)
-            if template["metadata"]["labels"]["app.kubernetes.io/component"] == part and one["kind"] in ("Deployment", "StatefulSet")
+            template
+            for one, template in pods(objects)
+            if template["metadata"]["labels"]["app.kubernetes.io/component"] == part
+            and one["kind"] in ("Deployment", "StatefulSet")
         ] or [None]
         allowed = {port["port"] for rule in policy["spec"].get("ingress", []) for port in rule.get("ports", [])}
         if template:
             assert allowed <= {port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}, part
+
+
+def fixed(stateful):
+    """What of the spec of a StatefulSet nobody may change."""
+    mutable = {"replicas", "template", "updateStrategy", "minReadySeconds", "ordinals", "revisionHistoryLimit"}
+    return {key: value for key, value in stateful.items() if key not in mutable}
 
 
 def test_a_change_of_version_changes_nothing_that_kubernetes_lets_nobody_change(tmp_path):
@@ -242,9 +272,7 @@ def test_a_change_of_version_changes_nothing_that_kubernetes_lets_nobody_change(
     for old, new in zip(before, after, strict=True):
         assert (old["kind"], old["metadata"]["name"]) == (new["kind"], new["metadata"]["name"])
         if old["kind"] == "StatefulSet":
-            mutable = {"replicas", "template", "updateStrategy", "minReadySeconds", "ordinals"}
-            strip = lambda spec: {key: value for key, value in spec.items() if key not in mutable}
-            assert strip(old["spec"]) == strip(new["spec"])
+            assert fixed(old["spec"]) == fixed(new["spec"])
         if old["kind"] == "Deployment":
             assert old["spec"]["selector"] == new["spec"]["selector"]
         if old["kind"] == "Service":
@@ -260,7 +288,10 @@ def test_the_migration_comes_before_everything_where_the_servers_are_there():
     hook = job("external", "grid-migrate")
     assert hook["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     account = template_of(hook)["spec"]["serviceAccountName"]
-    needed = [named(rendered("external"), "ServiceAccount", account), named(rendered("external"), "NetworkPolicy", "grid-migrate")]
+    needed = [
+        named(rendered("external"), "ServiceAccount", account),
+        named(rendered("external"), "NetworkPolicy", "grid-migrate"),
+    ]
     needed.append(named(rendered("hardened"), "Secret", "grid-migrate"))
     for one in needed:
         annotations = one["metadata"]["annotations"]
@@ -275,7 +306,11 @@ def test_only_the_migration_knows_the_owner_of_the_tables():
         objects = rendered(case)
         for one, template in pods(objects):
             if one["kind"] in ("Deployment", "StatefulSet") and "postgres" not in one["metadata"]["name"]:
-                names = {variable["name"] for container in template["spec"]["containers"] for variable in container.get("env", [])}
+                names = {
+                    variable["name"]
+                    for container in template["spec"]["containers"]
+                    for variable in container.get("env", [])
+                }
                 assert "GRID__POSTGRES__OWNER_URL" not in names
     worker = template_of(named(rendered("default"), "StatefulSet", "grid-worker"))["spec"]["containers"][0]
     assert "GRID__POSTGRES__URL" not in {variable["name"] for variable in worker["env"]}
@@ -290,13 +325,24 @@ def test_what_is_configured_beside_grid_is_that_of_docker_itself(tmp_path):
         path.name: json.loads(path.read_text()) for path in (DOCKER / "grafana/dashboards").iterdir()
     }
     provisioning = named(objects, "ConfigMap", "grid-grafana-provisioning")["data"]
-    for key, name in [("rules.yaml", "alerting/rules"), ("mute-timings.yaml", "alerting/mute-timings"),
-                      ("dashboards.yaml", "dashboards/grid"), ("datasources.yaml", "datasources/grid")]:
+    for key, name in [
+        ("rules.yaml", "alerting/rules"),
+        ("mute-timings.yaml", "alerting/mute-timings"),
+        ("dashboards.yaml", "dashboards/grid"),
+        ("datasources.yaml", "datasources/grid"),
+    ]:
         original = yaml.safe_load((DOCKER / f"grafana/provisioning/{name}.yaml").read_text())
         assert yaml.safe_load(provisioning[key]) == original, key
-    assert named(objects, "ConfigMap", "grid-vector")["data"]["vector.yaml"] == (DOCKER / "vector/vector.yaml").read_text()
-    assert named(objects, "ConfigMap", "grid-kafka")["data"]["server.properties"] == (DOCKER / "kafka/server.properties").read_text()
-    assert named(objects, "ConfigMap", "grid-postgres")["data"]["roles.sh"] == (DOCKER / "postgres/roles.sh").read_text()
+    assert (
+        named(objects, "ConfigMap", "grid-vector")["data"]["vector.yaml"] == (DOCKER / "vector/vector.yaml").read_text()
+    )
+    assert (
+        named(objects, "ConfigMap", "grid-kafka")["data"]["server.properties"]
+        == (DOCKER / "kafka/server.properties").read_text()
+    )
+    assert (
+        named(objects, "ConfigMap", "grid-postgres")["data"]["roles.sh"] == (DOCKER / "postgres/roles.sh").read_text()
+    )
     # A package has them too, not links.
     done = helm_package(tmp_path)
     run("tar", "--extract", "--file", done, "--directory", str(tmp_path))
@@ -331,7 +377,11 @@ def test_links_lead_to_where_grid_is():
         ((), None, None),
         (("grafana.alerting.email=a@b.example",), {"grid-notify": ["email"]}, ["grid-notify", "grid-notify"]),
         (("grafana.alerting.pagerdutySecret=p",), {"grid-page": ["pagerduty"]}, ["grid-page", "grid-page"]),
-        (("grafana.alerting.slackSecret=s",), {"grid-page": ["slack"], "grid-notify": ["slack"]}, ["grid-page", "grid-notify"]),
+        (
+            ("grafana.alerting.slackSecret=s",),
+            {"grid-page": ["slack"], "grid-notify": ["slack"]},
+            ["grid-page", "grid-notify"],
+        ),
     ],
 )
 def test_alerts_go_to_whoever_is_named(sets, receivers, routes):
@@ -346,7 +396,9 @@ def test_alerts_go_to_whoever_is_named(sets, receivers, routes):
     assert policy["receiver"] in receivers and [route["receiver"] for route in policy["routes"]] == routes
     # Every variable that they name is set.
     container = template_of(named(objects, "StatefulSet", "grid-grafana"))["spec"]["containers"][0]
-    assert set(re.findall(r"\$(GRID_ALERT_\w+)", data["contact-points.yaml"])) <= {one["name"] for one in container["env"]}
+    assert set(re.findall(r"\$(GRID_ALERT_\w+)", data["contact-points.yaml"])) <= {
+        one["name"] for one in container["env"]
+    }
 
 
 def test_servers_are_the_versions_of_the_compose_file():

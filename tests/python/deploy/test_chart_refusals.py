@@ -51,7 +51,12 @@ def test_a_wrong_value_is_refused_with_where_and_why(value, message):
 
 
 def test_two_places_for_one_secret_are_refused():
-    both = ("postgres.internal.enabled=false", "postgres.existingSecret=a", "postgres.url=postgres://b", "postgres.ownerUrl=postgres://c")
+    both = (
+        "postgres.internal.enabled=false",
+        "postgres.existingSecret=a",
+        "postgres.url=postgres://b",
+        "postgres.ownerUrl=postgres://c",
+    )
     assert "one of both says where it is" in refusal(*both)
     assert "name the Secret that has the passwords" in refusal("kafka.sasl.existingSecret=", case="external")
     assert "shows no token" in refusal("vector.enabled=true", case="external")

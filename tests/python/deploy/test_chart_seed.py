@@ -1,4 +1,4 @@
-"""Names, ports, secrets and values of the chart that people have been told of: to the letter, whatever the release is called."""
+"""Names, ports, secrets and values of the chart that people have been told of: to the letter."""
 
 import base64
 
@@ -39,11 +39,15 @@ def test_grafanas_password_is_in_its_secret():
     assert len(password) == 32 and password.isalnum()
     chosen = named(rendered("default", "grafana.adminPassword=mine"), "Secret", "grid-grafana")
     assert chosen["stringData"]["admin-password"] == "mine"
-    (variable,) = [one for one in container("StatefulSet", "grid-grafana")["env"] if one["name"] == "GF_SECURITY_ADMIN_PASSWORD"]
+    (variable,) = [
+        one for one in container("StatefulSet", "grid-grafana")["env"] if one["name"] == "GF_SECURITY_ADMIN_PASSWORD"
+    ]
     assert variable["valueFrom"]["secretKeyRef"] == {"name": "grid-grafana", "key": "admin-password"}
 
 
-@pytest.mark.parametrize("service, port", [("jobmaster", 8080), ("grid-influxdb", 8086), ("grid-victorialogs", 9428), ("grid-vector", 9000)])
+@pytest.mark.parametrize(
+    "service, port", [("jobmaster", 8080), ("grid-influxdb", 8086), ("grid-victorialogs", 9428), ("grid-vector", 9000)]
+)
 def test_services_are_called_what_people_were_told(service, port):
     spec = named(DEFAULT(), "Service", service)["spec"]
     assert [one["port"] for one in spec["ports"]] == [port]
@@ -83,10 +87,20 @@ def test_vector_takes_the_three_values_of_the_manual():
         return {one["name"]: one["value"] for one in container("StatefulSet", "grid-vector", sets)["env"]}
 
     told = variables()
-    assert (told["VECTOR_PORT"], told["VECTOR_BATCH_MAX_BYTES"], told["VECTOR_BATCH_TIMEOUT"]) == ("9000", "1048576", "5")
+    assert (told["VECTOR_PORT"], told["VECTOR_BATCH_MAX_BYTES"], told["VECTOR_BATCH_TIMEOUT"]) == (
+        "9000",
+        "1048576",
+        "5",
+    )
     sets = ("vector.port=9100", "vector.batchMaxBytes=20971520", "vector.batchTimeout=7")
     told = variables(*sets)
-    assert (told["VECTOR_PORT"], told["VECTOR_BATCH_MAX_BYTES"], told["VECTOR_BATCH_TIMEOUT"]) == ("9100", "20971520", "7")
+    assert (told["VECTOR_PORT"], told["VECTOR_BATCH_MAX_BYTES"], told["VECTOR_BATCH_TIMEOUT"]) == (
+        "9100",
+        "20971520",
+        "7",
+    )
     worker = {one["name"]: one.get("value") for one in container("StatefulSet", "grid-worker", sets)["env"]}
     assert worker["GRID__WORKER__VECTOR"] == "grid-vector:9100"
-    assert [port["port"] for port in named(rendered("default", *sets), "Service", "grid-vector")["spec"]["ports"]] == [9100]
+    assert [port["port"] for port in named(rendered("default", *sets), "Service", "grid-vector")["spec"]["ports"]] == [
+        9100
+    ]

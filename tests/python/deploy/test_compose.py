@@ -45,7 +45,9 @@ def test_the_example_sets_what_is_asked_for_and_nothing_else():
     assert named - asked == {"COMPOSE_PROFILES"}
 
 
-@pytest.mark.parametrize("name", sorted(set(example()) - {"COMPOSE_PROFILES", "GRID_ANONYMOUS_ROLE", "GRID_WORKER_SLOTS"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(example()) - {"COMPOSE_PROFILES", "GRID_ANONYMOUS_ROLE", "GRID_WORKER_SLOTS"})
+)
 def test_a_password_that_is_not_chosen_is_asked_for(name):
     with pytest.raises(AssertionError, match=f"{name} is missing a value: copy docker/.env.example to docker/.env"):
         read(**{key: value for key, value in example().items() if key != name})
@@ -160,7 +162,11 @@ def test_vector_is_told_what_its_configuration_reads(project):
 
 def test_alerts_are_told_only_with_all_receivers():
     files = ("compose.yaml", "compose.alerting.yaml")
-    receivers = {"GRID_ALERT_EMAIL": "a@b.example", "GRID_ALERT_SLACK_URL": "https://c", "GRID_ALERT_PAGERDUTY_KEY": "d"}
+    receivers = {
+        "GRID_ALERT_EMAIL": "a@b.example",
+        "GRID_ALERT_SLACK_URL": "https://c",
+        "GRID_ALERT_PAGERDUTY_KEY": "d",
+    }
 
     def mounted(project):
         targets = [volume["target"] for volume in project["services"]["grid-grafana"]["volumes"]]
