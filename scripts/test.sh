@@ -34,5 +34,6 @@ suite schemathesis scripts/schemathesis.sh
 suite demo scripts/demo-once.sh
 suite grafana scripts/grafana.sh
 suite deploy scripts/deploy.sh
+suite crates scripts/crates.sh
 suite scripts shellcheck scripts/*.sh docker/*.sh docker/postgres/*.sh .ci/run
 finish

@@ -420,8 +420,3 @@ def test_the_readme_is_made_of_the_values(tmp_path):
     assert (CHART / "README.md").read_text() == made, "charts/grid/README.md is not: scripts/deploy.sh readme"
     undocumented = [line for line in made.splitlines() if line.startswith("|") and line.rstrip().endswith("|  |")]
     assert undocumented == []
-
-
-def test_versions_are_that_of_the_program():
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert (chart["version"], chart["appVersion"]) == (VERSION, VERSION)

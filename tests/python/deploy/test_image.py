@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 
-from conftest import DOCKER, ROOT, VERSION, in_environment, run
+from conftest import DOCKER, ROOT, in_environment, run
 
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 
@@ -74,10 +74,6 @@ def test_the_compiler_is_the_one_of_the_repository():
     channel = tomllib.loads((ROOT / "rust-toolchain.toml").read_text())["toolchain"]["channel"]
     assert f"FROM rust:{channel}-slim-bookworm AS build" in DOCKERFILE
     assert f"RUSTUP_TOOLCHAIN={channel}" in DOCKERFILE
-
-
-def test_the_version_is_that_of_the_program():
-    assert f"ARG VERSION={VERSION}\n" in DOCKERFILE
 
 
 def test_it_runs_as_nobody_special_with_a_health_check_and_roles_by_argument():
