@@ -31,6 +31,7 @@ pub use directory::{Directory, DirectoryOptions, LiveWorker, Liveness};
 pub use host::{Committed, Followers, Host, HostParts};
 pub use machine::{Input, Loaded, Observed, Poisoned, Shard, ShardOptions, Taken, WorkerGone};
 pub use options::JobmasterOptions;
+pub use outbox::Letters;
 pub use placing::{Candidate, Placing};
 pub use staging::{Batch, JobSnapshot, Output, WorkerAnswer};
 pub use supervisor::{Supervisor, SupervisorHandle};

@@ -54,6 +54,8 @@ mutants! {
     ForgottenCordon,
     /// The answer to a registration does not say how the worker stands.
     SilentRegistration,
+    /// An acknowledgement goes before what was said of its attempt in the same commit.
+    HastyAcknowledgement,
     /// A worker takes assignments of earlier owners of a shard.
     StaleAssignment,
     /// A worker takes a message that it has had before.

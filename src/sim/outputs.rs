@@ -1,13 +1,11 @@
 //! What leaves a shard in the simulated world: answers, and one message a worker and commit; a process may die between
 //! any two of them.
 
-use std::collections::BTreeMap;
-
 use super::trace;
 use super::world::{Happening, TIMELINE, World};
-use crate::domain::{Incarnation, ShardId};
-use crate::event::{AssignmentItem, AssignmentMessage, Reply, Version};
-use crate::shard::Output;
+use crate::domain::ShardId;
+use crate::event::{AssignmentMessage, Reply, Version};
+use crate::shard::{Letters, Output};
 
 /// One message.
 enum Letter {
@@ -24,25 +22,19 @@ impl World {
         let Some(epoch) = process.shards.get(&shard).map(|owned| owned.machine.epoch()) else {
             return;
         };
-        let mut letters = Vec::new();
-        let mut items: BTreeMap<Incarnation, Vec<AssignmentItem>> = BTreeMap::new();
-        for output in outputs {
-            self.trace(|| format!("jm{number} shard {shard} epoch {epoch}: {}", trace::output(&output)));
-            match output {
-                Output::Reply { to, result } => letters.push(Letter::Reply(Reply {
-                    v: Version,
-                    node: to.node,
-                    correlation: to.correlation,
-                    result,
-                })),
-                other => {
-                    if let Some((incarnation, item)) = item(other) {
-                        items.entry(incarnation).or_default().push(item);
-                    }
-                }
-            }
+        for output in &outputs {
+            self.trace(|| format!("jm{number} shard {shard} epoch {epoch}: {}", trace::output(output)));
         }
-        letters.extend(items.into_iter().map(|(incarnation, items)| {
+        let Letters { replies, messages } = Letters::of(outputs);
+        let replies = replies.into_iter().map(|(to, result)| {
+            Letter::Reply(Reply {
+                v: Version,
+                node: to.node,
+                correlation: to.correlation,
+                result,
+            })
+        });
+        let messages = messages.into_iter().map(|(_, incarnation, items)| {
             Letter::Assignment(AssignmentMessage {
                 v: Version,
                 timeline: TIMELINE,
@@ -52,7 +44,8 @@ impl World {
                 incarnation,
                 items,
             })
-        }));
+        });
+        let letters = replies.chain(messages).collect();
         self.send_letters(number, shard, letters);
     }
 
@@ -106,38 +99,6 @@ impl World {
         }
         if let Some((id, command)) = self.client.asked(reply.correlation) {
             self.check.accepted(id, command);
-        }
-    }
-}
-
-fn item(output: Output) -> Option<(Incarnation, AssignmentItem)> {
-    match output {
-        Output::Reply { .. } => None,
-        Output::Tell {
-            incarnation, answer, ..
-        } => Some((incarnation, answer.into())),
-        Output::Assign {
-            incarnation,
-            assignment,
-            ..
-        } => Some((incarnation, AssignmentItem::Assign { assignment })),
-        Output::Cancel {
-            incarnation, attempt, ..
-        } => Some((incarnation, AssignmentItem::Cancel { attempt })),
-        Output::Stop {
-            incarnation, attempt, ..
-        } => Some((incarnation, AssignmentItem::Stop { attempt })),
-        Output::Standing {
-            incarnation, standing, ..
-        } => Some((incarnation, AssignmentItem::Standing { standing })),
-        Output::Ack {
-            incarnation,
-            kind,
-            attempt,
-            ..
-        } => {
-            let attempts = vec![attempt];
-            Some((incarnation, AssignmentItem::Ack { kind, attempts }))
         }
     }
 }

@@ -220,7 +220,9 @@ fn every_bug_put_in_on_purpose_is_found() {
         .filter(|bug| {
             let world = |seed| match bug {
                 // An inventory must overtake an assignment: rare at the usual interval, once in a thousand seeds.
-                Mutant::EarlyInventory => World::with_inventories(seed, Duration::from_millis(300)),
+                Mutant::EarlyInventory | Mutant::HastyAcknowledgement => {
+                    World::with_inventories(seed, Duration::from_millis(300))
+                }
                 _ => World::new(seed),
             };
             let run = |seed| mutant::with(Some(**bug), || run_in(world(seed)).err()).map(|why| (seed, why));
