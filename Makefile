@@ -1,14 +1,14 @@
 # Everything a newcomer needs. The scripts behind the longer targets are in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run demo test lint bench chaos
+.PHONY: help setup build run demo test test-cluster lint bench chaos
 
 GRID := target/release/grid
 # More arguments for run, bench and chaos: make run ARGS="--workers 2"
 ARGS ?=
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Find what is missing on this machine, and install it (Debian, Ubuntu, as root) or say how
 	@scripts/setup.sh
@@ -24,6 +24,9 @@ demo: build ## Run a job over real data, show the result, and keep serving (DEMO
 
 test: ## Set up what is needed and run every test
 	@scripts/test.sh
+
+test-cluster: ## Install the chart into a real API server of Kubernetes, and upgrade it
+	@scripts/test-cluster.sh $(ARGS)
 
 lint: ## Check formatting, lints and scripts
 	@cargo fmt --check

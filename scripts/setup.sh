@@ -70,13 +70,14 @@ fetch() { # what is no package of the system
     if command -v go >/dev/null; then
         scripts/influxd.sh >/dev/null
         scripts/compose-reader.sh >/dev/null
-        scripts/helm.sh >/dev/null
         scripts/helm-docs.sh >/dev/null
         # Its sources want the newest Go, which may not be had.
         scripts/victorialogs.sh >/dev/null ||
             echo "setup: VictoriaLogs cannot be built (Go 1.26 or later, https://go.dev/dl): its tests will be skipped" >&2
+        scripts/helm.sh >/dev/null ||
+            echo "setup: Helm cannot be built (Go 1.26 or later, https://go.dev/dl): the chart's tests will be skipped" >&2
     else
-        echo "setup: no Go (1.26 or later, https://go.dev/dl), so no InfluxDB and no VictoriaLogs: their tests will be skipped" >&2
+        echo "setup: no Go (1.26 or later, https://go.dev/dl), so no InfluxDB, VictoriaLogs or Helm: their tests will be skipped" >&2
     fi
 }
 
