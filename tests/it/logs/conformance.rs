@@ -8,6 +8,7 @@ use std::fs;
 use std::time::Duration;
 
 use grid::clock::now;
+use grid::domain::Timestamp;
 use grid::logs::logsql::{self, QueryError};
 use grid::logs::{Batch, Line, LogStore, LogsOptions, Order, Page, Question, Search, StoreError};
 use serde::Deserialize;
@@ -192,4 +193,64 @@ async fn a_real_victorialogs_finds_them_as_it_is_asked_here() {
     let unsupported = hold_against(&store, Some(&run)).await;
     let pipes = unsupported.iter().filter(|why| why.contains("it has pipes")).count();
     assert_eq!(pipes, unsupported.len(), "{unsupported:?}");
+}
+
+/// Lines of one worker behind a position: page by page in the order in which they were written, as the question wants them.
+async fn give_lines_behind_a_position(store: &dyn LogStore, found_by_now: impl AsyncFn()) {
+    const LINES: i64 = 25;
+    let worker = format!("worker-{}", Uuid::now_v7());
+    let base_ms = now().as_ms() - 60_000;
+    let position = |number: i64| base_ms * 1_000 + number * 10;
+    let line = |worker: &str, number: i64| Line {
+        worker_id: worker.to_owned(),
+        position: position(number),
+        // Some at the same time; and one was held back for what might have belonged to it.
+        at: Timestamp::from_ms(base_ms + if number == 13 { 0 } else { number / 5 }),
+        ..super::line("2026-01-31T10:00:00Z", &format!("line {number} of {}", number % 2))
+    };
+    let other = format!("{worker}-other");
+    let both = (0..LINES).flat_map(|number| [line(&worker, number), line(&other, number)]);
+    store.add(batch(both.collect())).await.unwrap();
+    found_by_now().await;
+    let ask = async |query: Option<&str>, mut after: i64, limit: u32| {
+        let question = Question {
+            query: query.map(str::to_owned),
+            named: Vec::new(),
+            now: now(),
+        };
+        let mut found = Vec::new();
+        loop {
+            let page = store.of_worker(&question, &worker, after, limit).await.unwrap();
+            assert!(page.lines.len() <= limit as usize);
+            for stored in page.lines {
+                assert_eq!(stored.line.worker_id, worker);
+                assert!(stored.line.position > after, "{} behind {after}", stored.line.position);
+                after = stored.line.position;
+                found.push((after - position(0)) / 10);
+            }
+            if !page.more {
+                return found;
+            }
+        }
+    };
+    let numbers = |from: i64, step: usize| (from..LINES).step_by(step).collect::<Vec<_>>();
+    assert_eq!(ask(None, position(0) - 1, 7).await, numbers(0, 1));
+    assert_eq!(ask(None, position(0), 100).await, numbers(1, 1));
+    assert_eq!(ask(None, position(11) + 5, 3).await, numbers(12, 1));
+    assert_eq!(ask(Some("\"of 1\""), position(2), 4).await, numbers(3, 2));
+    assert_eq!(ask(None, position(LINES - 1), 5).await, numbers(LINES, 1));
+}
+
+#[tokio::test]
+async fn a_worker_s_lines_go_on_behind_a_position() {
+    let (_, store) = super::store(LogsOptions::default()).await;
+    give_lines_behind_a_position(&store, async || ()).await;
+}
+
+#[tokio::test]
+async fn a_worker_s_lines_go_on_behind_a_position_in_a_real_victorialogs() {
+    let Some((server, store)) = super::victoria::store() else {
+        return;
+    };
+    give_lines_behind_a_position(&store, async || server.flush().await).await;
 }
