@@ -243,6 +243,10 @@ def test_every_part_has_a_network_policy_and_servers_answer_only_who_needs_them(
     assert asked_by("vector") == {"worker"}
     assert "Egress" in policies["jobmaster"]["spec"]["policyTypes"]
     assert {} not in policies["jobmaster"]["spec"]["egress"]
+    # Who may read metrics may be said: then nobody else reaches workers but jobmasters.
+    assert "from" not in policies["worker"]["spec"]["ingress"][0]
+    strict = named(rendered("hardened"), "NetworkPolicy", "grid-worker")["spec"]["ingress"][0]["from"]
+    assert [list(peer) for peer in strict] == [["podSelector"], ["namespaceSelector"]]
     # Ports of policies are those of the pods.
     for part, policy in policies.items():
         (template,) = [

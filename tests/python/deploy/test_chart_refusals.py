@@ -36,6 +36,8 @@ WRONG = [
     ("vector.enabled=false", "VictoriaLogs gets its lines from a Vector"),
     ("ingress.enabled=true", "ingress.host: with ingress.enabled"),
     ("grafana.ingress.enabled=true", "grafana.ingress.host"),
+    ("ingress.enabled=true,ingress.host=a.example", "networkPolicy.from: name the namespaces"),
+    ("worker.autoscaling.enabled=true,worker.autoscaling.type=keda", "networkPolicy.from: name the namespaces"),
     ("worker.autoscaling.minReplicas=50", "minReplicas is more than maxReplicas"),
     ("jobmaster.terminationGracePeriodSeconds=5", "at least 30"),
     ("config.server.listen=0.0.0.0:1", "config.server.listen: the chart sets it; it is 8080"),
