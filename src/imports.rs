@@ -22,10 +22,11 @@ const fn layer(module: &'static str, knows: &'static [&'static str]) -> Layer {
 }
 
 /// What any shell may use, but never the domain or the events.
-const UTILITIES: [&str; 7] = [
+const UTILITIES: [&str; 8] = [
     "causes",
     "clock",
     "failpoint",
+    "process_end",
     "task",
     "config",
     "telemetry",
@@ -46,6 +47,7 @@ const LAYERS: &[Layer] = &[
     layer("checkpoint", &["domain"]),
     layer("task", &[]),
     layer("failpoint", &[]),
+    layer("process_end", &[]),
     layer("generated", &[]),
     layer("config", &["domain"]),
     layer("sources", &[]),

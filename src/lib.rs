@@ -40,6 +40,7 @@ pub mod log;
 pub mod logs;
 pub mod metrics;
 pub mod node;
+mod process_end;
 pub mod projection;
 pub mod publish;
 pub mod shard;

@@ -3,7 +3,6 @@
 //! Its end is an event of the kernel (a pidfd), also for a server that an earlier process of grid started.
 
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,13 +10,12 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sqlx::{ConnectOptions, Connection};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::process::Child;
 
 use super::Error;
 use super::cluster::Cluster;
 use super::roles;
+use crate::process_end::ProcessEnd;
 
 /// How often a starting server is asked; it says by no event that it is ready.
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -27,8 +25,7 @@ const TAIL_BYTES: u64 = 2_000;
 #[derive(Debug)]
 pub struct Server {
     pid: Pid,
-    /// Readable from the moment the process has ended.
-    end: AsyncFd<OwnedFd>,
+    end: ProcessEnd,
     /// Kept to be reaped, when this process started it.
     child: Option<Child>,
 }
@@ -37,7 +34,7 @@ impl Server {
     pub fn of_child(child: Child) -> Result<Self, Error> {
         let number = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
         let pid = Pid::from_raw(number);
-        let end = watch(pid).map_err(Error::io("watch process", format!("/proc/{pid}")))?;
+        let end = ProcessEnd::watch(pid).map_err(Error::io("watch process", format!("/proc/{pid}")))?;
         Ok(Self {
             pid,
             end,
@@ -50,7 +47,7 @@ impl Server {
         let Some(pid) = recorded(cluster)?.filter(|pid| is_ours(*pid, cluster)) else {
             return Ok(None);
         };
-        match watch(pid) {
+        match ProcessEnd::watch(pid) {
             // Asked again: between the two looks the number may have gone to another process.
             Ok(end) if is_ours(pid, cluster) => Ok(Some(Self { pid, end, child: None })),
             Ok(_) => Ok(None),
@@ -75,9 +72,8 @@ impl Server {
 
     /// Returns when the process has ended. May be dropped and called again.
     pub async fn ended(&mut self) {
-        // An error means that the descriptor is useless, and with it the watch: taken for the end, since the next start
-        // looks for a running server first.
-        let _ = self.end.ready(Interest::READABLE).await;
+        // A watch that fails is taken for the end: the next start looks for a running server first.
+        self.end.ended().await;
         if let Some(child) = &mut self.child {
             // Reaps; how it ended is in the server's log.
             let _ = child.try_wait();
@@ -87,7 +83,7 @@ impl Server {
     /// Ends the server: first in order, then at once (the next start recovers).
     pub async fn stop(&mut self, timeout: Duration) -> Result<(), Error> {
         for (signal, wait) in [(Signal::SIGINT, timeout), (Signal::SIGQUIT, Duration::from_secs(5))] {
-            if !self.signal(signal) || tokio::time::timeout(wait, self.ended()).await.is_ok() {
+            if !self.end.signal(signal) || tokio::time::timeout(wait, self.ended()).await.is_ok() {
                 return Ok(());
             }
             tracing::warn!(pid = self.pid(), ?signal, ?wait, "postgres.slow_stop");
@@ -96,24 +92,6 @@ impl Server {
             pid: self.pid(),
             within: timeout,
         })
-    }
-}
-
-impl Server {
-    /// Sends a signal to this very process, and not to one that got its number later; false: it has ended.
-    fn signal(&self, signal: Signal) -> bool {
-        let nothing = std::ptr::null::<libc::siginfo_t>();
-        // SAFETY: pidfd_send_signal(2) reads no memory when its third argument is null; the descriptor is open.
-        let sent = unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                self.end.as_raw_fd(),
-                signal as libc::c_int,
-                nothing,
-                0,
-            )
-        };
-        sent == 0
     }
 }
 
@@ -139,19 +117,6 @@ fn is_ours(pid: Pid, cluster: &Cluster) -> bool {
 
 fn same(left: &Path, right: &Path) -> bool {
     left == right || right.canonicalize().is_ok_and(|right| left == right)
-}
-
-fn watch(pid: Pid) -> std::io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: pidfd_open(2) takes a pid and flags by value and touches no memory of ours.
-    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-    if descriptor < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    let descriptor = i32::try_from(descriptor).map_err(std::io::Error::other)?;
-    // SAFETY: the kernel just gave us this descriptor (closed on exec), and nobody else has it.
-    let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    // SAFETY: an OwnedFd keeps one descriptor, the same for as long as the AsyncFd has it.
-    Ok(unsafe { AsyncFd::register_with_interest(owned, Interest::READABLE) }?)
 }
 
 /// Waits until the server answers.

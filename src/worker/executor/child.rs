@@ -2,23 +2,24 @@
 //! session is dead, so that its id cannot mean somebody else while signals may still be sent to it.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{ChildStderr, ChildStdout, Command, Stdio};
-use std::sync::Arc;
+use std::process::{ChildStderr, ChildStdout};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, setsid};
-use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use super::guardian::{Guardian, Registration};
+use super::launch::{Launch, Streams};
 use super::limits::ProcessLimits;
 use super::session;
 use super::verdict::Exit;
+use crate::process_end::ProcessEnd;
 
 /// What is to be started.
 pub struct Program<'a> {
@@ -29,14 +30,14 @@ pub struct Program<'a> {
     pub limits: ProcessLimits,
 }
 
-/// Starts the program and gives its leader and its output. Blocks for the fork.
+/// Starts the program and gives its leader and its output. Blocks until the program begins.
 pub fn spawn(program: &Program<'_>, guardian: &Guardian) -> io::Result<(Leader, ChildStdout, ChildStderr)> {
-    let registration = Arc::new(guardian.registration());
+    let registration = guardian.registration();
     match try_spawn(program, guardian, &registration) {
         // The guardian died or does not read; a new one takes the registration.
         Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => {
             guardian.revive(&registration);
-            try_spawn(program, guardian, &Arc::new(guardian.registration()))
+            try_spawn(program, guardian, &guardian.registration())
         }
         spawned => spawned,
     }
@@ -45,43 +46,30 @@ pub fn spawn(program: &Program<'_>, guardian: &Guardian) -> io::Result<(Leader, 
 fn try_spawn(
     program: &Program<'_>,
     guardian: &Guardian,
-    registration: &Arc<Registration>,
+    registration: &Registration,
 ) -> io::Result<(Leader, ChildStdout, ChildStderr)> {
-    let (name, arguments) = program.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let child_registration = Arc::clone(registration);
-    let limits = program.limits;
-    let mut command = Command::new(name);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(program.environment.iter().map(|(name, value)| (name, value)))
-        .current_dir(program.folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    // SAFETY: between fork and exec only system calls are made: no memory is taken, no lock, nothing is dropped.
-    unsafe {
-        command.pre_exec(move || {
-            setsid()?;
-            child_registration.register()?;
-            limits.apply()
-        });
-    }
-    let mut child = command.spawn()?;
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
+    let (stdout, stdout_end) = io::pipe()?;
+    let (stderr, stderr_end) = io::pipe()?;
+    let streams = Streams {
+        stdin: File::open("/dev/null")?.into(),
+        stdout: stdout_end.into(),
+        stderr: stderr_end.into(),
+    };
+    let launch = Launch::new(program.argv, program.environment, program.folder, streams)?;
+    let prepare = || {
+        setsid()?;
+        registration.register()?;
+        program.limits.apply()
+    };
+    let pid = launch.start(&prepare, |pid| guardian.forget(pid))?;
     guardian.started(pid, registration);
+    // From here on dropping it ends the process.
     let leader = Leader {
         pid,
         guardian: guardian.clone(),
         is_reaped: false,
     };
-    // Both are there: they were asked for.
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(io::ErrorKind::BrokenPipe.into());
-    };
-    // std's handle never reaps by itself; from here on the leader does.
-    drop(child);
-    Ok((leader, stdout, stderr))
+    Ok((leader, OwnedFd::from(stdout).into(), OwnedFd::from(stderr).into()))
 }
 
 /// The unreaped leader of a session. Dropping it kills the session.
@@ -96,22 +84,18 @@ impl Leader {
         self.pid
     }
 
-    /// A stream of the ends of this process's children; made before a wait, so that no end is missed.
-    pub fn ends() -> io::Result<SignalStream> {
-        signal(SignalKind::child())
+    /// The end of the leader alone: a signal of all ends would wake everybody who waits for one.
+    ///
+    /// # Errors
+    /// When this process has no room for another file.
+    pub fn end(&self) -> io::Result<ProcessEnd> {
+        ProcessEnd::watch(self.pid)
     }
 
     /// Waits for the leader's end and leaves it unreaped. May be cancelled and called again.
-    pub async fn exited(&self, ends: &mut SignalStream) -> Exit {
-        loop {
-            if let Some(exit) = self.peek() {
-                return exit;
-            }
-            if ends.recv().await.is_none() {
-                // The runtime is shutting down.
-                std::future::pending::<()>().await;
-            }
-        }
+    pub async fn exited(&self, end: &ProcessEnd) -> Exit {
+        end.ended().await;
+        self.peek().unwrap_or(Exit::Stuck)
     }
 
     fn peek(&self) -> Option<Exit> {
@@ -132,16 +116,15 @@ impl Leader {
         session::signal_group(self.pid, Signal::SIGCONT);
     }
 
-    /// Kills the whole session. Blocks for a scan of /proc.
-    pub fn kill(&self) {
-        session::kill_sessions(&HashSet::from([self.pid.as_raw()]));
+    /// Kills the whole session. Blocks for a scan of /proc. `true`: nothing of it was left.
+    pub fn kill(&self) -> bool {
+        session::kill_sessions(&HashSet::from([self.pid.as_raw()]))
     }
 
     /// Kills what is left of the session, waits until it is gone (at most `patience`), and reaps the leader. Blocks.
     /// `false`: something is still there, held by the kernel.
     pub fn finish(mut self, patience: Duration) -> bool {
-        self.kill();
-        let is_gone = self.wait_gone(patience);
+        let is_gone = self.kill() || self.wait_gone(patience);
         self.reap();
         is_gone
     }

@@ -12,6 +12,7 @@ mod attempt;
 mod child;
 mod environment;
 mod guardian;
+mod launch;
 mod limits;
 mod lines;
 mod noop;

@@ -25,6 +25,7 @@ use super::processors::Processors;
 use super::verdict::{Exit, verdict};
 use crate::document::TaskKind;
 use crate::domain::{Failure, FailureReason};
+use crate::process_end::ProcessEnd;
 use crate::worker::Reporting;
 
 /// How processes are ended. Times in milliseconds where they are configured.
@@ -69,18 +70,13 @@ impl Executor for ProcessExecutor {
         if *control.borrow() == ControlState::Kill {
             return Outcome::failed(FailureReason::Killed, "killed before its program was started");
         }
-        // Before the start, so that not even the quickest end is missed.
-        let ends = match Leader::ends() {
-            Ok(ends) => ends,
-            Err(error) => return unstarted(&error, &attempt),
-        };
         let attempt = Arc::new(attempt);
         let started = match self.start(&attempt).await {
             Ok(started) => started,
             Err(failure) => return Outcome::Failed(failure.capped()),
         };
         let _running = Counted::one();
-        self.follow(started, ends, &attempt, &mut control).await
+        self.follow(started, &attempt, &mut control).await
     }
 }
 
@@ -152,13 +148,7 @@ impl ProcessExecutor {
         joined.unwrap_or_else(|error| Err(Failure::new(FailureReason::Error, error.to_string())))
     }
 
-    async fn follow(
-        &self,
-        started: Started,
-        mut ends: tokio::signal::unix::Signal,
-        attempt: &Arc<AttemptContext>,
-        control: &mut Control,
-    ) -> Outcome {
+    async fn follow(&self, started: Started, attempt: &Arc<AttemptContext>, control: &mut Control) -> Outcome {
         let Started {
             leader,
             stdout,
@@ -167,6 +157,11 @@ impl ProcessExecutor {
             processors: _processors,
             reporting: _reporting,
         } = started;
+        // One that has ended already is readable at once.
+        let end = match leader.end() {
+            Ok(end) => end,
+            Err(error) => return unstarted(&error, attempt),
+        };
         let record = Arc::new(Record::counted(&attempt.live));
         attempt.live.set_leader(leader.pid());
         let (leave, leaving) = watch::channel(false);
@@ -174,7 +169,7 @@ impl ProcessExecutor {
             Ok(reading) => reading,
             Err(error) => return unstarted(&error, attempt),
         };
-        let (exit, asked) = self.wait(&leader, &mut ends, control).await;
+        let (exit, asked) = self.wait(&leader, &end, control).await;
         let (pid, stuck) = (leader.pid(), Duration::from_millis(self.options.stuck_ms));
         let live = attempt.live.clone();
         let finish = move || {
@@ -197,12 +192,7 @@ impl ProcessExecutor {
     }
 
     /// Waits for the end of the leader, and hurries it as `control` asks.
-    async fn wait(
-        &self,
-        leader: &Leader,
-        ends: &mut tokio::signal::unix::Signal,
-        control: &mut Control,
-    ) -> (Exit, ControlState) {
+    async fn wait(&self, leader: &Leader, end: &ProcessEnd, control: &mut Control) -> (Exit, ControlState) {
         let mut asked = ControlState::Run;
         let mut kill_at: Option<Instant> = None;
         let mut give_up_at: Option<Instant> = None;
@@ -210,7 +200,7 @@ impl ProcessExecutor {
         loop {
             tokio::select! {
                 biased;
-                exit = leader.exited(ends) => return (exit, asked),
+                exit = leader.exited(end) => return (exit, asked),
                 wish = next_wish(control, asked), if is_listening => {
                     asked = wish;
                     is_listening = asked != ControlState::Kill;
