@@ -48,6 +48,7 @@ pub mod shard;
 mod sim;
 #[cfg(test)]
 mod sources;
+mod spill;
 pub mod task;
 pub mod telemetry;
 pub mod worker;

@@ -29,6 +29,13 @@ impl Dropped {
         }
     }
 
+    /// How many have to be told of.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> u64 {
+        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.values().map(|(_, count)| count).sum()
+    }
+
     /// What has to be told, once.
     pub(super) fn take(&self) -> impl Iterator<Item = Line> {
         let tasks = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));

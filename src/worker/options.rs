@@ -59,6 +59,10 @@ options! {
         /// HOST:PORT of a Vector's source `logstash`, or of anything else that speaks Lumberjack: lines of tasks go there as
         /// well.
         vector: Option<String> = None,
+        /// Authorities (PEM), of which one has signed the certificate of `vector`: with them, lines go there by TLS.
+        vector_ca: Option<PathBuf> = None,
+        /// Disk space, in the folder of the worker, for lines that wait while `vector` does not take them; 0: only memory.
+        vector_spill_bytes: u64 = 1024 * 1024 * 1024,
         /// Lines a second that one attempt may go on to write to the log; what is more is dropped, and told.
         log_lines_per_second: u32 = 2_000,
         /// Bytes a second of these lines.
@@ -123,6 +127,11 @@ impl WorkerOptions {
                 "more than worker.heartbeat_interval ({})",
                 text(self.heartbeat_interval)
             ),
+        );
+        must(
+            "vector_ca",
+            self.vector_ca.is_none() || self.vector.is_some(),
+            "worker.vector as well".to_owned(),
         );
         // The attempts of a worker that is cut off must be dead before anybody places them again.
         must(

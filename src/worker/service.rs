@@ -31,6 +31,7 @@ use crate::domain::{Incarnation, WorkerName};
 use crate::logs::capture::Rate;
 use crate::logs::recent::Recent;
 use crate::metrics::Points;
+use crate::spill::Spill;
 
 /// How long to wait before the next incarnation, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -277,7 +278,7 @@ impl Life {
         let machine = WorkerMachine::new(identity, setup.options.clone(), clock.now())?;
         let tasks = Arbiter::try_new()?;
         let (shippers, mut lines) = ship(setup, incarnation)?;
-        let (letters, letters_way) = Shipper::start(Way::of_letters(&api_setup(setup, incarnation)), None)?;
+        let (letters, letters_way) = Shipper::start(Way::of_letters(&api_setup(setup, incarnation)), None, None)?;
         lines.push(letters_way);
         let (tell, over) = oneshot::channel();
         let parts = Parts {
@@ -368,14 +369,30 @@ fn api_setup(setup: &WorkerSetup, incarnation: Incarnation) -> ApiSetup<'_> {
 fn ship(setup: &WorkerSetup, incarnation: Incarnation) -> io::Result<(Vec<Arc<Shipper>>, Vec<Shipping>)> {
     let options = &setup.options;
     let api = options.send_logs.then(|| Way::to_api(&api_setup(setup, incarnation)));
-    let vector = setup.options.vector.as_deref().map(Way::to_vector);
+    let to_vector = |address: &String| Way::to_vector(address, options.vector_ca.as_deref());
+    let vector = options.vector.as_ref().map(to_vector);
     // The first of them says what is in a store.
     let mut recent = Some(Arc::clone(&setup.recent));
-    let ways = api.into_iter().chain(vector);
-    let started: Vec<_> = ways
-        .map(|way| Shipper::start(way, recent.take()))
-        .collect::<io::Result<_>>()?;
+    let mut started = Vec::new();
+    for (way, spill) in api
+        .map(|api| (api, None))
+        .into_iter()
+        .chain(vector.map(|way| (way, spill(options))))
+    {
+        started.push(Shipper::start(way, recent.take(), spill)?);
+    }
     Ok(started.into_iter().unzip())
+}
+
+/// Where lines to a Vector wait on disk. Without it they wait in memory.
+fn spill(options: &WorkerOptions) -> Option<Spill> {
+    if options.vector_spill_bytes == 0 {
+        return None;
+    }
+    let folder = options.data_dir.join(".lines-spill");
+    let opened = Spill::open(&folder, "lines.gz", options.vector_spill_bytes);
+    let failed = |error: &io::Error| tracing::warn!(%error, folder = %folder.display(), "worker.lines.no_spill");
+    opened.inspect_err(failed).ok()
 }
 
 fn bench(setup: &WorkerSetup, incarnation: Incarnation, shippers: Vec<Arc<Shipper>>, letters: Arc<Shipper>) -> Bench {
