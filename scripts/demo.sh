@@ -159,5 +159,5 @@ if [[ -n ${DEMO_ONCE:-} ]]; then
     say "Stopping"
     exit 0
 fi
-say "Serving on $GRID_SERVER until Ctrl-C"
+say "Serving until Ctrl-C: open $GRID_SERVER in a browser"
 wait "$server"

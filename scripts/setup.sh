@@ -58,14 +58,15 @@ need "shellcheck" shellcheck command -v shellcheck
 need "zsh (tries what completes its commands)" zsh command -v zsh
 need "fish (as well)" fish command -v fish
 need "promtool (reads what is told to Prometheus)" prometheus command -v promtool
-need "Node (the tests' clients of GraphQL)" nodejs command -v node
-need "npm (fetches them, and a newer Node where it is older than 20)" npm command -v npm
+need "Node (builds the web page, runs the tests' clients of GraphQL)" nodejs command -v node
+need "npm (fetches what they need, and a newer Node where it is too old)" npm command -v npm
 need "Chromium (the tests open the pages in it)" chromium command -v chromium
 
 fetch() { # what is no package of the system
     scripts/web-modules.sh >/dev/null
     scripts/web-modules.sh docker/grafana/source >/dev/null
     scripts/web-modules.sh tests/deploy >/dev/null
+    scripts/web-modules.sh src/ui >/dev/null
     # Not everybody has Go; without it the tests say that they leave InfluxDB and VictoriaLogs out.
     if command -v go >/dev/null; then
         scripts/influxd.sh >/dev/null

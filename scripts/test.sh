@@ -25,6 +25,7 @@ finish() {
 
 suite setup scripts/setup.sh || finish
 suite python scripts/venv.sh || finish
+suite ui scripts/ui.sh --check || finish
 suite build cargo build --release --locked || finish
 suite format cargo fmt --check
 suite clippy cargo clippy --release --locked --all-targets -- -D warnings

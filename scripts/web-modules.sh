@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The Node modules that tests/web needs, or those of the folder that is given, installed once for each lock file; with a
-# Node of its own where that of the system is older than 20. Prints their folder.
+# Node of its own where that of the system is older than its package.json asks for. Prints their folder.
 set -euo pipefail
 cd "$(dirname "$0")/../${1:-tests/web}"
 
@@ -12,11 +12,12 @@ if [[ ! -d $folder ]]; then
     cp package.json package-lock.json "$fresh"
     (
         cd "$fresh"
-        npm ci --no-audit --no-fund --ignore-scripts
+        npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
         version=$(node --version | sed -n 's/^v\([0-9]*\).*/\1/p')
-        if ((version < 20)); then
+        wanted=$(sed -n 's/.*"node": ">=\([0-9]*\).*/\1/p' package.json)
+        if ((version < wanted)); then
             arch=$(uname -m | sed -e s/x86_64/x64/ -e s/aarch64/arm64/)
-            npm install --no-save --no-audit --no-fund --ignore-scripts "node-linux-$arch@22"
+            npm install --no-save --no-audit --no-fund --ignore-scripts "node-linux-$arch@$((wanted > 22 ? wanted : 22))"
         fi
     ) >&2
     # Another may have been quicker.

@@ -51,4 +51,5 @@ mod sources;
 mod spill;
 pub mod task;
 pub mod telemetry;
+pub mod ui;
 pub mod worker;

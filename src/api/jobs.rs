@@ -161,7 +161,7 @@ impl Api {
 }
 
 /// Pages that begin no deeper are not looked for from the end.
-const NEAR: u64 = 1_000;
+pub(super) const NEAR: u64 = 1_000;
 
 pub async fn list(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let params = Params::read_repeating(&request, &LIST_PARAMS, &REPEATABLE)?;

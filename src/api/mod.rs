@@ -9,7 +9,7 @@ mod body;
 mod bulk;
 mod checkpoints;
 mod commands;
-mod etag;
+pub mod etag;
 mod explain;
 mod export;
 mod feed;

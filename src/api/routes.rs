@@ -16,6 +16,7 @@ use super::{
     bulk, checkpoints, explain, export, feed, history, jobs, letters, logs, openapi, retries, schema, search, series,
     submit, system, tasks, tokens, workers,
 };
+use crate::ui;
 
 /// Builds a resource: each method with those who may use it and its handler; any other method is answered with those
 /// that there are.
@@ -87,7 +88,10 @@ impl Place {
 fn places() -> Vec<Place> {
     use Access::{Open, Secret};
     use Role::{Admin, Operator, Viewer, Worker};
-    vec![
+    let pages = ui::PAGES.into_iter();
+    let pages = pages.map(|path| Place::at(path).get(Open, |it| it.to(ui::page)));
+    let mut places = vec![
+        Place::at("/assets/{name}").get(Open, |it| it.to(ui::asset)),
         Place::at("/api/v1/jobs")
             .get(Viewer, |it| it.to(jobs::list))
             .post(Operator, |it| it.to(submit::submit)),
@@ -154,7 +158,9 @@ fn places() -> Vec<Place> {
         Place::at("/health/live").get(Open, |it| it.to(system::live)),
         Place::at("/health/ready").get(Open, |it| it.to(system::ready)),
         Place::at("/metrics").get(Viewer, |it| it.to(system::metrics)),
-    ]
+    ];
+    places.extend(pages);
+    places
 }
 
 /// Whether a path that the server knows, by its pattern, has rules. Something that was added beside the table has none.

@@ -36,3 +36,4 @@ mod pipelines;
 mod projection;
 mod publisher;
 mod shard;
+mod ui;

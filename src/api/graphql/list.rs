@@ -57,6 +57,22 @@ pub fn up_to(most: u32, first: i32) -> Answer<u32> {
     }
 }
 
+/// How many items come before what is asked for.
+///
+/// # Errors
+/// 400 when there is no such page, or a cursor is given as well.
+pub fn offset(page: Option<i32>, has_cursor: bool, size: u32) -> Answer<u64> {
+    match page.map(u64::try_from) {
+        None => Ok(0),
+        Some(Ok(page)) if !has_cursor => Ok(page * u64::from(size)),
+        Some(Ok(_)) => Err(Problem::bad_parameter("page", "give either page or after").into()),
+        Some(Err(_)) => {
+            let message = format!("expected a whole number from 0, found {}", page.unwrap_or_default());
+            Err(Problem::bad_parameter("page", message).into())
+        }
+    }
+}
+
 /// A number of things as GraphQL has it.
 pub fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

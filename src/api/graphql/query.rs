@@ -7,15 +7,19 @@ use super::filter::{JobFilter, JobOrder, TaskFilter, TaskOrder, WorkerFilter, Wo
 use super::guard::Needs;
 use super::job::{Job, JobAsOf, api};
 use super::letters::{self, DeadLetters};
-use super::list::{Counted, JobTotal, Jobs, cost, counted, cursor, read_cursor, read_number, signed, size, up_to};
+use super::list::{
+    Counted, JobTotal, Jobs, cost, counted, cursor, offset, read_cursor, read_number, signed, size, up_to,
+};
 use super::logs::{LogFilter, LogPage};
 use super::overview::{self, ClusterOverview};
 use super::scalar::DateTime;
 use super::search::SearchHit;
 use super::series::{MetricFilter, Metrics};
-use super::system::{Info, Quarantined};
+use super::system::{Info, Quarantined, You};
 use super::task::{Task, TaskAsOf};
 use super::worker::Worker;
+use crate::api::Caller;
+use crate::api::jobs::NEAR;
 use crate::api::logs::{Bounds, DEFAULT_AGE, Wanted};
 use crate::api::problem::Problem;
 use crate::api::search::MOST_HITS;
@@ -41,11 +45,13 @@ impl Query {
 
     /// Jobs, newest first unless asked otherwise.
     #[graphql(guard = "Needs::Viewer", complexity = "cost(first, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn jobs(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "How many.", default = 20)] first: i32,
         #[graphql(desc = "The cursor of the job before.")] after: Option<String>,
+        #[graphql(desc = "The number of the page, from 0; instead of `after`.")] page: Option<i32>,
         filter: Option<JobFilter>,
         order_by: Option<JobOrder>,
     ) -> Answer<Jobs<Job>> {
@@ -56,12 +62,17 @@ impl Query {
         let filter = filter.read()?;
         let order = order_by.map(crate::projection::JobOrder::from).unwrap_or_default();
         let key = read_cursor(b'j', after.as_deref(), |key| JobKey::from_bytes(key, order.by))?;
-        let offset = Start::Offset { offset: 0, total: None };
-        let start = key.map_or(offset, Start::After);
+        let offset = offset(page, after.is_some(), limit)?;
         api.wait_for(min_position.as_deref()).await?;
+        // A deep page is looked for from the nearer end.
+        let total = match offset > NEAR {
+            true => Some(api.count_jobs(&filter, false).await?),
+            false => None,
+        };
+        let start = key.map_or(Start::Offset { offset, total }, Start::After);
         let slice = api.reading.jobs(&filter, order, &start, limit).await;
         let slice = slice.map_err(|error| Problem::database(&error))?;
-        let mut list = Jobs::with_additional_fields(after.is_some(), slice.more, JobTotal(filter));
+        let mut list = Jobs::with_additional_fields(after.is_some() || offset > 0, slice.more, JobTotal(filter));
         list.edges.extend(slice.rows.into_iter().map(|row| {
             let key = cursor(b'j', &JobKey::of(&row, order.by).to_bytes());
             async_graphql::connection::Edge::new(key, Job(row.into()))
@@ -84,11 +95,13 @@ impl Query {
 
     /// Tasks of all jobs, those of the newest job first unless asked otherwise.
     #[graphql(guard = "Needs::Viewer", complexity = "cost(first, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn tasks(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "How many.", default = 50)] first: i32,
         #[graphql(desc = "The cursor of the task before.")] after: Option<String>,
+        #[graphql(desc = "The number of the page, from 0; instead of `after`.")] page: Option<i32>,
         filter: Option<TaskFilter>,
         order_by: Option<TaskOrder>,
     ) -> Answer<Counted<Task>> {
@@ -102,20 +115,26 @@ impl Query {
             .transpose()?
             .unwrap_or_default();
         let key = read_cursor(b'T', after.as_deref(), TaskKey::from_bytes)?;
-        let start = key.map_or(Start::Offset { offset: 0, total: None }, Start::After);
+        let offset = offset(page, after.is_some(), limit)?;
         api.wait_for(min_position.as_deref()).await?;
+        let known = match offset > NEAR {
+            true => Some(api.count_tasks(&filter, false).await?),
+            false => None,
+        };
+        let start = key.map_or(Start::Offset { offset, total: known }, Start::After);
         // Nobody counts what is not asked for.
         let is_counted = context.look_ahead().field("totalCount").exists();
         let total = async {
-            match is_counted {
-                true => api.count_tasks(&filter, false).await,
-                false => Ok(0),
+            match (known, is_counted) {
+                (Some(known), _) => Ok(known),
+                (None, true) => api.count_tasks(&filter, false).await,
+                (None, false) => Ok(0),
             }
         };
         let (total, slice) = futures::try_join!(total, api.slice_of_tasks(&filter, order, &start, limit))?;
         let edge = |(key, task): (TaskKey, _)| (cursor(b'T', &key.to_bytes()), Task(task));
         let edges = slice.rows.into_iter().map(edge);
-        Ok(counted(after.is_some(), slice.more, signed(total), edges))
+        Ok(counted(after.is_some() || offset > 0, slice.more, signed(total), edges))
     }
 
     /// Tasks that wait for their retry, of a job or of all, the next due first.
@@ -237,11 +256,13 @@ impl Query {
 
     /// Workers, newest first unless asked otherwise.
     #[graphql(guard = "Needs::Viewer", complexity = "cost(first, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn workers(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "How many.", default = 50)] first: i32,
         #[graphql(desc = "The cursor of the worker before.")] after: Option<String>,
+        #[graphql(desc = "The number of the page, from 0; instead of `after`.")] page: Option<i32>,
         filter: Option<WorkerFilter>,
         order_by: Option<WorkerOrder>,
     ) -> Answer<Counted<Worker>> {
@@ -253,18 +274,25 @@ impl Query {
         let order = order_by.map(Into::into).unwrap_or_default();
         let key = read_cursor(b'w', after.as_deref(), WorkerKey::from_bytes)?;
         api.wait_for(min_position.as_deref()).await?;
-        let start = key.map_or(Start::Offset { offset: 0, total: None }, Start::After);
+        let (offset, total) = (offset(page, after.is_some(), limit)?, None);
+        let start = key.map_or(Start::Offset { offset, total }, Start::After);
         let (total, slice) = api.slice_of_workers(&asked, order, &start, limit).await?;
         let edge = |row: crate::projection::WorkerRow| {
             let key = cursor(b'w', &WorkerKey::of(&row).to_bytes());
             (key, Worker(api.worker_view(row)))
         };
         Ok(counted(
-            after.is_some(),
+            after.is_some() || offset > 0,
             slice.more,
             signed(total),
             slice.rows.into_iter().map(edge),
         ))
+    }
+
+    /// Who asks, and what they may do.
+    #[graphql(guard = "Needs::Viewer")]
+    async fn you(&self, context: &Context<'_>) -> You {
+        You::from(context.data_unchecked::<Caller>())
     }
 
     /// The process that answers.

@@ -3,8 +3,8 @@
 use async_graphql::{ID, SimpleObject};
 
 use super::scalar::DateTime;
-use crate::api::Api;
 use crate::api::view::QuarantinedView;
+use crate::api::{Api, Caller, Role};
 use crate::clock;
 
 /// The process that answers.
@@ -36,6 +36,27 @@ impl Info {
             node_name: api.parts.node_name.clone(),
             url: api.parts.server.public_url.clone(),
             time: clock::now().into(),
+        }
+    }
+}
+
+/// Who asks.
+#[derive(SimpleObject)]
+pub struct You {
+    /// Stands in every event that follows from what they ask for.
+    principal: String,
+    /// `viewer`, `operator` or `admin`: each may do what the ones before may.
+    role: Option<&'static str>,
+    /// Showed no token.
+    anonymous: bool,
+}
+
+impl From<&Caller> for You {
+    fn from(caller: &Caller) -> Self {
+        Self {
+            principal: caller.principal.to_string(),
+            role: caller.role.map(Role::name),
+            anonymous: caller.anonymous,
         }
     }
 }

@@ -35,6 +35,15 @@ const UNDESCRIBED: &[(&str, &str)] = &[
     ("/api/docs/{file}", "parts of the page at /api/docs, and pages of docs/"),
     ("/graphql", "described by schema/schema.graphql"),
     ("/graphql/stream", "described by schema/schema.graphql"),
+    ("/", "a view of the web page"),
+    ("/jobs", "a view of the web page"),
+    ("/jobs/{id}", "a view of the web page"),
+    ("/tasks/{id}", "a view of the web page"),
+    ("/workers", "a view of the web page"),
+    ("/workers/{id}", "a view of the web page"),
+    ("/logs", "a view of the web page"),
+    ("/submit", "a view of the web page"),
+    ("/assets/{name}", "parts of the web page"),
     ("/graphql/page/{name}", "parts of the page at /graphql"),
 ];
 

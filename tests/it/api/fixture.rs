@@ -297,6 +297,17 @@ impl Fixture {
         format!("Bearer {}", token.text.reveal())
     }
 
+    /// A token of each role as it is shown, and `revoked`, of a viewer, which is there to be revoked.
+    pub async fn tokens(&self) -> Value {
+        let named = Role::ALL.map(|role| (role.name(), role)).into_iter();
+        let mut tokens = Value::Null;
+        for (name, role) in named.chain([("revoked", Role::Viewer)]) {
+            let header = self.token(wanted(role, &format!("a-{role}"))).await;
+            tokens[name] = header.trim_start_matches("Bearer ").into();
+        }
+        tokens
+    }
+
     /// Where metrics are open.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.server.metrics_address

@@ -35,6 +35,7 @@ const FIELDS: [(&str, Role, &[&str]); 3] = [
             "tasks",
             "worker",
             "workers",
+            "you",
         ],
     ),
     (

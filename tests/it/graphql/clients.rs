@@ -1,21 +1,23 @@
 //! The tests that are written in JavaScript (tests/web), because the reference clients are.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use grid::api::Role;
 use grid::api::graphql::GraphqlOptions;
-use serde_json::{Value, json};
 
 use crate::api::fixture::wanted;
 use crate::api::{Fixture, Options};
-use crate::support::Postgres;
+use crate::support::{Postgres, chromium, node};
 
 /// Runs one of the files of tests/web against a server with small limits.
 async fn run(file: &str) {
     let grid = Fixture::with(small()).await;
-    node(&grid, file, &[]).await;
+    node(&url(&grid), file, &[]).await;
     grid.stop().await;
+}
+
+fn url(grid: &Fixture) -> String {
+    format!("http://{}", grid.address)
 }
 
 fn small() -> Options {
@@ -29,33 +31,6 @@ fn small() -> Options {
         graphql,
         ..Options::default()
     }
-}
-
-/// Runs one of the files of tests/web against this server; it finds the variables in its environment.
-async fn node(grid: &Fixture, file: &str, variables: &[(&str, String)]) {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let modules = tokio::process::Command::new(format!("{root}/scripts/web-modules.sh"))
-        .output()
-        .await
-        .unwrap();
-    assert!(modules.status.success(), "{}", String::from_utf8_lossy(&modules.stderr));
-    let modules = String::from_utf8(modules.stdout).unwrap().trim().to_owned();
-    let own = ["x64", "arm64"].map(|arch| format!("{modules}/node_modules/node-linux-{arch}/bin/node"));
-    let own = own.into_iter().find(|path| std::path::Path::new(path).exists());
-    let node = tokio::process::Command::new(own.as_deref().unwrap_or("node"))
-        .args(["--test", "--test-reporter=tap", "--test-timeout=100000"])
-        .arg(format!("{root}/tests/web/{file}"))
-        .env("GRID_URL", format!("http://{}", grid.address))
-        .env("GRID_WEB_MODULES", &modules)
-        .envs(variables.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let ran = tokio::time::timeout(Duration::from_secs(120), node).await;
-    let ran = ran.expect("not within two minutes").unwrap();
-    let said = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
-    println!("{said}");
 }
 
 #[actix_web::test]
@@ -73,20 +48,11 @@ async fn streams_keep_to_their_protocol() {
     run("stream.test.mjs").await;
 }
 
-/// A token as it is shown.
-async fn token(grid: &Fixture, role: Role) -> String {
-    let header = grid.token(wanted(role, &format!("a-{role}"))).await;
-    header.strip_prefix("Bearer ").unwrap().to_owned()
-}
-
 #[actix_web::test]
 async fn a_token_in_the_first_message_of_a_websocket_counts_until_it_is_revoked() {
     let grid = Fixture::closed().await;
-    let mut tokens = json!({"revoked": token(&grid, Role::Viewer).await});
-    for role in Role::ALL {
-        tokens[role.name()] = Value::String(token(&grid, role).await);
-    }
-    node(&grid, "access.test.mjs", &[("GRID_TOKENS", tokens.to_string())]).await;
+    let tokens = grid.tokens().await.to_string();
+    node(&url(&grid), "access.test.mjs", &[("GRID_TOKENS", tokens)]).await;
     grid.stop().await;
 }
 
@@ -100,21 +66,16 @@ async fn a_websocket_is_closed_when_nobody_can_tell_whether_its_token_is_good() 
         ..small()
     })
     .await;
-    let token = token(&grid, Role::Viewer).await;
+    let header = grid.token(wanted(Role::Viewer, "ann")).await;
+    let token = header.replace("Bearer ", "");
     postgres.kill();
-    node(&grid, "outage.test.mjs", &[("GRID_TOKEN", token)]).await;
+    node(&url(&grid), "outage.test.mjs", &[("GRID_TOKEN", token)]).await;
     grid.stop().await;
 }
 
 #[actix_web::test]
 async fn the_pages_work_in_a_browser_and_load_nothing_from_outside() {
-    let path = std::env::var_os("PATH").unwrap();
-    let browser = std::env::split_paths(&path)
-        .map(|folder| folder.join("chromium"))
-        .find(|file| file.exists())
-        .expect("Chromium, which scripts/setup.sh gets");
     let grid = Fixture::with(small()).await;
-    let variables = [("GRID_CHROMIUM", browser.to_str().unwrap().to_owned())];
-    node(&grid, "page.test.mjs", &variables).await;
+    node(&url(&grid), "page.test.mjs", &[chromium()]).await;
     grid.stop().await;
 }

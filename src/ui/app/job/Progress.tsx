@@ -1,0 +1,59 @@
+// How far a job is: a bar, what it gets done in a second, and when it may be over.
+import { useEffect, useRef } from "react";
+import { Bar } from "../design/Bar";
+import { span, useNow } from "../design/Time";
+import { type JobRow, sum } from "../jobs/query";
+
+/** The rate is that of so many milliseconds before now. */
+const WINDOW = 30_000;
+
+interface Sample {
+  at: number;
+  done: number;
+}
+
+/** Tasks that end in a second, of what was seen; before that is enough, since the job was created. */
+function useRate(done: number, createdAt: string, now: number): number {
+  const samples = useRef<Sample[]>([]);
+  useEffect(() => {
+    const kept = samples.current.filter(({ at }) => now - at <= WINDOW);
+    samples.current = [...kept, { at: now, done }];
+  }, [done, now]);
+  const [first] = samples.current;
+  if (first && now - first.at > 3_000) return Math.max(0, (1_000 * (done - first.done)) / (now - first.at));
+  const age = now - Date.parse(createdAt);
+  return age > 0 ? (1_000 * done) / age : 0;
+}
+
+const rounded = (rate: number) => (rate >= 10 ? Math.round(rate).toLocaleString() : rate.toFixed(1));
+
+export function Progress({ job }: { job: JobRow }) {
+  const now = useNow();
+  const { completed, failed, running, scheduled } = job.taskCounters;
+  const ended = completed + failed - job.retriesPending;
+  const all = sum(job);
+  const rate = useRate(ended, job.createdAt, now);
+  const label = `${ended.toLocaleString()} of ${all.toLocaleString()} tasks have ended`;
+  const parts = [
+    { hue: "green", value: completed },
+    { hue: "red", value: failed - job.retriesPending },
+    { hue: "orange", value: job.retriesPending },
+    { hue: "blue", value: running + scheduled },
+  ] as const;
+  return (
+    <div className="stack" data-part="progress">
+      <Bar parts={[...parts]} whole={all} label={label} />
+      <p className="soft">
+        {label}
+        {job.status === "RUNNING" ? (
+          <>
+            {` · ${rounded(rate)} a second`}
+            {rate > 0 && ` · about ${span((1_000 * (all - ended)) / rate)} to go`}
+          </>
+        ) : (
+          job.finishedAt && ` · took ${span(Date.parse(job.finishedAt) - Date.parse(job.createdAt))}`
+        )}
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,97 @@
+// The lines of a viewer: what is kept, and what comes while it tails.
+import { useCallback, useEffect, useRef, useState } from "react";
+import { Problem } from "../data/problem";
+import { useFollowing } from "../data/useFollowing";
+import { type Asked, earlier, type Line, sameness, TAIL } from "./lines";
+
+/** The most that a browser is asked to hold; the oldest go. */
+const MOST = 200_000;
+/** Milliseconds in which what comes is gathered before it is shown. */
+const GATHER = 100;
+
+export interface Lines {
+  lines: Line[];
+  problem: Problem | undefined;
+  loading: boolean;
+  hasEarlier: boolean;
+  /** How many lines were put before those that there were, in all. */
+  prepended: number;
+  more(): void;
+}
+
+/** `to`: lines up to then, without those that come; else all, and the tail. */
+export function useLines(asked: Asked, to: string | null): Lines {
+  const key = JSON.stringify([asked, to]);
+  const [lines, setLines] = useState<Line[]>([]);
+  const [prepended, setPrepended] = useState(0);
+  const [problem, setProblem] = useState<Problem>();
+  const [loading, setLoading] = useState(true);
+  const [cursor, setCursor] = useState<string | null>(null);
+  const latest = useRef({ asked, to });
+  latest.current = { asked, to };
+  const under = useRef<AbortController | undefined>(undefined);
+
+  const load = useCallback((from: string | null) => {
+    const stop = new AbortController();
+    under.current?.abort();
+    under.current = stop;
+    setLoading(true);
+    earlier(latest.current.asked, latest.current.to ?? "now", from, stop.signal).then(
+      (found) => {
+        if (stop.signal.aborted) return;
+        setLines((lines) => {
+          // At the first page lines may have come already, which are in it as well.
+          if (from !== null) return [...found.lines, ...lines];
+          const known = new Set(found.lines.slice(-2_000).map(sameness));
+          return [...found.lines, ...lines.filter((it) => !known.has(sameness(it)))];
+        });
+        setPrepended((count) => count + (from === null ? 0 : found.lines.length));
+        setCursor(found.cursor);
+        setProblem(undefined);
+        setLoading(false);
+      },
+      (error: unknown) => {
+        if (stop.signal.aborted) return;
+        setProblem(Problem.from(error));
+        setLoading(false);
+      },
+    );
+  }, []);
+
+  useEffect(() => {
+    setLines([]);
+    setPrepended(0);
+    load(null);
+    return () => under.current?.abort();
+  }, [key, load]);
+
+  const gathered = useRef<Line[]>([]);
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  useEffect(() => {
+    gathered.current = [];
+    return () => {
+      clearTimeout(timer.current);
+      timer.current = undefined;
+    };
+  }, [key]);
+  useFollowing(
+    TAIL,
+    to === null ? { filter: asked } : null,
+    ({ logs: { line } }) => {
+      if (!line) return;
+      gathered.current.push(line);
+      timer.current ??= setTimeout(() => {
+        timer.current = undefined;
+        const come = gathered.current;
+        gathered.current = [];
+        setLines((lines) => [...lines, ...come].slice(-MOST));
+      }, GATHER);
+    },
+    () => load(null),
+  );
+
+  const more = useCallback(() => {
+    if (cursor !== null && !loading) load(cursor);
+  }, [cursor, loading, load]);
+  return { lines, problem, loading, hasEarlier: cursor !== null, prepended, more };
+}

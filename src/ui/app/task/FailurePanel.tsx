@@ -1,0 +1,35 @@
+// Why an attempt failed: what it says itself, what lies behind it, and its last words.
+import type { Failure } from "./query";
+
+export function FailurePanel({ failure }: { failure: Failure }) {
+  return (
+    <div className="panel" data-part="failure">
+      <header>
+        <h2 className="grow">
+          {failure.reason}
+          {failure.exitCode !== null && failure.exitCode !== undefined && `, exit code ${failure.exitCode}`}
+        </h2>
+        <span className="soft">{failure.retryable ? "may be tried again" : "is never tried again"}</span>
+      </header>
+      <div className="body stack">
+        <p>{failure.message}</p>
+        {failure.causes.length > 0 && (
+          <div>
+            <h3 className="soft small">Because of</h3>
+            <ol>
+              {failure.causes.map((cause) => (
+                <li key={cause}>{cause}</li>
+              ))}
+            </ol>
+          </div>
+        )}
+        {failure.lastLogLines.length > 0 && (
+          <div>
+            <h3 className="soft small">Its last lines</h3>
+            <pre>{failure.lastLogLines.join("\n")}</pre>
+          </div>
+        )}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,30 @@
+//! The web page in Chromium, on a real `grid standalone` (tests/web/ui).
+
+use crate::api::Fixture;
+use crate::cli::server::Standalone;
+use crate::support::{chromium, node};
+
+/// The page is in the program when `make ui` came before the build.
+fn is_built() {
+    let page = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/ui/dist/index.html.gz"));
+    assert!(page.exists(), "the page is not built: run make ui, and build again");
+}
+
+#[tokio::test]
+async fn every_view_lives_and_acts() {
+    is_built();
+    let grid = Standalone::start();
+    for file in ["ui/views.test.mjs", "ui/submit.test.mjs", "ui/logs.test.mjs"] {
+        node(&grid.url, file, &[chromium()]).await;
+    }
+}
+
+#[actix_web::test]
+async fn who_is_not_known_signs_in_and_is_offered_what_they_may() {
+    is_built();
+    let grid = Fixture::closed().await;
+    let tokens = grid.tokens().await.to_string();
+    let url = format!("http://{}", grid.address);
+    node(&url, "ui/sign-in.test.mjs", &[chromium(), ("GRID_TOKENS", tokens)]).await;
+    grid.stop().await;
+}
