@@ -187,7 +187,7 @@ export const RULES = [
     panel: "Throughput",
     about: "It read, wrote and logged nothing, and used less than half a second of CPU.",
     given: { job: "job_id", task: "task_id" },
-    inGrid: IN_GRID.explained("{{ $labels.task_id }}"),
+    inGrid: IN_GRID.task("{{ $labels.task_id }}"),
     summary: "{{ $labels.task_id }} runs, and has done nothing for 15 minutes",
   },
   {

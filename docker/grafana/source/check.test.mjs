@@ -20,7 +20,10 @@ const known = {
   table: readTable(),
   boards,
   sources: new Map(sources.map((source) => [source.uid, source.type])),
-  paths: Object.keys(JSON.parse(read("schema/openapi.json")).paths),
+  paths: [
+    ...Object.keys(JSON.parse(read("schema/openapi.json")).paths),
+    ...[...read("src/ui/mod.rs").split("PAGES")[1].split("]")[1].matchAll(/"(\/[^"]*)"/g)].map(([, path]) => path),
+  ],
   sections: new Set([...read("docs/runbook.md").matchAll(/^## (.+)$/gm)].map((found) => found[1])),
 };
 

@@ -1,5 +1,5 @@
 // What of that which dashboards and rules name does not exist. `known`: the table of metrics, the dashboards, data sources
-// (uid to type), paths of the API, and sections of the runbook.
+// (uid to type), paths of the API and of the web page, and sections of the runbook.
 
 /** Variables that a text names, but for Grafana's own. */
 export function variablesIn(text) {
@@ -44,7 +44,7 @@ export function faultsOfFlux(query, { table }) {
 
 const isTag = (name, table) => [...table.values()].some((row) => row.tags.includes(name));
 
-/** Whether a path, whose parameters may be templates, is one of the API. */
+/** Whether a path, whose parameters may be templates, is one of these. */
 function isPath(path, paths) {
   const parts = path.split("/");
   return paths.some((one) => {
@@ -56,7 +56,7 @@ function isPath(path, paths) {
   });
 }
 
-/** Pages that are open to browsers but not described as calls. */
+/** Pages that are open to browsers but not described as calls, besides the views of the web page. */
 const PAGES = ["/api/docs", "/api/docs/runbook", "/graphql"];
 
 function faultsOfLink(url, { boards, paths }) {
@@ -69,7 +69,7 @@ function faultsOfLink(url, { boards, paths }) {
     return given.filter((name) => !has.has(name)).map((name) => `${board.uid} has no variable ${name}`);
   }
   const path = url.match(/^(?:\$\{grid\}|http:\/\/localhost:8080)(.*)$/)?.[1];
-  return path !== undefined && (PAGES.includes(path) || isPath(path, paths)) ? [] : [`nothing is at ${url}`];
+  return path !== undefined && (PAGES.includes(path) || isPath(path.replace(/\?.*/, ""), paths)) ? [] : [`nothing is at ${url}`];
 }
 
 function linksOf(board) {

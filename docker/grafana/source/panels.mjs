@@ -5,14 +5,13 @@ import { readTable } from "./table.mjs";
 /** Where the API is, as a browser reaches it, unless somebody says otherwise. */
 export const GRID = "http://localhost:8080";
 
-/** What Grid answers about what has an id, which may be a template. */
+/** Where Grid shows what has an id, which may be a template. */
 export const IN_GRID = {
-  job: (id) => `/api/v1/jobs/${id}`,
-  tasksOf: (id) => `/api/v1/jobs/${id}/tasks`,
-  task: (id) => `/api/v1/tasks/${id}`,
-  explained: (id) => `/api/v1/tasks/${id}/explain`,
-  worker: (id) => `/api/v1/workers/${id}`,
-  workers: "/api/v1/workers",
+  job: (id) => `/jobs/${id}`,
+  linesOf: (id) => `/jobs/${id}?tab=logs`,
+  task: (id) => `/tasks/${id}`,
+  worker: (id) => `/workers/${id}`,
+  workers: "/workers",
   health: "/health/ready",
   runbook: (section) => `/api/docs/runbook#${section}`,
 };

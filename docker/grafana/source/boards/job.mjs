@@ -13,7 +13,7 @@ export default () =>
     description: "One job: the states of its tasks, throughput, errors, and its log.",
     variables: [tagVariable("job", tagValues("job_id", "processing_seconds"), { label: "Job" })],
     passes: ["job"],
-    links: [toGrid("This job", IN_GRID.job("${job}")), toGrid("Its tasks", IN_GRID.tasksOf("${job}"))],
+    links: [toGrid("This job", IN_GRID.job("${job}")), toGrid("Its lines", IN_GRID.linesOf("${job}"))],
     content: [
       row("Tasks"),
       state("tasks_ready", "Ready"),

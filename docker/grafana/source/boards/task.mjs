@@ -18,7 +18,6 @@ export default () =>
     passes: ["job", "task"],
     links: [
       toGrid("This task", IN_GRID.task("${task}")),
-      toGrid("Why is it so?", IN_GRID.explained("${task}")),
       toGrid("Its job", IN_GRID.job("${job}")),
     ],
     content: [
