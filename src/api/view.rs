@@ -142,6 +142,10 @@ pub struct WorkerView {
     pub last_heartbeat_at: Option<Timestamp>,
     pub registered_at: Timestamp,
     pub created_at: Timestamp,
+    /// When its process ended, or was given up.
+    pub left_at: Option<Timestamp>,
+    /// `DRAINED`: it said goodbye. `LOST`: it was not heard for too long. `SUPERSEDED`: a newer process took its name.
+    pub left_cause: Option<String>,
     #[schema(value_type = LabelSet)]
     pub labels: Labels,
     /// Cores in use, and bytes: as of the last heartbeat.

@@ -51,6 +51,8 @@ impl Api {
             last_heartbeat_at: live.as_ref().map(|live| live.heard_at),
             registered_at: row.registered_at,
             created_at: row.created_at,
+            left_at: row.left_at,
+            left_cause: row.left_cause,
             cpu_cores: beat.map(|beat| beat.cpu_cores),
             memory_bytes: beat.map(|beat| beat.memory_bytes),
             labels: row.labels,

@@ -28,3 +28,19 @@ async fn who_is_not_known_signs_in_and_is_offered_what_they_may() {
     node(&url, "ui/sign-in.test.mjs", &[chromium(), ("GRID_TOKENS", tokens)]).await;
     grid.stop().await;
 }
+
+#[actix_web::test]
+async fn a_worker_that_does_not_respond_is_told_of() {
+    is_built();
+    let grid = Fixture::new().await;
+    grid.psql(
+        "INSERT INTO grid_read.workers (name, shard, incarnation, endpoint_url, max_capacity, labels, registered_at,
+             created_at, left_at, left_cause, seq)
+         SELECT name, 0, gen_random_uuid(), 'http://10.0.0.1:9000', 4, '{}', now(), now(), now() - ago, cause, 1
+         FROM (VALUES ('lost', interval '1 min', 'LOST'), ('old', '2 days', 'LOST'), ('left', '1 min', 'DRAINED'))
+             gone(name, ago, cause)",
+    );
+    let url = format!("http://{}", grid.address);
+    node(&url, "ui/workers.test.mjs", &[chromium()]).await;
+    grid.stop().await;
+}

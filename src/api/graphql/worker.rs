@@ -79,6 +79,16 @@ impl Worker {
         self.0.created_at.into()
     }
 
+    /// When its process ended, or was given up.
+    async fn left_at(&self) -> Option<DateTime> {
+        self.0.left_at.map(DateTime)
+    }
+
+    /// `DRAINED`: it said goodbye. `LOST`: it was not heard for too long. `SUPERSEDED`: a newer process took its name.
+    async fn left_cause(&self) -> Option<&str> {
+        self.0.left_cause.as_deref()
+    }
+
     /// An object of texts.
     async fn labels(&self) -> Json {
         Json::of(&self.0.labels)

@@ -19,6 +19,8 @@ pub struct WorkerRow {
     pub registered_at: Timestamp,
     pub created_at: Timestamp,
     pub left_at: Option<Timestamp>,
+    /// `DRAINED`, `LOST` or `SUPERSEDED`.
+    pub left_cause: Option<String>,
     /// It gets no new work.
     pub cordoned: bool,
     /// Its process was told to finish and leave.
@@ -26,7 +28,7 @@ pub struct WorkerRow {
 }
 
 pub(super) const COLUMNS: &str = "name, incarnation, endpoint_url, max_capacity, labels, registered_at, created_at, \
-    left_at, cordoned, draining";
+    left_at, left_cause, cordoned, draining";
 
 pub(super) fn read(row: &PgRow) -> Result<WorkerRow, sqlx::Error> {
     let name: &str = row.try_get(0)?;
@@ -39,8 +41,9 @@ pub(super) fn read(row: &PgRow) -> Result<WorkerRow, sqlx::Error> {
         registered_at: row.try_get::<DateTime<Utc>, _>(5)?.into(),
         created_at: row.try_get::<DateTime<Utc>, _>(6)?.into(),
         left_at: at(row.try_get(7)?),
-        cordoned: row.try_get(8)?,
-        draining: row.try_get(9)?,
+        left_cause: row.try_get(8)?,
+        cordoned: row.try_get(9)?,
+        draining: row.try_get(10)?,
     })
 }
 

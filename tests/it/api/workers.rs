@@ -264,6 +264,10 @@ async fn a_cordon_outlives_the_process_and_a_drain_ends_it() {
     })
     .await;
     assert_eq!((&gone["cordoned"], &gone["draining"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&gone["leftCause"], gone["leftAt"].is_string()),
+        (&json!("DRAINED"), true)
+    );
     // To drain what is drained already is no mistake.
     post(&grid, "w2/drain").await;
 

@@ -40,7 +40,7 @@ async fn a_worker_is_shown_as_in_rest() {
     let (grid, yard) = (Fixture::new().await, Yard::new());
     let worker = yard.worker(&grid, "g1", 3, &[("zone", "a")]).await;
     let query = "query ($id: ID!) { worker(id: $id) {
-        id workerId endpointUrl currentTasks maxCapacity state cordoned draining labels registeredAt createdAt
+        id workerId endpointUrl currentTasks maxCapacity state cordoned draining labels registeredAt createdAt leftCause
         lastHeartbeatAt cpuCores memoryBytes events(order: ASC) { nodes { type } } } }";
     // Of the last heartbeat: some time after the first.
     let shown = eventually("a heartbeat with what it uses", SOON, async || {
@@ -69,6 +69,7 @@ async fn a_worker_is_shown_as_in_rest() {
         (&json!("worker-g1"), &json!(3), &json!({"zone": "a"}))
     );
     assert!(text(&shown["lastHeartbeatAt"]) >= text(&shown["registeredAt"]));
+    assert!(shown["leftCause"].is_null() && rest["leftCause"].is_null());
     assert_eq!(shown["events"], json!({"nodes": [{"type": "WorkerRegistered"}]}));
     // By its bare name as well, and in the list.
     assert_eq!(

@@ -1,5 +1,5 @@
 // What comes by itself, for as long as the view is shown.
-import { useEffect, useRef } from "react";
+import { useCallback, useEffect, useRef } from "react";
 import type { TypedDocumentString } from "../gen/graphql";
 import { token } from "./session";
 import { follow } from "./socket";
@@ -56,4 +56,17 @@ export function useThrottled(call: () => void, milliseconds: number): () => void
     }, milliseconds);
   });
   return throttled.current;
+}
+
+/** Gathers what comes for so many milliseconds, and hands over all of it at once: much may come. */
+export function useGathered<T>(take: (items: T[]) => void, milliseconds: number): (item: T) => void {
+  const gathered = useRef<T[]>([]);
+  const hand = useThrottled(() => take(gathered.current.splice(0)), milliseconds);
+  return useCallback(
+    (item) => {
+      gathered.current.push(item);
+      hand();
+    },
+    [hand],
+  );
 }

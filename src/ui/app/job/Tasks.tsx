@@ -1,6 +1,6 @@
 // The tasks of a job, by number; each row changes as its task does.
 import { useAnswer } from "../data/useAnswer";
-import { useFollowing, useThrottled } from "../data/useFollowing";
+import { useFollowing, useGathered, useThrottled } from "../data/useFollowing";
 import { Badge } from "../design/Badge";
 import { Chips, useChosen } from "../design/Chips";
 import { Trouble } from "../design/Notice";
@@ -12,6 +12,8 @@ import { Link } from "../route/Link";
 import { JOB_TASKS, TASK_STATES, TASKS_CHANGED, type TaskRow } from "./query";
 
 const PACE = 1_000;
+/** Milliseconds in which changes are gathered before they are shown. */
+const GATHER = 150;
 
 export function Tasks({ jobId }: { jobId: string }) {
   const page = usePage(50);
@@ -19,20 +21,14 @@ export function Tasks({ jobId }: { jobId: string }) {
   const filter = { jobId, ...(states.length > 0 && { states }) };
   const shown = useAnswer(JOB_TASKS, { first: page.size, page: page.page, filter });
   const look = useThrottled(shown.refresh, PACE);
-  useFollowing(
-    TASKS_CHANGED,
-    { id: jobId },
-    ({ taskChanged: { task } }) => {
-      if (!task) return;
-      const known = shown.data?.tasks.nodes.some(({ taskId }) => taskId === task.taskId);
-      if (known) {
-        const replace = (it: TaskRow) => (it.taskId === task.taskId ? { ...it, ...task } : it);
-        shown.patch((data) => ({ tasks: { ...data.tasks, nodes: data.tasks.nodes.map(replace) } }));
-      }
-      if (states.length > 0) look();
-    },
-    shown.refresh,
-  );
+  const take = useGathered<TaskRow>((come) => {
+    const next = new Map(come.map((task) => [task.taskId, task]));
+    const replace = (it: TaskRow) => ({ ...it, ...next.get(it.taskId) });
+    shown.patch((data) => ({ tasks: { ...data.tasks, nodes: data.tasks.nodes.map(replace) } }));
+    // The filter may let others through.
+    if (states.length > 0) look();
+  }, GATHER);
+  useFollowing(TASKS_CHANGED, { id: jobId }, ({ taskChanged: { task } }) => task && take(task), shown.refresh);
   return (
     <div className="panel">
       <header>

@@ -1,7 +1,7 @@
 // All jobs: filtered, sorted, by page; each row changes as its job does.
 import { useEffect, useMemo, useState } from "react";
 import { useAnswer } from "../data/useAnswer";
-import { useFollowing, useThrottled } from "../data/useFollowing";
+import { useFollowing, useGathered, useThrottled } from "../data/useFollowing";
 import { useMayAct } from "../data/you";
 import { Chips, useChosen } from "../design/Chips";
 import { Trouble } from "../design/Notice";
@@ -13,11 +13,13 @@ import { BulkDialog } from "./BulkDialog";
 import type { Action, Wanted } from "./bulk";
 import { Export } from "./Export";
 import { JobTable } from "./JobTable";
-import { JOBS, JOBS_CHANGED, STATUSES } from "./query";
+import { type JobRow, JOBS, JOBS_CHANGED, STATUSES } from "./query";
 
 const SORTS: readonly JobSort[] = ["CREATED_AT", "EXTERNAL_ID", "FINISHED_AT"];
 /** Milliseconds between two looks at which jobs there are, however many come. */
 const PACE = 1_000;
+/** Milliseconds in which changes are gathered before they are shown. */
+const GATHER = 150;
 
 function useFilter(): JobFilter | null {
   const { query } = usePlace();
@@ -55,21 +57,15 @@ export function JobsPage() {
   const filter = useFilter();
   const shown = useAnswer(JOBS, { first: page.size, page: page.page, filter, orderBy: order });
   const look = useThrottled(shown.refresh, PACE);
-  useFollowing(
-    JOBS_CHANGED,
-    {},
-    ({ jobChanged: { job } }) => {
-      if (!job) return;
-      const known = shown.data?.jobs.nodes.find(({ jobId }) => jobId === job.jobId);
-      if (known) {
-        const replace = (it: typeof known) => (it.jobId === job.jobId ? { ...it, ...job } : it);
-        shown.patch((data) => ({ jobs: { ...data.jobs, nodes: data.jobs.nodes.map(replace) } }));
-      }
-      // A new one, or one that the filter or the order puts elsewhere.
-      if (!known || known.status !== job.status) look();
-    },
-    shown.refresh,
-  );
+  const take = useGathered<JobRow>((come) => {
+    const next = new Map(come.map((job) => [job.jobId, job]));
+    const known = new Map(shown.data?.jobs.nodes.map(({ jobId, status }) => [jobId, status]));
+    const replace = (it: JobRow) => ({ ...it, ...next.get(it.jobId) });
+    shown.patch((data) => ({ jobs: { ...data.jobs, nodes: data.jobs.nodes.map(replace) } }));
+    // A new one, or one that the filter or the order puts elsewhere.
+    if (come.some(({ jobId, status }) => known.get(jobId) !== status)) look();
+  }, GATHER);
+  useFollowing(JOBS_CHANGED, {}, ({ jobChanged: { job } }) => job && take(job), shown.refresh);
 
   const [chosen, choose] = useState<ReadonlySet<string>>(new Set());
   const [dialog, setDialog] = useState<{ action: Action; wanted: Wanted }>();

@@ -22,7 +22,7 @@ const OVERVIEW = graphql(`
     failing: jobs(first: 20, filter: { statuses: [FAILED, TIMEOUT, MIXED] }, orderBy: { by: FINISHED_AT, direction: DESC }) {
       nodes { ...JobRow failureSummary }
     }
-    silent: workers(first: 100, filter: { states: [INACTIVE] }) { nodes { workerId state draining } }
+    silent: workers(first: 100, filter: { states: [INACTIVE] }) { nodes { workerId state leftAt leftCause } }
     quarantine(first: 1) { totalCount }
   }
 `);

@@ -93,7 +93,7 @@ function Palette({ close }: { close: () => void }) {
         ))}
       </div>
       <p className="soft small" role="status">
-        {wanted && found.length === 0 && !shown.loading ? "Nothing begins so." : "↑ ↓ to choose, Enter to go, Escape to leave."}
+        {wanted && found.length === 0 && !shown.loading ? "Nothing begins so." : "↑ ↓ to choose, Enter to go, Escape to leave. In lists: ↑ ↓ or j k from row to row, x to choose one."}
       </p>
     </Dialog>
   );

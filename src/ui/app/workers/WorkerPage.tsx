@@ -3,18 +3,18 @@ import type { ReactNode } from "react";
 import { useAnswer } from "../data/useAnswer";
 import { Notice, Trouble } from "../design/Notice";
 import { NumberHead, Table } from "../design/Table";
-import { Ago, Time } from "../design/Time";
+import { Time } from "../design/Time";
 import { graphql } from "../gen";
 import { History } from "../job/History";
 import { Link } from "../route/Link";
 import { Badge } from "../design/Badge";
-import { Capacity, States } from "./WorkersPage";
+import { Capacity, Heard, States } from "./WorkersPage";
 
 const WORKER = graphql(`
   query Worker($id: ID!) {
     worker(id: $id) {
       workerId endpointUrl state draining cordoned currentTasks maxCapacity
-      lastHeartbeatAt registeredAt createdAt labels cpuCores memoryBytes
+      lastHeartbeatAt registeredAt createdAt leftAt leftCause labels cpuCores memoryBytes
       events(first: 50) { nodes { position type at principal streamVersion data } }
     }
     tasks(first: 50, filter: { workerIds: [$id], states: [SCHEDULED, RUNNING] }) {
@@ -37,7 +37,7 @@ export function WorkerPage({ id }: { id: string }) {
   const facts: Record<string, ReactNode> = {
     Endpoint: <span className="mono">{worker.endpointUrl}</span>,
     Tasks: <Capacity worker={worker} />,
-    "Last heartbeat": <Ago at={worker.lastHeartbeatAt} />,
+    "Last heartbeat": <Heard worker={worker} />,
     Registered: <Time at={worker.registeredAt} />,
     Created: <Time at={worker.createdAt} />,
     Labels: Object.entries((worker.labels ?? {}) as Record<string, string>).map(([name, value]) => `${name}=${value}`).join(", ") || "–",

@@ -13,7 +13,7 @@ import { Ago, Time } from "../design/Time";
 import type { WorkerSort } from "../gen/graphql";
 import { Link } from "../route/Link";
 import { ChangeDialog } from "./ChangeDialog";
-import { type Change, isUnresponsive, WORKER_STATES, WORKERS, type WorkerRow } from "./query";
+import { type Change, isSilent, isUnresponsive, WORKER_STATES, WORKERS, type WorkerRow } from "./query";
 
 const SORTS: readonly WorkerSort[] = ["CREATED_AT", "WORKER_ID"];
 
@@ -36,8 +36,20 @@ export function States({ worker }: { worker: WorkerRow }) {
   return (
     <span className="row">
       <Badge state={worker.state} />
+      {isSilent(worker) && <Badge state="SILENT" />}
+      {worker.leftCause && <Badge state={worker.leftCause} />}
       {worker.draining && <Badge state="DRAINING" />}
       {worker.cordoned && <Badge state="CORDONED" />}
+    </span>
+  );
+}
+
+/** When it was last heard; of one that has left, when that was. */
+export function Heard({ worker: { leftAt, lastHeartbeatAt } }: { worker: Pick<WorkerRow, "leftAt" | "lastHeartbeatAt"> }) {
+  if (!leftAt) return <Ago at={lastHeartbeatAt} />;
+  return (
+    <span className="soft">
+      left <Ago at={leftAt} />
     </span>
   );
 }
@@ -84,7 +96,7 @@ function WorkerTable({ rows, loading, order, change }: TableProps) {
         <Capacity worker={worker} />
       </td>
       <td>
-        <Ago at={worker.lastHeartbeatAt} />
+        <Heard worker={worker} />
       </td>
       <td>
         <Time at={worker.registeredAt} />
@@ -117,8 +129,8 @@ export function WorkersPage() {
   const shown = useAnswer(WORKERS, { first: page.size, page: page.page, filter, orderBy: order }, "always");
   const [dialog, setDialog] = useState<{ change: Change; worker: WorkerRow }>();
   const mayAct = useMayAct();
-  const rows = shown.data?.workers.nodes ?? [];
-  const silent = rows.filter(isUnresponsive);
+  // Of all, whichever are shown.
+  const silent = shown.data?.silent.nodes.filter(isUnresponsive) ?? [];
   return (
     <div className="stack">
       <h1>Workers</h1>
@@ -126,8 +138,13 @@ export function WorkersPage() {
       {silent.length > 0 && (
         <Notice kind="bad">
           <strong>{silent.length === 1 ? "A worker does not respond: " : `${silent.length} workers do not respond: `}</strong>
-          {silent.slice(0, 5).map((it) => it.workerId).join(", ")}
-          {silent.length > 5 && ", …"}. It gets no work, and its tasks count as lost after a while.
+          {silent.slice(0, 5).map(({ workerId }, index) => (
+            <span key={workerId}>
+              {index > 0 && ", "}
+              <Link href={`/workers/${workerId}`}>{workerId}</Link>
+            </span>
+          ))}
+          {silent.length > 5 && ", …"}. Its tasks go to others when it is given up.
         </Notice>
       )}
       <div className="panel">

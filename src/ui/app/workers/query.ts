@@ -9,9 +9,10 @@ export const WORKERS = graphql(`
       totalCount
       nodes {
         workerId endpointUrl state draining cordoned currentTasks maxCapacity
-        lastHeartbeatAt registeredAt createdAt labels cpuCores memoryBytes
+        lastHeartbeatAt registeredAt createdAt leftAt leftCause labels cpuCores memoryBytes
       }
     }
+    silent: workers(first: 100, filter: { states: [INACTIVE] }) { nodes { workerId state leftAt leftCause } }
   }
 `);
 
@@ -23,6 +24,14 @@ export const CHANGES = { drain: DRAIN, cordon: CORDON, uncordon: UNCORDON };
 export type Change = keyof typeof CHANGES;
 export type WorkerRow = WorkersQuery["workers"]["nodes"][number];
 
-/** It should be heard and is not: it has not said that it leaves. */
-export const isUnresponsive = (it: Pick<WorkerRow, "state" | "draining">): boolean =>
-  it.state === "INACTIVE" && !it.draining;
+/** Milliseconds for which a worker that was given up is news. */
+const NEWS = 86_400_000;
+
+type Standing = Pick<WorkerRow, "state" | "leftAt" | "leftCause">;
+
+/** It should be heard and is not. */
+export const isSilent = ({ state, leftAt }: Standing): boolean => state === "INACTIVE" && !leftAt;
+
+/** It is silent, or was given up for it a short time ago; it did not say that it leaves. */
+export const isUnresponsive = (it: Standing): boolean =>
+  isSilent(it) || (it.leftCause === "LOST" && !!it.leftAt && Date.now() - Date.parse(it.leftAt) < NEWS);
