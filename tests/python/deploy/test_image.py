@@ -63,11 +63,30 @@ def test_the_build_gets_every_file_that_the_program_is_made_of(context):
 
 
 def test_what_is_copied_is_in_the_context(context):
-    copied = [rest.split() for name, rest in instructions("run") + instructions("build") if name == "COPY"]
+    stages = instructions("run") + instructions("build") + instructions("page")
+    copied = [rest.split() for name, rest in stages if name == "COPY"]
     for words in copied:
         if not any(word.startswith("--from=") for word in words):
             for word in [word for word in words if not word.startswith("--")][:-1]:
                 assert (context / word).exists(), words
+
+
+def test_the_page_is_built_as_by_hand_and_put_into_the_program():
+    package = json.loads((ROOT / "src/ui/package.json").read_text())
+    (version,) = re.findall(r"FROM node:(\d+)\.\d+\.\d+-bookworm-slim AS page", DOCKERFILE)
+    (oldest,) = re.findall(r">=(\d+)", package["engines"]["node"])
+    assert int(version) >= int(oldest)
+    commands = " ".join(rest for name, rest in instructions("page") if name == "RUN")
+    # What scripts/ui.sh runs by its own name, npm runs by that of package.json.
+    by_hand = (ROOT / "scripts/ui.sh").read_text()
+    for script in ("codegen", "build"):
+        assert f"npm run {script}" in commands and f"node_modules/.bin/{package['scripts'][script]}" in by_hand
+    assert "GRID_UI_OUT=/page" in commands and "GRID_UI_OUT" in (ROOT / "src/ui/vite.config.ts").read_text()
+    copies = [rest for name, rest in instructions("build") if name == "COPY"]
+    assert copies == [". .", "--from=page /page src/ui/dist"]
+    # What was built on this machine is not taken along.
+    ignored = (DOCKER / "Dockerfile.dockerignore").read_text().split()
+    assert {"src/ui/dist/*.gz", "src/ui/dist/assets", "src/ui/node_modules", "src/ui/app/gen"} <= set(ignored)
 
 
 def test_the_compiler_is_the_one_of_the_repository():
