@@ -40,3 +40,27 @@ export const failing = (externalId) => ({
   retry: { maxRetries: 2, baseSeconds: 3600 },
   tasks: [{ externalId: "bad", command: ["sh", "-c", "echo begun; echo last words >&2; exit 3"] }],
 });
+
+/** Two replicas of a pipeline that read 200 records a second each, of which every tenth fails, until they are stopped. */
+export const flowing = (externalId) => ({
+  externalId,
+  tasks: [
+    {
+      externalId: "flow",
+      replicas: 2,
+      dag: [
+        { id: "in", commandName: "generatesource", config: { count: 400_000, rate: 200 }, outputs: ["known"] },
+        {
+          id: "known",
+          commandName: "assertion",
+          config: { condition: "mod(to_int!(.index), 10) != 3", message: "no customer" },
+          outputs: ["even", "odd"],
+        },
+        { id: "even", commandName: "filter", config: { condition: "mod(to_int!(.index), 2) == 0" }, outputs: ["out"] },
+        { id: "odd", commandName: "filter", config: { condition: "mod(to_int!(.index), 2) == 1" }, outputs: ["out"] },
+        { id: "out", commandName: "filesink", config: { path: `${externalId}-\${REPLICA_INDEX}.ndjson`, encoding: "ndjson" }, outputs: [] },
+        { id: "dead", commandName: "filesink", config: { path: `${externalId}-dead-\${REPLICA_INDEX}.ndjson`, deadletter: true }, outputs: [] },
+      ],
+    },
+  ],
+});

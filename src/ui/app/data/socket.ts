@@ -90,13 +90,13 @@ export interface Follower<R> {
 }
 
 /** Follows until the function that it gives is called. */
-export function follow<R extends object, V extends { after?: string | null }>(
+export function follow<R extends object, V extends Record<string, unknown>>(
   document: TypedDocumentString<R, V>,
   variables: V,
   follower: Follower<R>,
 ): () => void {
   // The client sends this object anew after each reconnect: the token in it is kept up to date.
-  const asked = { ...variables };
+  const asked: V & { after?: string } = { ...variables };
   let stopped = false;
   const stop = current().subscribe<R>(
     { query: document.toString(), variables: asked },

@@ -9,7 +9,7 @@ import { useStore } from "./store";
 const AGAIN = 2_000;
 
 /** `null` follows nothing. `gap`: something may have been missed. */
-export function useFollowing<R extends object, V extends { after?: string | null }>(
+export function useFollowing<R extends object, V extends Record<string, unknown>>(
   document: TypedDocumentString<R, V>,
   variables: V | null,
   item: (item: R) => void,

@@ -6,6 +6,8 @@ import { Notice, Trouble } from "../design/Notice";
 import { Tabs } from "../design/Tabs";
 import { Time } from "../design/Time";
 import { LogViewer } from "../logs/LogViewer";
+import { OF_JOB } from "../metrics/figures";
+import { MetricsPanel } from "../metrics/MetricsPanel";
 import { usePlace } from "../route/route";
 import { Actions } from "./Actions";
 import { Explain } from "./Explain";
@@ -96,10 +98,13 @@ export function JobPage({ id }: { id: string }) {
       <Progress job={job} />
       <Tabs
         chosen={tab}
-        tabs={{ tasks: "Tasks", retries: `Retries (${job.retriesPending})`, logs: "Logs", history: "History", document: "Document" }}
+        tabs={{ tasks: "Tasks", retries: `Retries (${job.retriesPending})`, metrics: "Metrics", logs: "Logs", history: "History", document: "Document" }}
       />
       {tab === "tasks" && <Tasks jobId={job.jobId} />}
       {tab === "retries" && <Retries jobId={job.jobId} version={version} />}
+      {tab === "metrics" && (
+        <MetricsPanel tag="job_id" id={job.jobId} figures={OF_JOB} life={{ begin: job.createdAt, end: job.finishedAt }} />
+      )}
       {tab === "logs" && <LogViewer of={{ jobIds: [job.jobId] }} nameTask />}
       {tab === "history" && <JobHistory jobId={job.jobId} version={version} />}
       {tab === "document" && <JobDocument jobId={job.jobId} />}

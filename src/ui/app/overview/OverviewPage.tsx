@@ -10,6 +10,7 @@ import type { OverviewQuery } from "../gen/graphql";
 import { sum } from "../jobs/query";
 import { Link } from "../route/Link";
 import { Attention } from "./Attention";
+import { Trends } from "./Trends";
 
 const OVERVIEW = graphql(`
   query Overview {
@@ -110,6 +111,7 @@ export function OverviewPage() {
           </div>
           <p className="soft small">Tasks are those of unfinished jobs.</p>
           <Capacity workers={data.clusterOverview.workers} />
+          <Trends />
           <Failing jobs={data.failing.nodes.slice(0, 8)} />
         </>
       )}

@@ -8,6 +8,8 @@ import { Ago, Time } from "../design/Time";
 import { Explain } from "../job/Explain";
 import { History } from "../job/History";
 import { LogViewer } from "../logs/LogViewer";
+import { OF_TASK } from "../metrics/figures";
+import { MetricsPanel } from "../metrics/MetricsPanel";
 import { Link } from "../route/Link";
 import { usePlace } from "../route/route";
 import { Attempts } from "./Attempts";
@@ -89,11 +91,14 @@ export function TaskPage({ id }: { id: string }) {
       </dl>
       <Explain explain={task.explain} />
       {task.failure && <FailurePanel failure={task.failure} />}
-      <Tabs chosen={tab} tabs={{ attempts: `Attempts (${task.attempts.length})`, logs: "Logs", history: "History" }} />
+      <Tabs chosen={tab} tabs={{ attempts: `Attempts (${task.attempts.length})`, metrics: "Metrics", logs: "Logs", history: "History" }} />
       {tab === "attempts" && (
         <div className="panel">
           <Attempts attempts={task.attempts} />
         </div>
+      )}
+      {tab === "metrics" && (
+        <MetricsPanel tag="task_id" id={task.taskId} figures={OF_TASK} life={{ begin: task.createdAt, end: task.finishedAt }} />
       )}
       {tab === "logs" && <LogViewer of={{ taskIds: [task.taskId] }} />}
       {tab === "history" && <TaskHistory id={task.taskId} />}

@@ -6,6 +6,8 @@ import { NumberHead, Table } from "../design/Table";
 import { Time } from "../design/Time";
 import { graphql } from "../gen";
 import { History } from "../job/History";
+import { OF_WORKER } from "../metrics/figures";
+import { MetricsPanel } from "../metrics/MetricsPanel";
 import { Link } from "../route/Link";
 import { Badge } from "../design/Badge";
 import { Capacity, Heard, States } from "./WorkersPage";
@@ -83,6 +85,7 @@ export function WorkerPage({ id }: { id: string }) {
           ))}
         />
       </div>
+      <MetricsPanel tag="worker_id" id={worker.workerId} figures={OF_WORKER} />
       <div className="panel">
         <header>
           <h2>History of its process</h2>
