@@ -1,4 +1,5 @@
 // One job: how far it is, its tasks, its history, and what can be done.
+import { lazy, Suspense } from "react";
 import { useAnswer } from "../data/useAnswer";
 import { useFollowing, useThrottled } from "../data/useFollowing";
 import { Badge } from "../design/Badge";
@@ -17,6 +18,8 @@ import { Progress } from "./Progress";
 import { JOB, JOB_CHANGED } from "./query";
 import { Retries } from "./Retries";
 import { Tasks } from "./Tasks";
+
+const PipelinePanel = lazy(() => import("../pipeline/PipelinePanel"));
 
 const PACE = 1_000;
 
@@ -98,10 +101,15 @@ export function JobPage({ id }: { id: string }) {
       <Progress job={job} />
       <Tabs
         chosen={tab}
-        tabs={{ tasks: "Tasks", retries: `Retries (${job.retriesPending})`, metrics: "Metrics", logs: "Logs", history: "History", document: "Document" }}
+        tabs={{ tasks: "Tasks", retries: `Retries (${job.retriesPending})`, pipeline: "Pipeline", metrics: "Metrics", logs: "Logs", history: "History", document: "Document" }}
       />
       {tab === "tasks" && <Tasks jobId={job.jobId} />}
       {tab === "retries" && <Retries jobId={job.jobId} version={version} />}
+      {tab === "pipeline" && (
+        <Suspense>
+          <PipelinePanel jobId={job.jobId} life={{ begin: job.createdAt, end: job.finishedAt }} />
+        </Suspense>
+      )}
       {tab === "metrics" && (
         <MetricsPanel tag="job_id" id={job.jobId} figures={OF_JOB} life={{ begin: job.createdAt, end: job.finishedAt }} />
       )}
