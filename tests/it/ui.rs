@@ -28,7 +28,7 @@ async fn what_jobs_do_is_drawn() {
     flags.extend(["--set", "metrics.sample_interval=1s"]);
     let grid = Standalone::spawned(Standalone::folder(), &flags, &address);
     grid.await_ready(&address);
-    for file in ["ui/charts.test.mjs", "ui/pipeline.test.mjs"] {
+    for file in ["ui/charts.test.mjs", "ui/pipeline.test.mjs", "ui/past.test.mjs"] {
         node(&grid.url, file, &[chromium()]).await;
     }
 }

@@ -64,3 +64,13 @@ export const flowing = (externalId) => ({
     },
   ],
 });
+
+/** Some that run through, and some that fail at first and succeed a second later. */
+export const retried = (externalId) => ({
+  externalId,
+  retry: { maxRetries: 2, baseSeconds: 1, factor: 1 },
+  tasks: [
+    { externalId: "steady", replicas: 3, command: ["sh", "-c", "sleep 0.3"] },
+    { externalId: "flaky", replicas: 2, command: ["sh", "-c", "sleep 0.2; test $GRID_ATTEMPT -gt 1"] },
+  ],
+});

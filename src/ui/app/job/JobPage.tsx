@@ -19,6 +19,7 @@ import { JOB, JOB_CHANGED } from "./query";
 import { Retries } from "./Retries";
 import { Tasks } from "./Tasks";
 
+const TimelinePanel = lazy(() => import("../timeline/TimelinePanel"));
 const PipelinePanel = lazy(() => import("../pipeline/PipelinePanel"));
 
 const PACE = 1_000;
@@ -101,10 +102,15 @@ export function JobPage({ id }: { id: string }) {
       <Progress job={job} />
       <Tabs
         chosen={tab}
-        tabs={{ tasks: "Tasks", retries: `Retries (${job.retriesPending})`, pipeline: "Pipeline", metrics: "Metrics", logs: "Logs", history: "History", document: "Document" }}
+        tabs={{ tasks: "Tasks", timeline: "Timeline", retries: `Retries (${job.retriesPending})`, pipeline: "Pipeline", metrics: "Metrics", logs: "Logs", history: "History", document: "Document" }}
       />
       {tab === "tasks" && <Tasks jobId={job.jobId} />}
       {tab === "retries" && <Retries jobId={job.jobId} version={version} />}
+      {tab === "timeline" && (
+        <Suspense>
+          <TimelinePanel jobId={job.jobId} created={job.createdAt} finished={job.finishedAt} />
+        </Suspense>
+      )}
       {tab === "pipeline" && (
         <Suspense>
           <PipelinePanel jobId={job.jobId} life={{ begin: job.createdAt, end: job.finishedAt }} />

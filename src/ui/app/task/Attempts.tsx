@@ -4,6 +4,7 @@ import { NumberHead, Table } from "../design/Table";
 import { span, Time } from "../design/Time";
 import { Why } from "../design/Why";
 import { Link } from "../route/Link";
+import { usePlace } from "../route/route";
 import type { Attempt } from "./query";
 
 const between = (from: string | null | undefined, to: string | null | undefined) =>
@@ -15,8 +16,9 @@ function outcome(it: Attempt): string {
   return it.startedAt ? "RUNNING" : "SCHEDULED";
 }
 
-const row = (it: Attempt) => (
-  <tr key={it.attempt}>
+/** `marked`: the attempt that the address names. */
+const row = (it: Attempt, marked: string | null) => (
+  <tr key={it.attempt} aria-current={marked === String(it.attempt) ? "true" : undefined}>
     <td className="number">{it.attempt}</td>
     <td>
       <Badge state={outcome(it)} />
@@ -39,5 +41,7 @@ const row = (it: Attempt) => (
 const COLUMNS = [<NumberHead key="number">Attempt</NumberHead>, "Outcome", "Worker", "Scheduled", "Waited", "Started", "Ran", "Failure"];
 
 export function Attempts({ attempts }: { attempts: Attempt[] }) {
-  return <Table label="Attempts" columns={COLUMNS} rows={attempts.toReversed().map(row)} empty="It has not been tried yet." />;
+  const marked = usePlace().query.get("attempt");
+  const rows = attempts.toReversed().map((it) => row(it, marked));
+  return <Table label="Attempts" columns={COLUMNS} rows={rows} empty="It has not been tried yet." />;
 }

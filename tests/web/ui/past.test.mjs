@@ -1,0 +1,79 @@
+// What a job did, as the web page shows it afterwards.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { assertAccessible, launch, open } from "./browser.mjs";
+import { get, quick, retried, submit } from "./documents.mjs";
+
+let browser;
+let job;
+let many;
+
+async function ended({ jobId }) {
+  const deadline = Date.now() + 30_000;
+  while ((await get(`/api/v1/jobs/${jobId}`)).status === "RUNNING") {
+    assert.ok(Date.now() < deadline, "it has not ended");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+before(async () => {
+  browser = await launch();
+  [job, many] = [await submit(retried("retried")), await submit(quick("many", 450))];
+  await Promise.all([ended(job), ended(many)]);
+});
+after(() => browser?.close());
+
+const bar = (page, name, attempt) => page.locator(`[data-attempt="${name} ${attempt}"]`);
+
+test("attempts are drawn over time, gone through by keys, and lead to what they were", async () => {
+  const it = await open(browser, `/jobs/${job.jobId}?tab=timeline`);
+  const { page } = it;
+  await bar(page, "flaky-1", 2).waitFor();
+  assert.equal(await page.locator("[data-attempt]").count(), 3 + 2 * 2);
+  for (const [name, attempt, outcome] of [["flaky-0", 1, "FAILED"], ["flaky-0", 2, "COMPLETED"], ["steady-0", 1, "COMPLETED"]]) {
+    assert.equal(await bar(page, name, attempt).getAttribute("data-outcome"), outcome);
+  }
+  // The first attempt is left of the second, and shorter than the wait between them.
+  const [first, second] = await Promise.all([1, 2].map((attempt) => bar(page, "flaky-0", attempt).locator(".ran").boundingBox()));
+  assert.ok(first.x + first.width < second.x, `${JSON.stringify(first)} ${JSON.stringify(second)}`);
+  assert.ok(second.x - first.x - first.width > first.width);
+  await assertAccessible(page, "a timeline");
+
+  await page.getByRole("region", { name: "Attempts over time" }).focus();
+  await page.keyboard.press("End");
+  await page.keyboard.press("ArrowRight");
+  await page.getByText(/flaky-1, attempt 2: COMPLETED, waited .*, ran .*, on worker-/).waitFor();
+  await page.keyboard.press("+");
+  assert.match(page.url(), /from=[0-9]+&to=[0-9]+/);
+  await page.keyboard.press("0");
+  assert.doesNotMatch(page.url(), /from=/);
+  await page.keyboard.press("ArrowLeft");
+  await page.getByText(/flaky-1, attempt 1: FAILED \(ERROR\)/).waitFor();
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "flaky-1" }).waitFor();
+  assert.match(page.url(), /\/tasks\/task-.*-5\?attempt=1$/);
+  const row = page.getByRole("region", { name: "Attempts" }).locator('tr[aria-current="true"]');
+  await row.getByText("FAILED").waitFor();
+  await page.goBack();
+  await bar(page, "flaky-1", 2).waitFor();
+  assert.deepEqual(it.wrong, []);
+  await it.close();
+});
+
+test("of many attempts only those in sight are drawn, and states are filtered", async () => {
+  const it = await open(browser, `/jobs/${many.jobId}?tab=timeline`);
+  const { page } = it;
+  await bar(page, "noop-0", 1).waitFor();
+  await page.getByText("1–200 of 450 tasks").waitFor();
+  assert.ok((await page.locator("[data-attempt]").count()) < 80);
+  await page.getByRole("region", { name: "Attempts over time" }).focus();
+  await page.keyboard.press("End");
+  await bar(page, "noop-199", 1).waitFor();
+  assert.equal(await bar(page, "noop-0", 1).count(), 0);
+  await page.getByRole("button", { name: "Next page" }).click();
+  await bar(page, "noop-200", 1).waitFor();
+  await page.getByRole("group", { name: "State" }).getByRole("button", { name: "Failed" }).click();
+  await page.getByText("No task fits.").waitFor();
+  assert.deepEqual(it.wrong, []);
+  await it.close();
+});
