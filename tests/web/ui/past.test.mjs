@@ -1,6 +1,7 @@
-// What a job did, as the web page shows it afterwards.
+// What a job did, as the web page shows it afterwards: its attempts over time, and the job as it was at any time.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { url } from "../modules.mjs";
 import { assertAccessible, launch, open } from "./browser.mjs";
 import { get, quick, retried, submit } from "./documents.mjs";
 
@@ -24,6 +25,13 @@ before(async () => {
 after(() => browser?.close());
 
 const bar = (page, name, attempt) => page.locator(`[data-attempt="${name} ${attempt}"]`);
+const counters = async (page) => {
+  const found = {};
+  for (const name of ["ready", "scheduled", "running", "completed", "failed"]) {
+    found[name] = Number(await page.locator(`[data-past-counter="${name}"] b`).textContent());
+  }
+  return found;
+};
 
 test("attempts are drawn over time, gone through by keys, and lead to what they were", async () => {
   const it = await open(browser, `/jobs/${job.jobId}?tab=timeline`);
@@ -74,6 +82,48 @@ test("of many attempts only those in sight are drawn, and states are filtered", 
   await bar(page, "noop-200", 1).waitFor();
   await page.getByRole("group", { name: "State" }).getByRole("button", { name: "Failed" }).click();
   await page.getByText("No task fits.").waitFor();
+  assert.deepEqual(it.wrong, []);
+  await it.close();
+});
+
+test("one drags through what happened, and sees the job as it was; the link shows the same", async () => {
+  const it = await open(browser, `/jobs/${job.jobId}?tab=history`);
+  const { page } = it;
+  const slider = page.getByRole("slider", { name: "Moment" });
+  await page.getByText("Drag, or use arrow keys").waitFor();
+  await page.waitForFunction(() => Number(document.querySelector('input[type="range"]').max) > 10);
+  await slider.focus();
+  await page.keyboard.press("Home");
+  await page.getByText("The job is submitted").waitFor();
+  await page.locator('[data-past-counter="completed"]', { hasText: "now 5" }).waitFor();
+  assert.deepEqual((await counters(page)).completed, 0);
+
+  // At each moment on the way the server says the same.
+  let failing;
+  const moments = Number(await slider.getAttribute("max"));
+  for (let place = 0; place < moments; place += 1) {
+    const asOf = new URL(page.url()).searchParams.get("asOf");
+    const { taskCounters } = await get(`/api/v1/jobs/${job.jobId}?asOf=${encodeURIComponent(asOf)}`);
+    await page.waitForFunction((wanted) => {
+      const shown = (name) => Number(document.querySelector(`[data-past-counter="${name}"] b`)?.textContent);
+      return Object.entries(wanted).every(([name, value]) => shown(name) === value);
+    }, taskCounters);
+    if (/^flaky-0 fails/.test(await slider.getAttribute("aria-valuetext"))) failing = asOf;
+    await page.keyboard.press("ArrowRight");
+  }
+  await page.getByText("Drag, or use arrow keys").waitFor();
+  assert.doesNotMatch(page.url(), /asOf/);
+  assert.ok(failing, "a moment at which flaky-0 fails");
+
+  await page.goto(`${url}/jobs/${job.jobId}?asOf=${encodeURIComponent(failing)}`);
+  await page.getByText(/^flaky-0 fails: ERROR/).waitFor();
+  const flaky = page.locator('[data-past="flaky-0"]');
+  await flaky.locator('[data-state="FAILED"]').waitFor();
+  await flaky.getByText("COMPLETED").waitFor();
+  assert.equal(await page.locator("[data-past]").count(), 5);
+  await assertAccessible(page, "a job as it was");
+  await page.getByRole("button", { name: "Now", exact: true }).click();
+  await page.getByText("Drag, or use arrow keys").waitFor();
   assert.deepEqual(it.wrong, []);
   await it.close();
 });

@@ -19,6 +19,7 @@ import { JOB, JOB_CHANGED } from "./query";
 import { Retries } from "./Retries";
 import { Tasks } from "./Tasks";
 
+const PastPanel = lazy(() => import("../past/PastPanel"));
 const TimelinePanel = lazy(() => import("../timeline/TimelinePanel"));
 const PipelinePanel = lazy(() => import("../pipeline/PipelinePanel"));
 
@@ -38,7 +39,9 @@ export function JobPage({ id }: { id: string }) {
     },
     shown.refresh,
   );
-  const tab = usePlace().query.get("tab") ?? "tasks";
+  const { query } = usePlace();
+  // A link to a time of the past needs no more than that.
+  const tab = query.get("tab") ?? (query.has("asOf") ? "history" : "tasks");
   const job = shown.data?.job;
   if (!job) {
     return (
@@ -120,7 +123,14 @@ export function JobPage({ id }: { id: string }) {
         <MetricsPanel tag="job_id" id={job.jobId} figures={OF_JOB} life={{ begin: job.createdAt, end: job.finishedAt }} />
       )}
       {tab === "logs" && <LogViewer of={{ jobIds: [job.jobId] }} nameTask />}
-      {tab === "history" && <JobHistory jobId={job.jobId} version={version} />}
+      {tab === "history" && (
+        <>
+          <Suspense>
+            <PastPanel job={job} version={version} />
+          </Suspense>
+          <JobHistory jobId={job.jobId} version={version} />
+        </>
+      )}
       {tab === "document" && <JobDocument jobId={job.jobId} />}
     </div>
   );
