@@ -3,7 +3,7 @@
 # that the program is not built anew for nothing.
 #
 #   scripts/ui.sh          builds it, when something has changed
-#   scripts/ui.sh --check  checks types and style as well
+#   scripts/ui.sh --check  checks types and style, and runs the tests beside the code, as well
 #   scripts/ui.sh --maybe  where it cannot be built, only says what is missing, and leaves it out
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -44,6 +44,7 @@ node_modules/.bin/graphql-codegen --config codegen.ts --silent
 if [[ $how == --check ]]; then
     node_modules/.bin/tsc --noEmit
     node_modules/.bin/oxlint --deny-warnings
+    node --no-warnings --experimental-strip-types --test --test-reporter=dot "app/**/*.test.ts"
 fi
 built=$(mktemp -d)
 trap 'rm -rf "$built"' EXIT

@@ -97,6 +97,16 @@ test("a task, a worker and the whole have charts of their own", async () => {
   await it.close();
 });
 
+test("what a program reports itself has a chart of its name", async () => {
+  const report = "for i in 1 2 3 4 5 6; do curl -sS --data-binary \"training loss=0.$i\" \"$GRID_METRICS_URL\"; sleep 0.5; done";
+  const { jobId } = await submit({ tasks: [{ externalId: "training", command: ["sh", "-c", report], retry: { maxRetries: 0 } }] });
+  const it = await open(browser, `/jobs/${jobId}?tab=metrics`);
+  const { page } = it;
+  await drawing(page, "training.loss", /^training\.loss\. mean: last 0\.[0-9]+, between 0\.[0-9]+ and 0\.[0-9]+\.$/).waitFor();
+  assert.deepEqual(it.wrong, []);
+  await it.close();
+});
+
 test("nothing of what draws is loaded before it is needed", async () => {
   const it = await open(browser, "/jobs");
   const { page } = it;

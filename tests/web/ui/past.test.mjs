@@ -122,6 +122,8 @@ test("one drags through what happened, and sees the job as it was; the link show
   await flaky.getByText("COMPLETED").waitFor();
   assert.equal(await page.locator("[data-past]").count(), 5);
   await assertAccessible(page, "a job as it was");
+  await page.getByRole("button", { name: "Dark colours" }).click();
+  await assertAccessible(page, "a job as it was, in the dark");
   await page.getByRole("button", { name: "Now", exact: true }).click();
   await page.getByText("Drag, or use arrow keys").waitFor();
   assert.deepEqual(it.wrong, []);

@@ -48,6 +48,8 @@ test("a pipeline is drawn with what goes through its nodes, and a node says what
   await details.getByRole("img", { name: /taken: last [0-9].*failed: last [0-9]/ }).waitFor();
   assert.match(page.url(), /node=known/);
   await assertAccessible(page, "a node");
+  await page.getByRole("button", { name: "Dark colours" }).click();
+  await assertAccessible(page, "a node in the dark");
 
   // When all is over, the numbers are those of the metrics.
   await fetch(`${url}/api/v1/jobs/${job.jobId}/stop`, { method: "POST" });
