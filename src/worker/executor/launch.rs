@@ -71,7 +71,7 @@ impl Launch {
         let name = argv.first().ok_or(io::ErrorKind::InvalidInput)?;
         let path = environment.iter().rfind(|(key, _)| key == "PATH");
         let candidates = candidates(name, path.map_or(DEFAULT_PATH, |(_, path)| path))?;
-        let texts = |texts: &[String]| texts.iter().map(|text| text_of(text)).collect::<io::Result<Vec<_>>>();
+        let texts = |texts: &[String]| texts.iter().map(text_of).collect::<io::Result<Vec<_>>>();
         let shell_arguments = |candidate: &CString| {
             let mut arguments = vec![SHELL.to_owned(), candidate.clone()];
             arguments.extend(texts(&argv[1..])?);
