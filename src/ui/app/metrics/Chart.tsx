@@ -10,6 +10,9 @@ import { column, type Span, windows } from "./windows";
 const Plot = lazy(() => import("./Plot"));
 
 const HEIGHT = 168;
+/** Milliseconds over which a line goes on: what is counted comes every ten seconds, what stands, such as memory, once a
+ * minute while nothing runs. */
+const BRIDGED = { counted: 25_000, standing: 130_000 };
 /** Windows whose values are of now. */
 const RECENT = 4;
 
@@ -36,7 +39,7 @@ type Column = (number | null | undefined)[];
 
 const known = (values: Column): number[] => values.filter((it) => typeof it === "number");
 /** The last value, unless it is of long ago. */
-const newest = (values: Column): number | undefined => known(values.slice(-RECENT)).at(-1);
+const newest = (values: Column, recent: number): number | undefined => known(values.slice(-recent)).at(-1);
 
 function inWords(title: string, told: readonly Told[], columns: Column[], unit: Unit): string {
   const parts = told.map(({ label }, index) => {
@@ -68,7 +71,8 @@ export function Chart({ title, unit, note, span, told, whole }: Props) {
   const pace = Math.min(10, Math.max(1, Math.floor(interval / 10_000)));
   const second = Math.floor(now / 1_000 / pace) * pace;
   const times = useMemo(() => windows({ from, to, interval }, second * 1_000, whole), [from, to, interval, second, whole]);
-  const columns = useMemo(() => told.map(({ values }) => column(values, times, interval)), [told, times, interval]);
+  const bridged = whole ? BRIDGED.counted : BRIDGED.standing;
+  const columns = useMemo(() => told.map(({ values }) => column(values, times, interval, bridged)), [told, times, interval, bridged]);
   const drawn = useMemo(
     () => columns.map((values, index) => ({ values, hue: told[index]?.hue ?? "blue", filled: told.length === 1 })),
     [columns, told],
@@ -133,7 +137,7 @@ export function Chart({ title, unit, note, span, told, whole }: Props) {
       <ul className="legend">
         {told.map(({ label, hue }, index) => {
           const values = columns[index] ?? [];
-          const value = place === null ? newest(values) : values[place];
+          const value = place === null ? newest(values, Math.max(RECENT, Math.ceil(bridged / interval))) : values[place];
           return (
             <li key={label}>
               <Swatch hue={hue} index={index} />

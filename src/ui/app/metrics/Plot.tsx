@@ -96,7 +96,7 @@ function options(props: () => Props, width: number, point: (plot: uPlot) => void
         font,
         size: 62,
         gap: 6,
-        space: 34,
+        space: 28,
         grid: { stroke: line, width: 1 },
         ticks: { show: false },
         ...(binary && { incrs: POWERS }),

@@ -41,7 +41,8 @@ test("a window that is not over is left out where it would be too small", () => 
 test("a line goes on over a short gap, and not over a long one", () => {
   const times = [0, 10, 20, 30, 40, 50, 60].map((it) => 1_000 * it);
   const { values } = line([0, 1], [20, 2], [60, 3]);
-  assert.deepEqual(column(values, times, 10_000), [1, undefined, 2, null, null, null, 3]);
+  assert.deepEqual(column(values, times, 10_000, 0), [1, undefined, 2, null, null, null, 3]);
+  assert.deepEqual(column(values, times, 10_000, 40_000), [1, undefined, 2, undefined, undefined, undefined, 3]);
 });
 
 test("what has risen is counted from nothing for what begins within the time, and never falls", () => {

@@ -69,14 +69,19 @@ export function windows({ from, to, interval }: Span, now: number, whole: boolea
   return all;
 }
 
-/** `null` where a line has a gap; `undefined` in one so short that the line goes on over it. */
-export function column(values: ReadonlyMap<number, number>, times: readonly number[], interval: number): (number | null | undefined)[] {
-  const bridged = Math.max(2 * interval, 25 * SECOND);
+/** `null` where a line has a gap; `undefined` in one up to `bridged`, or two windows, over which the line goes on. */
+export function column(
+  values: ReadonlyMap<number, number>,
+  times: readonly number[],
+  interval: number,
+  bridged: number,
+): (number | null | undefined)[] {
+  const most = Math.max(2 * interval, bridged);
   let last = Number.NEGATIVE_INFINITY;
   const result: (number | null | undefined)[] = times.map((at) => values.get(at) ?? null);
   for (const [index, at] of times.entries()) {
     if (result[index] === null) continue;
-    if (at - last <= bridged) for (let back = index - 1; result[back] === null; back -= 1) result[back] = undefined;
+    if (at - last <= most) for (let back = index - 1; result[back] === null; back -= 1) result[back] = undefined;
     last = at;
   }
   return result;
