@@ -14,6 +14,15 @@ export async function launch() {
   return chromium.launch({ executablePath: process.env.GRID_CHROMIUM });
 }
 
+/** Waits until it is so. */
+export async function until(is) {
+  const begun = Date.now();
+  while (!(await is())) {
+    assert.ok(Date.now() - begun < PATIENCE, `never: ${is}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
 /** Opens a view; gives the page, and what went wrong in it. */
 export async function open(browser, path, { base = url, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, ...options });
