@@ -124,6 +124,13 @@ test("one drags through what happened, and sees the job as it was; the link show
   await assertAccessible(page, "a job as it was");
   await page.getByRole("button", { name: "Dark colours" }).click();
   await assertAccessible(page, "a job as it was, in the dark");
+
+  // From what has happened one goes to when it did.
+  const finished = page.getByRole("region", { name: "History" }).locator("tr", { hasText: "JobFinished" });
+  assert.equal(await finished.getAttribute("aria-current"), null);
+  await finished.getByRole("link").click();
+  await page.locator('[data-past-counter="completed"]', { hasText: "as now" }).waitFor();
+  assert.equal(await finished.getAttribute("aria-current"), "true");
   await page.getByRole("button", { name: "Now", exact: true }).click();
   await page.getByText("Drag, or use arrow keys").waitFor();
   assert.deepEqual(it.wrong, []);

@@ -1,6 +1,7 @@
 // What has happened: who wished or reported what, and when. Nobody can change it.
 import { NumberHead, Table } from "../design/Table";
 import { Time } from "../design/Time";
+import { Link } from "../route/Link";
 
 export interface Happened {
   position: string;
@@ -11,13 +12,27 @@ export interface Happened {
   data: unknown;
 }
 
-/** `undefined` while it is not known. */
-export function History({ events }: { events: Happened[] | undefined }) {
+interface Props {
+  /** `undefined` while it is not known. */
+  events: Happened[] | undefined;
+  /** Where what was then is shown. */
+  to?(at: string): string;
+  /** The position of the last one before what is shown. */
+  current?: string | undefined;
+}
+
+export function History({ events, to, current }: Props) {
   const row = (event: Happened) => (
-    <tr key={event.position}>
+    <tr key={event.position} aria-current={event.position === current ? "true" : undefined}>
       <td className="number">{event.streamVersion}</td>
       <td>
-        <Time at={event.at} />
+        {to ? (
+          <Link href={to(event.at)} title="As it was then">
+            <Time at={event.at} />
+          </Link>
+        ) : (
+          <Time at={event.at} />
+        )}
       </td>
       <td>
         <strong>{event.type}</strong>
