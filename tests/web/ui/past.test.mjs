@@ -41,10 +41,9 @@ test("attempts are drawn over time, gone through by keys, and lead to what they 
   for (const [name, attempt, outcome] of [["flaky-0", 1, "FAILED"], ["flaky-0", 2, "COMPLETED"], ["steady-0", 1, "COMPLETED"]]) {
     assert.equal(await bar(page, name, attempt).getAttribute("data-outcome"), outcome);
   }
-  // The first attempt is left of the second, and shorter than the wait between them.
+  // The first attempt is left of the second.
   const [first, second] = await Promise.all([1, 2].map((attempt) => bar(page, "flaky-0", attempt).locator(".ran").boundingBox()));
   assert.ok(first.x + first.width < second.x, `${JSON.stringify(first)} ${JSON.stringify(second)}`);
-  assert.ok(second.x - first.x - first.width > first.width);
   await assertAccessible(page, "a timeline");
 
   await page.getByRole("region", { name: "Attempts over time" }).focus();
