@@ -18,6 +18,9 @@ export interface Series {
   interval: number;
 }
 
+/** Milliseconds after an end in which the last points of it may come, and between two looks for them. */
+const LATE = 30_000;
+const AGAIN = 2_000;
 /** What is older than a week, or metrics.raw_days, is kept in windows of five minutes. */
 const COARSE = 300_000;
 const OLD = 6.5 * 86_400_000;
@@ -73,6 +76,18 @@ export function useSeries(question: Question | null, chosen: Chosen): Series {
     },
     shown.refresh,
   );
+  const { refresh } = shown;
+  const end = chosen.span.to;
+  useEffect(() => {
+    const left = end === null ? 0 : end + LATE - Date.now();
+    if (left <= 0) return undefined;
+    const timer = setInterval(refresh, AGAIN);
+    const enough = setTimeout(() => clearInterval(timer), left);
+    return () => {
+      clearInterval(timer);
+      clearTimeout(enough);
+    };
+  }, [end, refresh]);
   const points = shown.data?.metrics.dataPoints;
   const groupBy = question?.groupBy ?? "";
   const found = useMemo(() => lines(points ?? [], groupBy), [points, groupBy]);
