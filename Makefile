@@ -1,7 +1,7 @@
 # Everything a newcomer needs. The scripts behind the longer targets are in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui ui-maybe build run demo test test-cluster lint bench chaos
+.PHONY: help setup ui ui-maybe build run demo test test-cluster lint bench chaos release
 
 # The page is put into the program: it is built before it.
 .NOTPARALLEL:
@@ -48,3 +48,6 @@ bench: build ## Measure everything, or one thing: make bench ARGS="tasks --jobs 
 
 chaos: ## The long fault tests: kills without number
 	@scripts/chaos.sh $(ARGS)
+
+release: ui build ## Make the archives of a release, with checksums and bill of materials, and try them
+	@scripts/release.sh $(ARGS)
