@@ -46,10 +46,8 @@ export function Progress({ job }: { job: JobRow }) {
       <p className="soft">
         {label}
         {job.status === "RUNNING" ? (
-          <>
-            {` · ${rounded(rate)} a second`}
-            {rate > 0 && ` · about ${span((1_000 * (all - ended)) / rate)} to go`}
-          </>
+          // Slower than that nothing can be said of its end.
+          rate >= 0.05 && ` · ${rounded(rate)} a second · about ${span((1_000 * (all - ended)) / rate)} to go`
         ) : (
           job.finishedAt && ` · took ${span(Date.parse(job.finishedAt) - Date.parse(job.createdAt))}`
         )}
