@@ -93,7 +93,7 @@ pub enum EnvValue {
 /// What a command may use. `None`: no limit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limits {
-    /// Address space of each process of the command, in MiB.
+    /// In MiB: of the whole command where its worker has a cgroup; else the address space of each of its processes.
     pub memory_mib: Option<u64>,
     /// Processors that the command may run on; more than the worker has are all of them.
     pub cpus: Option<u32>,
@@ -101,6 +101,8 @@ pub struct Limits {
     pub cpu_seconds: Option<u64>,
     /// Files that each process of the command may have open.
     pub open_files: Option<u64>,
+    /// Processes and threads of the whole command, where its worker has a cgroup.
+    pub processes: Option<u64>,
 }
 
 impl Limits {

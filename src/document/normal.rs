@@ -151,6 +151,11 @@ fn limits(limits: &Limits) -> Value {
     put(&mut out, "cpus", limits.cpus.map(|cpus| json!(cpus)));
     put(&mut out, "cpuSeconds", limits.cpu_seconds.map(|seconds| json!(seconds)));
     put(&mut out, "openFiles", limits.open_files.map(|files| json!(files)));
+    put(
+        &mut out,
+        "processes",
+        limits.processes.map(|processes| json!(processes)),
+    );
     Value::Object(out)
 }
 

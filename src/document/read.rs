@@ -34,7 +34,7 @@ pub const TASK_FIELDS: &[&str] = &[
 ];
 pub const RETRY_FIELDS: &[&str] = &["maxRetries", "baseSeconds", "factor", "maxDelaySeconds", "jitter"];
 pub const TIMEOUT_FIELDS: &[&str] = &["start", "run"];
-pub const LIMIT_FIELDS: &[&str] = &["memoryMiB", "cpus", "cpuSeconds", "openFiles"];
+pub const LIMIT_FIELDS: &[&str] = &["memoryMiB", "cpus", "cpuSeconds", "openFiles", "processes"];
 pub const NODE_FIELDS: &[&str] = &["id", "commandName", "config", "outputs"];
 pub const SECRET_FIELDS: &[&str] = &["secret"];
 /// What a task does: exactly one of these.
@@ -371,6 +371,7 @@ fn limits(spot: &Spot<'_>) -> Limits {
             .get("cpuSeconds")
             .and_then(|spot| spot.whole(&rules::CPU_SECONDS)),
         open_files: fields.get("openFiles").and_then(|spot| spot.whole(&rules::OPEN_FILES)),
+        processes: fields.get("processes").and_then(|spot| spot.whole(&rules::PROCESSES)),
     }
 }
 

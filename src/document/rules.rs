@@ -34,6 +34,7 @@ pub const MEMORY_MIB: RangeInclusive<u64> = 1..=16_777_216;
 pub const CPUS: RangeInclusive<u64> = 1..=1_024;
 pub const CPU_SECONDS: RangeInclusive<u64> = 1..=31_536_000;
 pub const OPEN_FILES: RangeInclusive<u64> = 8..=1_048_576;
+pub const PROCESSES: RangeInclusive<u64> = 1..=4_194_304;
 
 /// Set by the worker itself.
 pub const RESERVED_ENV: [&str; 3] = ["REPLICA_INDEX", "REPLICA_COUNT", "CHECKPOINT_URL"];

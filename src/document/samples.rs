@@ -43,7 +43,7 @@ pub const GOOD: &[&str] = &[
     r#"{"tasks": [{"externalId": "a", "executor": "noop", "replicas": 1000000}]}"#,
     r#"{"tasks": [{"externalId": "x", "executor": "noop", "replicas": 2}, {"externalId": "x-2", "executor": "noop"},
         {"externalId": "x-01", "executor": "noop"}, {"externalId": "x-0", "executor": "noop", "replicas": 3}]}"#,
-    "tasks:\n  - externalId: a\n    command: [\"true\", \"a b\", \"\"]\n    limits: {openFiles: 64, cpuSeconds: 10, cpus: 2}\n",
+    "tasks:\n  - externalId: a\n    command: [\"true\", \"a b\", \"\"]\n    limits: {openFiles: 64, cpuSeconds: 10, cpus: 2, processes: 9}\n",
     "timeouts: {start: 1h 30m}\nretry: {baseSeconds: 0.25, factor: 1.5, jitter: true}\ntasks: []\n",
     "tasks:\n  - externalId: a\n    command: &argv [env]\n    env: &env {A: '1', B: \"\\n\"}\n  - externalId: b\n    command: *argv\n    env: *env\n",
 ];

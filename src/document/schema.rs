@@ -167,14 +167,15 @@ fn env() -> Value {
 
 fn limits() -> Value {
     json!({
-        "description": "What each process of the command may use.",
+        "description": "What the command, or each of its processes, may use.",
         "type": "object",
         "additionalProperties": false,
         "properties": {
-            "memoryMiB": whole(&rules::MEMORY_MIB, "Address space, in MiB."),
+            "memoryMiB": whole(&rules::MEMORY_MIB, "Memory in MiB: of the whole command where its worker has a cgroup, else the address space of each process."),
             "cpus": whole(&rules::CPUS, "Processors that all processes of the command together may run on."),
             "cpuSeconds": whole(&rules::CPU_SECONDS, "Processor time, in seconds."),
             "openFiles": whole(&rules::OPEN_FILES, "Files open at a time."),
+            "processes": whole(&rules::PROCESSES, "Processes and threads of the whole command, where its worker has a cgroup."),
         },
     })
 }

@@ -431,6 +431,7 @@ fn any_job() -> impl Strategy<Value = JobDocument> {
             cpus,
             cpu_seconds: None,
             open_files: None,
+            processes: None,
         });
     let node = (any::<String>(), any_json()).prop_map(|(id, value)| DagNode {
         id,

@@ -34,6 +34,9 @@ options! {
         /// Token that a worker process shows to the API: one of the role worker. Also, on a server: a secret that all
         /// workers may share instead.
         api_token: Option<Secret> = None,
+        /// A folder of cgroups (version 2) that belongs to this worker: below it tasks get groups of their own, by which their
+        /// limits hold. Default: the group in which the worker's process is, when nobody else is in it; else none.
+        cgroup: Option<PathBuf> = None,
         /// How often a worker says that it lives.
         heartbeat_interval: Duration = Duration::from_secs(2),
         /// How often a worker tells every shard which attempts it holds.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::actor::{Drain, Ending, Halt, Parts, WorkerActor, WorkerState};
 use super::checkpoints::{Checkpoints, CheckpointsSetup};
 use super::documents::Documents;
-use super::executor::{Executors, Guardian, ProcessOptions, Secrets};
+use super::executor::{Cgroups, Executors, Guardian, ProcessOptions, Secrets};
 use super::letters::{LetterPost, LetterSetup};
 use super::log_feed::Outlets;
 use super::log_shipper::{ApiSetup, Shipper, Shipping, Way};
@@ -401,9 +401,10 @@ fn bench(setup: &WorkerSetup, incarnation: Incarnation, shippers: Vec<Arc<Shippe
         kill_grace_ms: u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX),
         ..ProcessOptions::default()
     };
+    let cgroups = Cgroups::of_process(options.cgroup.as_deref()).cloned();
     Bench {
         worker: setup.name.clone(),
-        executors: Executors::new(process, setup.guardian.clone()),
+        executors: Executors::new(process, setup.guardian.clone()).within(cgroups),
         documents: Documents::trusting(&setup.api_url, setup.api_token.clone(), options.api_ca.as_deref()),
         checkpoints: Checkpoints::new(CheckpointsSetup {
             api_url: &setup.api_url,

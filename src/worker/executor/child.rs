@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, setsid};
 
+use super::cgroup;
 use super::guardian::{Guardian, Registration};
 use super::launch::{Launch, Streams};
 use super::limits::ProcessLimits;
@@ -28,6 +29,8 @@ pub struct Program<'a> {
     pub environment: &'a [(String, String)],
     pub folder: &'a Path,
     pub limits: ProcessLimits,
+    /// Where it enters its cgroup.
+    pub entrance: Option<File>,
 }
 
 /// Starts the program and gives its leader and its output. Blocks until the program begins.
@@ -59,6 +62,7 @@ fn try_spawn(
     let prepare = || {
         setsid()?;
         registration.register()?;
+        program.entrance.as_ref().map_or(Ok(()), cgroup::enter)?;
         program.limits.apply()
     };
     let pid = launch.start(&prepare, |pid| guardian.forget(pid))?;

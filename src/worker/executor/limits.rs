@@ -40,6 +40,14 @@ impl ProcessLimits {
         }
     }
 
+    /// Where memory is that of the whole task.
+    pub fn without_memory(self) -> Self {
+        Self {
+            address_space_bytes: None,
+            ..self
+        }
+    }
+
     /// Sets them for the calling process. Called between fork and exec: only system calls, no memory, no locks.
     pub fn apply(self) -> io::Result<()> {
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;

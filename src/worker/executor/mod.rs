@@ -9,6 +9,7 @@
 //! - A secret's value goes to the program alone: it is neither kept nor shown, and lines that hold it are masked.
 
 mod attempt;
+mod cgroup;
 mod child;
 mod environment;
 mod guardian;
@@ -31,6 +32,7 @@ mod tests;
 use async_trait::async_trait;
 
 pub use attempt::{AttemptContext, Completion, Control, ControlState, LiveCounters, Outcome};
+pub use cgroup::Cgroups;
 pub use guardian::{GUARDIAN_ARGUMENT, Guardian, GuardianError, GuardianOptions, guardian_main};
 pub use lines::{LineSink, LogLine, Stream};
 pub use noop::NoopExecutor;
@@ -64,6 +66,13 @@ impl Executors {
             pipeline: PipelineExecutor,
             process: ProcessExecutor::new(process, guardian),
         }
+    }
+
+    /// Limits of processes are those of cgroups made here, as far as there are such.
+    #[must_use]
+    pub fn within(mut self, cgroups: Option<Cgroups>) -> Self {
+        self.process = self.process.within(cgroups);
+        self
     }
 
     pub fn get(&self, kind: ExecutorKind) -> &dyn Executor {

@@ -3,6 +3,7 @@
 //! What a document names and this worker has not (the program, a secret) fails as UNRECOVERABLE: another attempt would
 //! find the same. Tasks that need what only some workers have say so with `requires`.
 
+use std::fs::File;
 use std::io;
 use std::process::{ChildStderr, ChildStdout};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Executor;
 use super::attempt::{AttemptContext, Control, ControlState, Outcome, next_wish};
+use super::cgroup::{Cgroups, TaskGroup};
 use super::child::{self, Leader, Program};
 use super::environment::Environment;
 use super::guardian::Guardian;
@@ -56,11 +58,23 @@ impl Default for ProcessOptions {
 pub struct ProcessExecutor {
     options: ProcessOptions,
     guardian: Guardian,
+    cgroups: Option<Cgroups>,
 }
 
 impl ProcessExecutor {
     pub fn new(options: ProcessOptions, guardian: Guardian) -> Self {
-        Self { options, guardian }
+        Self {
+            options,
+            guardian,
+            cgroups: None,
+        }
+    }
+
+    /// Limits are those of cgroups made here, as far as there are such.
+    #[must_use]
+    pub fn within(mut self, cgroups: Option<Cgroups>) -> Self {
+        self.cgroups = cgroups;
+        self
     }
 }
 
@@ -104,6 +118,7 @@ struct Started {
     /// Held until the end.
     processors: Option<Processors>,
     reporting: Option<Reporting>,
+    group: Option<TaskGroup>,
 }
 
 impl ProcessExecutor {
@@ -112,7 +127,7 @@ impl ProcessExecutor {
         // Without the API the program runs all the same.
         let checkpoints = attempt.checkpoints.url(attempt.task_id, attempt.attempt).await;
         let attempt = Arc::clone(attempt);
-        let guardian = self.guardian.clone();
+        let (guardian, cgroups) = (self.guardian.clone(), self.cgroups.clone());
         let start = move || {
             let reporting = attempt.reported.open(attempt.tags());
             let environment = Environment::of(&attempt, checkpoints, reporting.as_ref()).map_err(|error| {
@@ -126,12 +141,17 @@ impl ProcessExecutor {
                 return Err(Failure::new(FailureReason::Unrecoverable, "the task has no command"));
             };
             let processors = attempt.task.limits.cpus.and_then(Processors::take);
-            let limits = ProcessLimits::of(&attempt.task.limits, processors.as_ref().map(Processors::set));
+            let (group, entrance) = group(cgroups.as_ref(), &attempt).unzip();
+            let mut limits = ProcessLimits::of(&attempt.task.limits, processors.as_ref().map(Processors::set));
+            if group.as_ref().is_some_and(|group| group.limits_memory) {
+                limits = limits.without_memory();
+            }
             let program = Program {
                 argv,
                 environment: &environment.variables,
                 folder: &attempt.data_dir,
                 limits,
+                entrance,
             };
             let spawned = child::spawn(&program, &guardian);
             let (leader, stdout, stderr) = spawned.map_err(|error| start_failure(&error, &attempt))?;
@@ -142,6 +162,7 @@ impl ProcessExecutor {
                 mask: Mask::new(environment.secrets),
                 processors,
                 reporting,
+                group,
             })
         };
         let joined = tokio::task::spawn_blocking(start).await;
@@ -156,6 +177,7 @@ impl ProcessExecutor {
             mask,
             processors: _processors,
             reporting: _reporting,
+            group,
         } = started;
         // One that has ended already is readable at once.
         let end = match leader.end() {
@@ -188,7 +210,13 @@ impl ProcessExecutor {
             let _ = leave.send(true);
             let _ = reading.await;
         }
-        verdict(exit, asked, &attempt.task.limits, record.take())
+        let mut limits = attempt.task.limits.clone();
+        let exceeded = group.as_ref().and_then(|group| group.exceeded(&limits));
+        // What the kernel counts needs no guess.
+        limits.memory_mib = limits
+            .memory_mib
+            .filter(|_| group.as_ref().is_none_or(|group| !group.limits_memory));
+        verdict(exit, asked, (&limits, exceeded), record.take())
     }
 
     /// Waits for the end of the leader, and hurries it as `control` asks.
@@ -224,6 +252,28 @@ impl ProcessExecutor {
             }
         }
     }
+}
+
+/// The cgroup of an attempt that has such limits, and its entrance. Without one it runs with the limits of single processes.
+fn group(cgroups: Option<&Cgroups>, attempt: &AttemptContext) -> Option<(TaskGroup, File)> {
+    let limits = &attempt.task.limits;
+    let make = |cgroups: &Cgroups| match cgroups.make(limits)? {
+        Some(group) => group.entrance().map(|entrance| Some((group, entrance))),
+        None => Ok(None),
+    };
+    let made = cgroups
+        .map(make)
+        .transpose()
+        .map(Option::flatten)
+        .unwrap_or_else(|error| {
+            tracing::warn!(%error, task = %attempt.task_id, "process.no_cgroup");
+            None
+        });
+    let is_held = made.as_ref().is_some_and(|(group, _)| group.limits_processes);
+    if let Some(processes) = limits.processes.filter(|_| !is_held) {
+        tracing::warn!(task = %attempt.task_id, processes, "process.limit_without_effect");
+    }
+    made
 }
 
 fn read_output(

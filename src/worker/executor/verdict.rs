@@ -32,7 +32,14 @@ impl Exit {
 }
 
 /// The outcome of an attempt whose process ended with `exit` after `asked` was asked of it.
-pub fn verdict(exit: Exit, asked: ControlState, limits: &Limits, output: Remembered) -> Outcome {
+///
+/// `exceeded`: which limit it has met, beside them, when that is known.
+pub fn verdict(
+    exit: Exit,
+    asked: ControlState,
+    (limits, exceeded): (&Limits, Option<String>),
+    output: Remembered,
+) -> Outcome {
     let (reason, message) = match (asked, exit) {
         (ControlState::Run | ControlState::Stop, Exit::Code(0)) => {
             return Outcome::Completed(Completion {
@@ -46,7 +53,7 @@ pub fn verdict(exit: Exit, asked: ControlState, limits: &Limits, output: Remembe
             FailureReason::Killed,
             format!("stopped, and did not end well: {}", exit.text()),
         ),
-        (ControlState::Run, exit) => failure(exit, limits, &output),
+        (ControlState::Run, exit) => failure(exit, limits, exceeded, &output),
     };
     let mut failure = Failure::new(reason, message);
     failure.exit_code = match exit {
@@ -57,7 +64,7 @@ pub fn verdict(exit: Exit, asked: ControlState, limits: &Limits, output: Remembe
     Outcome::Failed(failure.capped())
 }
 
-fn failure(exit: Exit, limits: &Limits, output: &Remembered) -> (FailureReason, String) {
+fn failure(exit: Exit, limits: &Limits, exceeded: Option<String>, output: &Remembered) -> (FailureReason, String) {
     if let Some(marked) = marker(&output.last_stderr_line) {
         return marked;
     }
@@ -71,7 +78,7 @@ fn failure(exit: Exit, limits: &Limits, output: &Remembered) -> (FailureReason, 
         message.push_str(": the task asks for no retry");
     }
     let lines = output.last_lines.iter().map(String::as_str);
-    if let Some(limit) = limits::exceeded(limits, signal, lines) {
+    if let Some(limit) = exceeded.or_else(|| limits::exceeded(limits, signal, lines)) {
         message = format!("{limit} ({message})");
     } else if signal == Some(Signal::SIGKILL) {
         message.push_str("; the worker did not send it, so the system may be short of memory");
@@ -109,7 +116,7 @@ mod tests {
     }
 
     fn failed(exit: Exit, asked: ControlState, stderr: &str, limits: &Limits) -> (FailureReason, String, Option<i32>) {
-        match verdict(exit, asked, limits, said(stderr)) {
+        match verdict(exit, asked, (limits, None), said(stderr)) {
             Outcome::Failed(failure) => (failure.reason, failure.message, failure.exit_code),
             Outcome::Completed(completion) => panic!("{completion:?}"),
         }
@@ -121,7 +128,7 @@ mod tests {
         use FailureReason::{Authentication, Error, Killed, Unrecoverable};
         let none = Limits::default();
         for asked in [Run, Stop] {
-            let outcome = verdict(Exit::Code(0), asked, &none, said("GRID_FAIL: UNRECOVERABLE x"));
+            let outcome = verdict(Exit::Code(0), asked, (&none, None), said("GRID_FAIL: UNRECOVERABLE x"));
             assert_eq!(
                 outcome,
                 Outcome::Completed(Completion {
@@ -163,6 +170,20 @@ mod tests {
         assert_eq!(told(Exit::Signal(Signal::SIGTERM), Stop, "").0, Killed);
         assert_eq!(told(Exit::Code(78), Stop, "").0, Killed);
         assert_eq!(told(Exit::Stuck, Kill, "").0, Killed);
+    }
+
+    #[test]
+    fn what_the_kernel_tells_counts_more_than_what_seems() {
+        let limits = Limits {
+            memory_mib: Some(64),
+            ..Limits::default()
+        };
+        let told = Some("the limit memoryMiB = 64 was exceeded".to_owned());
+        let outcome = verdict(Exit::Code(137), ControlState::Run, (&limits, told), said("Killed"));
+        let Outcome::Failed(failure) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(failure.message, "the limit memoryMiB = 64 was exceeded (exit code 137)");
     }
 
     #[test]

@@ -163,6 +163,7 @@ async fn limits_hold_and_name_themselves() {
                 open_files: Some(99),
                 cpu_seconds: Some(60),
                 cpus: Some(1),
+                processes: None,
             },
         ))
         .await;
@@ -257,4 +258,76 @@ async fn a_hundred_attempts_side_by_side() {
             Outcome::Failed(failure) => assert_eq!(failure.exit_code, Some(n)),
         }
     }
+}
+
+/// On a machine where this process may make cgroups; elsewhere it says so.
+#[tokio::test]
+async fn a_cgroup_limits_the_whole_task_and_names_what_it_exceeded() {
+    let configured = std::env::var_os("GRID_TEST_CGROUP").map(std::path::PathBuf::from);
+    let cgroups = match Cgroups::find(configured.as_deref()) {
+        Ok(cgroups) => cgroups,
+        Err(why) => {
+            println!("NOT TESTED: there is no cgroup that this process may use (GRID_TEST_CGROUP names one): {why}");
+            return;
+        }
+    };
+    let bench = Bench::new();
+    let run = async |script: &str, limits: Limits| {
+        let (attempt, _lines) = bench.attempt(TaskSpec { limits, ..sh(script) });
+        let executors = Executors::new(bench.options.clone(), bench.guardian.clone()).within(Some(cgroups.clone()));
+        failure(executors.run(attempt, bench.control.subscribe()).await)
+    };
+    let memory = Limits {
+        memory_mib: Some(32),
+        ..Limits::default()
+    };
+    let failed = run("head -c 500000000 /dev/zero | tail", memory).await;
+    assert!(
+        failed.message.starts_with("the limit memoryMiB = 32 was exceeded"),
+        "{failed:?}"
+    );
+    let processes = Limits {
+        processes: Some(4),
+        ..Limits::default()
+    };
+    let failed = run("for i in 1 2 3 4 5 6 7 8; do sleep 600 & done; exit 3", processes).await;
+    assert!(
+        failed.message.starts_with("the limit processes = 4 was exceeded"),
+        "{failed:?}"
+    );
+}
+
+/// In a folder that plays one: a program enters its group before it begins, and what the group tells is in the failure.
+#[tokio::test]
+async fn a_program_begins_in_its_group_and_fails_by_what_that_tells() {
+    let bench = Bench::new();
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("cgroup.controllers"), "memory pids").unwrap();
+    let cgroups = Cgroups::find(Some(root.path())).unwrap();
+    let (attempt, mut lines) = bench.attempt(TaskSpec {
+        limits: Limits {
+            memory_mib: Some(64),
+            processes: Some(9),
+            ..Limits::default()
+        },
+        ..sh(&format!(
+            "cd $(dirname {}/grid-task-*/memory.max); for file in cgroup.procs memory.max pids.max; do echo $(cat $file); done; \
+             ulimit -v; echo 'oom_kill 1' > memory.events; kill -9 $$",
+            root.path().display()
+        ))
+    });
+    let executors = Executors::new(bench.options.clone(), bench.guardian.clone()).within(Some(cgroups));
+    let failed = failure(executors.run(attempt, bench.control.subscribe()).await);
+    let mut said = Vec::new();
+    while let Some(line) = lines.recv().await {
+        said.push(line.text);
+    }
+    // Its address space is not limited besides.
+    assert_eq!(said, ["0", "67108864", "9", "unlimited"]);
+    assert!(
+        failed
+            .message
+            .starts_with("the limit memoryMiB = 64 was exceeded, and the system killed the task"),
+        "{failed:?}"
+    );
 }
