@@ -151,3 +151,68 @@ async fn lines_come_from_their_workers_at_every_jobmaster_over_the_death_of_one_
     cluster.jobmasters[0].ready().await;
     cluster.stop();
 }
+
+/// Keeps some twenty lines in memory.
+const SMALL: &str = "worker.log_recent_bytes=16384";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_gets_from_the_store_what_a_worker_keeps_no_more_and_goes_on_with_the_next_of_its_name() {
+    let mut cluster = Cluster::start(Postgres::shared(), Kafka::shared(), Patience::Short, 0).await;
+    cluster.add_worker(&["worker.labels.zone=a", SMALL]).await;
+    let url = cluster.urls()[0].clone();
+    let mut live = Tail::open(&url, "worker_id=w0&query=line", None).await;
+    live.begun().await;
+    submit(&url, &speaking(300, 0.01, "a")).await;
+    for number in 1..=5 {
+        assert_eq!(live.line().await["message"], format!("line {number}"));
+    }
+    // Leaves, and comes back when nearly all of it has left the worker's memory.
+    let left_at = live.id.clone();
+    drop(live);
+    let mut all = Tail::open(&url, "worker_id=w0&query=\"line 300\"", None).await;
+    assert_eq!(all.line().await["message"], "line 300");
+    let mut back = Tail::open(&url, "worker_id=w0&query=line", left_at.as_deref()).await;
+    for number in 6..=300 {
+        assert_eq!(back.line().await["message"], format!("line {number}"));
+    }
+    assert_eq!(
+        back.notices,
+        Vec::<String>::new(),
+        "the worker was reached all the time"
+    );
+
+    // Killed in the middle of a task, and back at once: what it had handed over and what the next attempt writes come, in order.
+    submit(&url, &speaking(60, 0.1, "a")).await;
+    for number in 1..=20 {
+        assert_eq!(back.line().await["message"], format!("line {number}"));
+    }
+    cluster.workers[0].kill();
+    cluster.workers[0].restart();
+    cluster.workers[0].ready().await;
+    let begun = std::time::Instant::now();
+    let mut last = 20;
+    loop {
+        let line = back.line().await;
+        let text = line["message"].as_str().unwrap();
+        let number: u32 = text.strip_prefix("line ").unwrap().parse().unwrap();
+        if line["attempt"] == 2 {
+            assert_eq!(number, 1);
+            break;
+        }
+        assert_eq!(number, last + 1, "{line}");
+        last = number;
+    }
+    println!(
+        "line {last} was the last of the first, the next came after {:?}",
+        begun.elapsed()
+    );
+    for number in 2..=20 {
+        let line = back.line().await;
+        assert_eq!(
+            (&line["message"], &line["attempt"]),
+            (&json!(format!("line {number}")), &json!(2))
+        );
+    }
+    drop((all, back));
+    cluster.stop();
+}
