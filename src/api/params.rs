@@ -83,10 +83,7 @@ impl Params {
             .filter(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())
             .collect();
-        if values.len() > MOST_VALUES {
-            let message = format!("at most {MOST_VALUES} values, found {}", values.len());
-            return Err(Problem::bad_parameter(name, message));
-        }
+        few_enough(name, &values)?;
         let parse = |text: &str| {
             text.parse()
                 .map_err(|error: T::Err| Problem::bad_parameter(name, format!("{error}; found {}", shown(text))))
@@ -167,6 +164,24 @@ pub fn without_nul(text: &str) -> Result<&str, &'static str> {
         return Err("it holds a NUL character");
     }
     Ok(text)
+}
+
+/// # Errors
+/// 400 when there are more values of one part of a filter than it takes.
+pub fn few_enough<T>(name: &str, values: &[T]) -> Result<(), Problem> {
+    if values.len() > MOST_VALUES {
+        let message = format!("at most {MOST_VALUES} values, found {}", values.len());
+        return Err(Problem::bad_parameter(name, message));
+    }
+    Ok(())
+}
+
+/// # Errors
+/// 400 when they are more than one part of a filter takes, or one is no text that can be looked for.
+pub fn fit_for_filter(name: &str, texts: &[String]) -> Result<(), Problem> {
+    few_enough(name, texts)?;
+    let wrong = texts.iter().find_map(|text| without_nul(text).err());
+    wrong.map_or(Ok(()), |error| Err(Problem::bad_parameter(name, error)))
 }
 
 /// RFC 3339, or a day.

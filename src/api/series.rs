@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::params::{Params, plus_hint};
+use super::params::{Params, few_enough, fit_for_filter, plus_hint};
 use super::problem::Problem;
 use crate::domain::{JobId, TaskId, Timestamp, WorkerName};
 use crate::metrics::{Aggregation, METRICS, Metric, Sample, Span, StoreError, TAGS, Wanted, find, read_moment};
@@ -155,7 +155,8 @@ pub struct Asked {
 
 impl Asked {
     /// # Errors
-    /// 400 for times that are none, and for names that are in no table.
+    /// 400 for times that are none, for names that are in no table, and for more of them, or of values of a tag, than a
+    /// filter takes.
     pub fn read(self, now: Timestamp) -> Result<Question, Problem> {
         let moment = |name: &str, text: Option<&str>, default: &str| {
             let text = text.unwrap_or(default);
@@ -170,9 +171,16 @@ impl Asked {
         let mut tags: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
         for (key, values) in self.tags {
             let tag = known_tag("tags", &key)?;
-            let values = values.into_iter().map(|value| in_full(tag, value));
-            tags.entry(tag).or_default().extend(values);
+            // Of no value is any.
+            if !values.is_empty() {
+                let values = values.into_iter().map(|value| in_full(tag, value));
+                tags.entry(tag).or_default().extend(values);
+            }
         }
+        for values in tags.values() {
+            fit_for_filter("tags", values)?;
+        }
+        few_enough("groupBy", &self.group_by)?;
         let group_by = self.group_by.iter().map(|name| known_tag("groupBy", name));
         let group_by = group_by.collect::<Result<Vec<_>, _>>()?;
         Ok(Question {
@@ -209,6 +217,7 @@ fn known_tag(parameter: &str, name: &str) -> Result<&'static str, Problem> {
 }
 
 fn metrics(names: &[String]) -> Result<Vec<&'static Metric>, Problem> {
+    few_enough("metric", names)?;
     let mut metrics: Vec<&'static Metric> = Vec::new();
     for name in names {
         let metric = find(name).ok_or_else(|| {

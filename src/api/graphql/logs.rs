@@ -4,6 +4,7 @@ use async_graphql::{ID, InputObject, SimpleObject};
 
 use super::scalar::{DateTime, Json};
 use crate::api::logs::{Found, Wanted};
+use crate::api::problem::Problem;
 use crate::logs::Line;
 
 /// Which lines: those that all of it fits.
@@ -17,21 +18,23 @@ pub struct LogFilter {
     task_ids: Option<Vec<ID>>,
     /// Of tasks on one of these workers.
     worker_ids: Option<Vec<ID>>,
-    /// Of one of these levels, in any case.
+    /// Of one of these levels, in any case; `warning` is WARN.
     levels: Option<Vec<String>>,
 }
 
-impl From<LogFilter> for Wanted {
-    fn from(filter: LogFilter) -> Self {
+impl TryFrom<LogFilter> for Wanted {
+    type Error = Problem;
+
+    fn try_from(filter: LogFilter) -> Result<Self, Problem> {
         let ids = |ids: Option<Vec<ID>>| ids.into_iter().flatten().map(|id| id.0).collect();
-        let levels = filter.levels.into_iter().flatten();
-        Self {
-            query: filter.query,
-            job_ids: ids(filter.job_ids),
-            task_ids: ids(filter.task_ids),
-            worker_ids: ids(filter.worker_ids),
-            levels: levels.map(|level| level.to_uppercase()).collect(),
-        }
+        let levels = filter.levels.unwrap_or_default();
+        let values = [
+            ids(filter.job_ids),
+            ids(filter.task_ids),
+            ids(filter.worker_ids),
+            levels,
+        ];
+        Self::new(filter.query, values)
     }
 }
 

@@ -20,7 +20,7 @@ use super::task::{Task, TaskAsOf};
 use super::worker::Worker;
 use crate::api::Caller;
 use crate::api::jobs::NEAR;
-use crate::api::logs::{Bounds, DEFAULT_AGE, Wanted};
+use crate::api::logs::{Bounds, Wanted};
 use crate::api::problem::Problem;
 use crate::api::search::MOST_HITS;
 use crate::domain::{JobId, TaskId, WorkerName};
@@ -208,11 +208,8 @@ impl Query {
     ) -> Answer<LogPage> {
         let limit = size(context, first)?;
         let now = crate::clock::now();
-        let bounds = Bounds {
-            from: from.map_or_else(|| now - DEFAULT_AGE, |time| time.0),
-            to: to.map_or(now, |time| time.0),
-        };
-        let wanted = Wanted::from(filter.unwrap_or_default());
+        let bounds = Bounds::between(from.map(|time| time.0), to.map(|time| time.0), now)?;
+        let wanted = Wanted::try_from(filter.unwrap_or_default())?;
         let found = api(context)
             .search_logs(&wanted, bounds, limit, after.as_deref())
             .await?;

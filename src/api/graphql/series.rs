@@ -4,7 +4,6 @@ use async_graphql::{Enum, InputObject, SimpleObject};
 
 use super::fault::Answer;
 use super::scalar::{DateTime, Json};
-use crate::api::params::MOST_VALUES;
 use crate::api::problem::Problem;
 use crate::api::series::{Asked, Question, SeriesView};
 use crate::domain::Timestamp;
@@ -58,28 +57,19 @@ pub struct MetricFilter {
 }
 
 impl MetricFilter {
-    /// # Errors
-    /// 400 for what is in no table, and for more than there may be.
-    pub fn asked(self) -> Answer<Asked> {
-        let mut tags = Vec::new();
-        for TagFilter { key, values } in self.tags.unwrap_or_default() {
-            if values.len() > MOST_VALUES || values.iter().any(|value| value.contains('\0')) {
-                let message = format!("{key}: expected at most {MOST_VALUES} values without NUL characters");
-                return Err(Problem::bad_parameter("tags", message).into());
-            }
-            tags.push((key, values));
-        }
-        Ok(Asked {
+    fn asked(self) -> Asked {
+        let tags = self.tags.into_iter().flatten().map(|tag| (tag.key, tag.values));
+        Asked {
             metrics: self.metrics.unwrap_or_default(),
             aggregation: self.aggregation.map(Aggregation::from),
             group_by: self.group_by.unwrap_or_default(),
-            tags,
+            tags: tags.collect(),
             ..Asked::default()
-        })
+        }
     }
 
     /// # Errors
-    /// As [`MetricFilter::asked`], and for times that are none.
+    /// 400 as [`Asked::read`], and for a limit that is none.
     pub fn question(self, from: String, to: String, interval: Option<String>, limit: i32) -> Answer<Question> {
         let limit = u32::try_from(limit).unwrap_or_default();
         if !(1..=10_000).contains(&limit) {
@@ -90,7 +80,7 @@ impl MetricFilter {
             to: Some(to),
             interval,
             limit: Some(limit),
-            ..self.asked()?
+            ..self.asked()
         };
         Ok(asked.read(crate::clock::now())?)
     }

@@ -14,7 +14,7 @@ pub use replay::{Asked, ReplayView, replay};
 pub use source::records;
 
 use super::Api;
-use super::params::Params;
+use super::params::{Params, without_nul};
 use super::problem::Problem;
 use crate::domain::{JobId, TaskId};
 use crate::letters::Wanted;
@@ -35,10 +35,13 @@ impl Sought {
     }
 
     /// # Errors
-    /// 400 for a task of another job.
+    /// 400 for a task of another job, and for a node whose name can be none.
     pub fn of(&self, job: JobId) -> Result<Wanted, Problem> {
         if let Some(task) = self.task.filter(|task| task.job != job) {
             return Err(Problem::bad_parameter("task", format!("{task} is no task of {job}")));
+        }
+        if let Some(Err(error)) = self.node.as_deref().map(without_nul) {
+            return Err(Problem::bad_parameter("node", error));
         }
         Ok(Wanted {
             tasks: self.task.map(|task| task.number..=task.number),

@@ -12,7 +12,7 @@ mod workers;
 
 pub use download::download;
 pub use intake::take;
-pub use search::{Bounds, DEFAULT_AGE, Found, MOST_LINES, search};
+pub use search::{Bounds, Found, MOST_LINES, search};
 pub use tail::{LogTail, MOST_EARLIER, tail};
 pub use wanted::Wanted;
 pub use workers::{HeardWorkers, Tailing};

@@ -44,8 +44,19 @@ impl Bounds {
     /// # Errors
     /// 400 when one is no time, or they are the wrong way round.
     pub fn read(params: &Params, now: Timestamp) -> Result<Self, Problem> {
-        let to = period::time(params, "to", now)?.unwrap_or(now);
-        let from = period::time(params, "from", now)?.unwrap_or(now - DEFAULT_AGE);
+        Self::between(
+            period::time(params, "from", now)?,
+            period::time(params, "to", now)?,
+            now,
+        )
+    }
+
+    /// From then to then; of the last day when neither is given.
+    ///
+    /// # Errors
+    /// 400 when they are the wrong way round.
+    pub fn between(from: Option<Timestamp>, to: Option<Timestamp>, now: Timestamp) -> Result<Self, Problem> {
+        let (from, to) = (from.unwrap_or(now - DEFAULT_AGE), to.unwrap_or(now));
         if from > to {
             return Err(Problem::bad_parameter("from", "it is later than `to`"));
         }

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use serde::Serialize;
 
-use crate::api::params::Params;
+use crate::api::params::{Params, fit_for_filter, without_nul};
 use crate::api::problem::Problem;
 use crate::domain::{JobId, TaskId, Timestamp, WorkerName};
 use crate::logs::logsql::QueryError;
@@ -18,25 +18,42 @@ pub const REPEATABLE: [&str; 4] = ["job_id", "task_id", "worker_id", "level"];
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Wanted {
     /// LogsQL.
-    pub query: Option<String>,
-    pub job_ids: Vec<String>,
-    pub task_ids: Vec<String>,
-    pub worker_ids: Vec<String>,
+    query: Option<String>,
+    job_ids: Vec<String>,
+    task_ids: Vec<String>,
+    pub(super) worker_ids: Vec<String>,
     /// In capitals.
-    pub levels: Vec<String>,
+    levels: Vec<String>,
 }
 
 impl Wanted {
-    pub fn read(params: &Params) -> Result<Self, Problem> {
-        let levels: Vec<String> = params.all("level")?;
-        let levels = levels.iter().map(|word| level(word)).collect::<Result<_, _>>()?;
+    /// `values`: those of each of [`REPEATABLE`], in that order; none: any.
+    ///
+    /// # Errors
+    /// 400 for a level that no line has, for more values than a filter takes, and for what is no text to look for.
+    pub fn new(query: Option<String>, values: [Vec<String>; REPEATABLE.len()]) -> Result<Self, Problem> {
+        if let Some(Err(error)) = query.as_deref().map(without_nul) {
+            return Err(Problem::bad_parameter("query", error));
+        }
+        for (name, values) in REPEATABLE.into_iter().zip(&values) {
+            fit_for_filter(name, values)?;
+        }
+        let [job_ids, task_ids, worker_ids, levels] = values;
         Ok(Self {
-            query: params.get("query").map(str::to_owned),
-            job_ids: params.all("job_id")?,
-            task_ids: params.all("task_id")?,
-            worker_ids: params.all("worker_id")?,
-            levels,
+            query,
+            job_ids,
+            task_ids,
+            worker_ids,
+            levels: levels.iter().map(|word| level(word)).collect::<Result<_, _>>()?,
         })
+    }
+
+    pub fn read(params: &Params) -> Result<Self, Problem> {
+        let [jobs, tasks, workers, levels] = REPEATABLE.map(|name| params.all(name));
+        Self::new(
+            params.get("query").map(str::to_owned),
+            [jobs?, tasks?, workers?, levels?],
+        )
     }
 
     /// All of it, as it is asked now.

@@ -74,5 +74,11 @@ fn short_enough(query: &str) -> Result<(), QueryError> {
 /// When it is no LogsQL, has pipes, or uses what is not supported.
 pub fn parse(query: &str, now: Timestamp) -> Result<Filter, QueryError> {
     short_enough(query)?;
-    parser::Parser::new(lexer::tokens(query)?, query.len(), now).whole()
+    let tokens = lexer::tokens(query)?;
+    let has_nul = |token: &lexer::Token| matches!(&token.kind, lexer::Kind::Quoted(text) if text.contains('\0'));
+    if tokens.iter().any(has_nul) {
+        // Postgres has no text with it.
+        return Err(QueryError::unsupported("a NUL character"));
+    }
+    parser::Parser::new(tokens, query.len(), now).whole()
 }

@@ -99,6 +99,8 @@ fn what_is_not_supported_is_named() {
         ("~\"a{300}\"", "255"),
         ("~\"(?=a)\"", "regular expression"),
         (&"(".repeat(60), "parentheses"),
+        ("\"a\\x00\"", "NUL"),
+        ("level:='\\u0000'", "NUL"),
     ] {
         match parse(query, NOW) {
             Err(QueryError::Unsupported(what)) => assert!(what.contains(name), "{query}: {what}"),

@@ -242,7 +242,66 @@ async fn lines_are_downloaded_whole_and_asked_for_over_graphql() {
         .await["logs"]
         .clone();
     assert_eq!(messages(&next), ["2496", "2495", "2494"]);
-    let bad = json!({"filter": {"query": "a | b"}});
-    assert_eq!(grid.code(query, &bad).await, "QUERY_HAS_PIPES");
+    grid.stop().await;
+}
+
+/// `filters`: of a field of GraphQL's root, with the parameters of REST that mean the same.
+async fn refused_alike(grid: &Fixture, path: &str, query: &str, filters: Vec<(Value, String)>) {
+    for (variables, parameters) in filters {
+        let problem = grid
+            .json(Method::GET, &format!("{path}?{parameters}"), StatusCode::BAD_REQUEST)
+            .await;
+        let code = grid.code(query, &variables).await;
+        assert_eq!(problem["code"], code.as_str(), "{variables}: {problem}");
+    }
+}
+
+#[actix_web::test]
+async fn graphql_refuses_what_rest_refuses() {
+    let grid = Fixture::new().await;
+    let many = |name: &str| vec![format!("{name}=x"); 51].join("&");
+    let logs = "query ($filter: LogFilter, $from: DateTime, $to: DateTime) {
+        logs(filter: $filter, from: $from, to: $to) { truncated } }";
+    let (early, late) = ("2026-01-31T10:00:00.000Z", "2026-01-31T11:00:00.000Z");
+    let of_lines = vec![
+        (json!({"filter": {"levels": ["loud"]}}), "level=loud".to_owned()),
+        (json!({"filter": {"levels": [""]}}), "level=".to_owned()),
+        (json!({"filter": {"query": "a | b"}}), "query=a%7Cb".to_owned()),
+        (json!({"filter": {"query": "a\u{0}"}}), "query=a%00".to_owned()),
+        (json!({"filter": {"query": "'a\\x00'"}}), "query='a%5Cx00'".to_owned()),
+        (json!({"filter": {"jobIds": ["\u{0}"]}}), "job_id=%00".to_owned()),
+        (json!({"filter": {"taskIds": vec!["x"; 51]}}), many("task_id")),
+        (json!({"from": late, "to": early}), format!("from={late}&to={early}")),
+    ];
+    refused_alike(&grid, "/api/v1/logs/search", logs, of_lines).await;
+    // Words for levels mean the same, too.
+    let words = json!({"filter": {"levels": ["warning", "Warn"]}});
+    assert_eq!(grid.data(logs, &words).await["logs"]["truncated"], false);
+    let followed = "subscription { logs(filter: {levels: [\"loud\"]}) { position } }";
+    let told = grid.graphql_stream(followed, &Value::Null).await;
+    assert!(told.contains("INVALID_PARAMETER"), "{told}");
+
+    let metrics = "query ($filter: MetricFilter) { metrics(filter: $filter) { interval } }";
+    let of_metrics = vec![
+        (json!({"filter": {"metrics": vec!["rss_bytes"; 51]}}), many("metric")),
+        (json!({"filter": {"groupBy": vec!["job_id"; 51]}}), many("groupBy")),
+        (
+            json!({"filter": {"tags": [{"key": "job_id", "values": ["a\u{0}"]}]}}),
+            "tag.job_id=a%00".to_owned(),
+        ),
+        (
+            json!({"filter": {"tags": vec![json!({"key": "job_id", "values": ["a", "b"]}); 26]}}),
+            many("tag.job_id"),
+        ),
+    ];
+    refused_alike(&grid, "/api/v1/metrics", metrics, of_metrics).await;
+    // A tag of no value is no part of the filter.
+    let any = json!({"filter": {"tags": [{"key": "job_id", "values": []}]}});
+    assert_eq!(grid.data(metrics, &any).await["metrics"]["interval"], "10s");
+
+    let job = text(&grid.submit(r#"{"tasks": []}"#).await["jobId"]).to_owned();
+    let letters = "query ($job: ID!, $node: String) { deadLetters(jobId: $job, node: $node) { totalCount } }";
+    let of_letters = vec![(json!({"job": job, "node": "\u{0}"}), "node=%00".to_owned())];
+    refused_alike(&grid, &format!("/api/v1/jobs/{job}/dead-letters"), letters, of_letters).await;
     grid.stop().await;
 }

@@ -15,7 +15,7 @@ use async_graphql::Enum;
 
 use super::fault::Answer;
 use super::scalar::DateTime;
-use crate::api::params::{MOST_VALUES, without_nul};
+use crate::api::params::{few_enough, fit_for_filter};
 use crate::api::problem::Problem;
 use crate::projection::{Direction, LabelFilter, LabelPair, Span};
 
@@ -37,20 +37,15 @@ impl From<SortDirection> for Direction {
 /// The values of one part of a filter.
 fn values<T>(name: &str, given: Option<Vec<T>>) -> Answer<Vec<T>> {
     let given = given.unwrap_or_default();
-    if given.len() > MOST_VALUES {
-        let message = format!("at most {MOST_VALUES} values, found {}", given.len());
-        return Err(Problem::bad_parameter(name, message).into());
-    }
+    few_enough(name, &given)?;
     Ok(given)
 }
 
 /// As [`values`], of texts.
 fn texts(name: &str, given: Option<Vec<String>>) -> Answer<Vec<String>> {
-    let given = values(name, given)?;
-    match given.iter().find_map(|text| without_nul(text).err()) {
-        Some(error) => Err(Problem::bad_parameter(name, error).into()),
-        None => Ok(given),
-    }
+    let given = given.unwrap_or_default();
+    fit_for_filter(name, &given)?;
+    Ok(given)
 }
 
 fn labels(given: Option<Vec<String>>) -> Answer<LabelFilter> {

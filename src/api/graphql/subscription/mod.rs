@@ -198,7 +198,7 @@ impl Subscription {
         filter: Option<LogFilter>,
         #[graphql(desc = "Go on after this token; without one, from now on.")] after: Option<String>,
     ) -> Result<impl Stream<Item = Answer<LogItem>>, Fault> {
-        let wanted = filter.unwrap_or_default().into();
+        let wanted = filter.unwrap_or_default().try_into()?;
         let (tail, _) = LogTail::begin(std::sync::Arc::clone(api(context)), wanted, after.as_deref(), 0).await?;
         Ok(items(Logs::new(tail)))
     }
