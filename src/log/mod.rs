@@ -27,6 +27,7 @@ mod reader;
 mod selected;
 mod snapshot;
 mod stored;
+mod traces;
 pub mod verify;
 
 pub use as_of::{JobAsOf, JobAt, JobStory, TaskAsOf};

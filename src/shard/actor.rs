@@ -82,6 +82,7 @@ pub(super) struct Opened {
     /// The log has refused a batch with messages up to here.
     pub careful: Careful,
     pub gate: watch::Sender<bool>,
+    pub traces: Traces,
 }
 
 pub(super) struct ShardActor {
@@ -129,7 +130,7 @@ impl ShardActor {
             counted: false,
             published: opened.published,
             gauges: Gauges::of(opened.shard),
-            traces: Traces::default(),
+            traces: opened.traces,
         }
     }
 

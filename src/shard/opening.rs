@@ -11,6 +11,7 @@ use super::actor::{Arrived, Opened, ShardActor};
 use super::host::Host;
 use super::machine::{Loaded, Shard, ShardOptions};
 use super::poison::Careful;
+use super::traces::Traces;
 use crate::bus::{BusError, Member, Start, Subscription, Topic};
 use crate::clock;
 use crate::domain::{Seq, ShardId};
@@ -122,21 +123,11 @@ pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), NotOpene
         .quarantined_places(shard, &cursor)
         .await
         .map_err(NotOpened::failed)?;
-    let options = ShardOptions {
-        shard,
-        shards: host.shards,
-        timeline: host.timeline,
-        jobmaster: host.jobmaster,
-        chunk_events: host.options.chunk_events as usize,
-        most_staged: host.options.most_staged_events as usize,
-        most_parked: host.options.most_parked_commands as usize,
-        snapshot_events: host.options.snapshot_events as usize,
-        seed: rand::random(),
-    };
+    let traces = Traces::of(&host.log, &loaded.jobs).await;
     // On another bus nothing has been published yet.
     let published = if same_bus { claimed.published } else { Seq(0) };
     let machine = Shard::load(
-        options,
+        options(&host, shard),
         Loaded {
             epoch: claimed.epoch,
             next_seq: claimed.next_seq,
@@ -161,8 +152,23 @@ pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), NotOpene
         quarantined,
         careful,
         gate,
+        traces,
     };
     Ok((opened, Readers { commands, reports }))
+}
+
+fn options(host: &Host, shard: ShardId) -> ShardOptions {
+    ShardOptions {
+        shard,
+        shards: host.shards,
+        timeline: host.timeline,
+        jobmaster: host.jobmaster,
+        chunk_events: host.options.chunk_events as usize,
+        most_staged: host.options.most_staged_events as usize,
+        most_parked: host.options.most_parked_commands as usize,
+        snapshot_events: host.options.snapshot_events as usize,
+        seed: rand::random(),
+    }
 }
 
 /// How many records a shard is given at a time.

@@ -1,26 +1,47 @@
 //! Traces through a shard: from a command to its commit, and from a job's submission to its assignments.
 //!
-//! Must stay true: nothing here is decided by or kept: a shard that is loaded anew goes on without, and the attempts of
-//! its jobs are then in no trace.
+//! Must stay true: nothing here is decided by. A shard that is loaded anew finds its jobs' traces in the log, and their
+//! later attempts are then under the command instead of its commit.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::staging::Output;
 use crate::domain::event::StreamId;
-use crate::domain::{Event, JobId};
+use crate::domain::{Event, Job, JobId};
 use crate::event::EventRecord;
+use crate::log::Log;
 use crate::telemetry::{Span, SpanKind};
 
 #[derive(Default)]
 pub(super) struct Traces {
-    /// Where the commit stands that brought the job's latest run about.
+    /// Where the commit stands that brought the job's latest run about, or the command.
     jobs: HashMap<JobId, Arc<str>>,
     /// Of the batch under way.
     commits: Vec<Span>,
 }
 
 impl Traces {
+    /// Those that jobs are part of, as the log tells; none where spans are not told.
+    pub(super) async fn of(log: &Log, jobs: &[Job]) -> Self {
+        let unfinished = jobs.iter().filter(|job| job.finished().is_none()).map(Job::id);
+        let jobs: Vec<JobId> = unfinished.collect();
+        if !Span::are_told() || jobs.is_empty() {
+            return Self::default();
+        }
+        match log.traceparents(jobs).await {
+            Ok(jobs) => Self {
+                jobs,
+                commits: Vec::new(),
+            },
+            Err(error) => {
+                // No reason not to open a shard.
+                tracing::warn!(%error, "shard.traces.unread");
+                Self::default()
+            }
+        }
+    }
+
     /// A batch goes to the journal: a commit for each command with a trace that has events in it.
     pub(super) fn committing(&mut self, records: &[EventRecord]) {
         let mut command = None;

@@ -93,6 +93,11 @@ fn remote(traceparent: &str) -> Option<Context> {
 }
 
 impl Span {
+    /// Whether anybody is told of spans.
+    pub fn are_told() -> bool {
+        TRACER.get().is_some()
+    }
+
     /// Begins a span under the one that the text names, or a trace of its own.
     pub fn begin(name: impl FnOnce() -> String, kind: SpanKind, parent: Option<&str>) -> Self {
         let Some(tracer) = TRACER.get() else {

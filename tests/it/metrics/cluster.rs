@@ -32,13 +32,33 @@ fn values(jobmaster: &Process, question: &str) -> Vec<(Value, f64)> {
     points.iter().map(value).collect()
 }
 
-fn process(name: &str, flags: &[&str], more: &[String]) -> Process {
-    let address = format!("127.0.0.1:{}", free_port());
-    let more: Vec<&str> = more.iter().flat_map(|setting| ["--set", setting]).collect();
-    let own = ["--name", name, "--listen", &address];
-    let process = Process::spawned(Process::folder(), &[flags, &own, &more].concat(), &address);
-    process.await_line("node.serving", DEADLINE);
-    process
+/// How a process is started.
+struct Role {
+    flags: Vec<String>,
+    address: String,
+}
+
+impl Role {
+    fn new(name: &str, flags: &[&str], more: &[String]) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let more: Vec<&str> = more.iter().flat_map(|setting| ["--set", setting]).collect();
+        let own = ["--name", name, "--listen", &address];
+        let flags = [flags, &own, &more].concat();
+        Self {
+            flags: flags.into_iter().map(str::to_owned).collect(),
+            address,
+        }
+    }
+
+    fn flags(&self) -> Vec<&str> {
+        self.flags.iter().map(String::as_str).collect()
+    }
+
+    fn start(&self) -> Process {
+        let process = Process::spawned(Process::folder(), &self.flags(), &self.address);
+        process.await_line("node.serving", DEADLINE);
+        process
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,31 +88,8 @@ fn a_call_is_followed_to_the_execution_of_its_tasks() {
         "metrics.enabled=false".to_owned(),
     ]);
     let document = r#"{"tasks": [{"externalId": "a", "replicas": 2, "command": ["sh", "-c", "echo $TRACEPARENT"]}]}"#;
-    let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let output = Command::new("curl")
-        .args([
-            "-sS",
-            "--fail-with-body",
-            "-d",
-            document,
-            "-H",
-            "content-type: application/json",
-        ])
-        .args([
-            "-H",
-            &format!("traceparent: {given}"),
-            &format!("{}/api/v1/jobs", cluster.jobmaster.url),
-        ])
-        .output()
-        .unwrap();
-    let job: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
-    let job = job["jobId"].as_str().unwrap();
-    let of_trace = || -> Vec<Told> {
-        let told = collector.told();
-        told.into_iter()
-            .filter(|span| span.trace == "0af7651916cd43dd8448eb211c80319c")
-            .collect()
-    };
+    let job = cluster.submit_within("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", document);
+    let of_trace = || collector.of("0af7651916cd43dd8448eb211c80319c");
     let spans = wait_for("all spans of the call", SOON, || {
         let spans = of_trace();
         (spans.iter().filter(|span| span.name == "execute task").count() == 2 && spans.len() >= 7).then_some(spans)
@@ -143,8 +140,52 @@ fn a_call_is_followed_to_the_execution_of_its_tasks() {
     assert_eq!(found, known);
 }
 
+#[test]
+fn a_later_attempt_is_in_the_trace_of_its_job_when_the_shard_was_loaded_anew() {
+    let collector = Collector::start();
+    let mut cluster = Cluster::start(&[
+        format!("tracing.otlp_endpoint={}", collector.url),
+        "metrics.enabled=false".to_owned(),
+    ]);
+    let document = r#"{"tasks": [{"externalId": "a", "retry": {"baseSeconds": 3600},
+        "command": ["sh", "-c", "test $GRID_ATTEMPT = 2"]}]}"#;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let job = cluster.submit_within(&format!("00-{trace}-00f067aa0ba902b7-01"), document);
+    let path = format!("/api/v1/jobs/{job}");
+    wait_for("the retry is waited for", SOON, || {
+        (cluster.jobmaster.get(&path)["retriesPending"] == 1).then_some(())
+    });
+    cluster.restart_jobmaster();
+    let task = format!("task-{}-1", job.trim_start_matches("job-"));
+    let (code, _, err) = cluster.jobmaster.run(&["retries", "bring-forward", &task]);
+    assert_eq!(code, 0, "{err}");
+    wait_for("the job is finished", SOON, || {
+        (cluster.jobmaster.get(&path)["status"] == "COMPLETED").then_some(())
+    });
+    let spans = wait_for("both executions", SOON, || {
+        let spans = collector.of(trace);
+        (spans.iter().filter(|span| span.name == "execute task").count() == 2).then_some(spans)
+    });
+    let command = spans.iter().find(|span| span.name == "command").unwrap();
+    let by_attempt = |attempt: &str| {
+        let of_attempt = |span: &&Told| {
+            span.attributes
+                .get("grid.attempt")
+                .is_some_and(|found| found == attempt)
+        };
+        let execution = spans.iter().find(of_attempt).unwrap();
+        wait_for("its assignment", SOON, || {
+            collector.of(trace).into_iter().find(|span| span.id == execution.parent)
+        })
+    };
+    let (first, second) = (by_attempt("1"), by_attempt("2"));
+    assert_ne!(second.process, first.process, "the shard was loaded by another process");
+    assert_eq!((&second.name, &second.parent), (&first.name, &command.id), "{spans:#?}");
+}
+
 struct Cluster {
     jobmaster: Process,
+    role: Role,
     _worker: Process,
 }
 
@@ -172,13 +213,32 @@ impl Cluster {
         let settings = [&settings[..], more].concat();
         // As the service role: the owner may change the log, and is refused.
         let database = database.replace("//postgres@", "//grid@");
-        let jobmaster = process("measured", &["jobmaster", "--postgres", &database], &settings);
+        let role = Role::new("measured", &["jobmaster", "--postgres", &database], &settings);
+        let jobmaster = role.start();
         let worker = ["worker", "--data-dir", "data", "--api", &jobmaster.url];
-        let worker = process("afar", &worker, &settings);
+        let worker = Role::new("afar", &worker, &settings).start();
         Self {
             jobmaster,
+            role,
             _worker: worker,
         }
+    }
+
+    fn restart_jobmaster(&mut self) {
+        self.jobmaster.restart(&self.role.flags(), &self.role.address);
+    }
+
+    /// Submits a job within a trace; gives its id.
+    fn submit_within(&self, traceparent: &str, document: &str) -> String {
+        let content_type = "content-type: application/json";
+        let output = Command::new("curl")
+            .args(["-sS", "--fail-with-body", "-d", document, "-H", content_type])
+            .args(["-H", &format!("traceparent: {traceparent}")])
+            .arg(format!("{}/api/v1/jobs", self.jobmaster.url))
+            .output()
+            .unwrap();
+        let job: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        job["jobId"].as_str().unwrap().to_owned()
     }
 
     /// Runs the job to its end; gives its id.

@@ -84,7 +84,9 @@ impl Collector {
         Self { url, told }
     }
 
-    pub fn told(&self) -> Vec<Told> {
-        self.told.lock().unwrap().clone()
+    /// The spans of a trace that were told.
+    pub fn of(&self, trace: &str) -> Vec<Told> {
+        let told = self.told.lock().unwrap();
+        told.iter().filter(|span| span.trace == trace).cloned().collect()
     }
 }
