@@ -52,7 +52,7 @@ pub use problem::{Mistake, Problem};
 pub use replies::Replies;
 pub use routes::{Rule, rules};
 pub use server::{Error, Server, serve};
-pub use tls::TlsError;
+pub use tls::{Tls, TlsError};
 
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ use super::graphql::{GraphqlState, remember};
 use super::live::Rows;
 use super::replies::Replies;
 use super::routes::Offer;
-use super::tls::{Tls, TlsError, TlsFiles};
+use super::tls::{Tls, TlsError};
 use super::{Api, ApiOptions, ApiParts, Commands, auth, routes};
 use crate::bus::{BusError, Topic};
 use crate::letters::{Letters, Limits};
@@ -95,13 +95,7 @@ impl Server {
 /// When an address is taken, a file of TLS cannot be used, or the bus cannot be reached.
 pub async fn serve(listen: SocketAddr, parts: ApiParts) -> Result<Server, Error> {
     let server = &parts.server;
-    let tls = match (&server.tls_cert, &server.tls_key) {
-        (Some(certificate), Some(key)) => Some(Tls::start(TlsFiles {
-            certificate: certificate.clone(),
-            key: key.clone(),
-        })?),
-        (None, _) | (_, None) => None,
-    };
+    let tls = Tls::of(server)?;
     let (listener, address) = bind(listen)?;
     let inner = (tls.is_some() && parts.inner_workers).then(|| bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
     let inner = inner.transpose()?;

@@ -15,15 +15,17 @@ use rustls::{ServerConfig, version};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
+use crate::config::ServerOptions;
+
 /// How often the files are looked at.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(30);
 
 /// Where certificate and key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
+struct TlsFiles {
     /// The server's certificate, then those between it and the authority.
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 /// What is wrong with the files.
@@ -107,11 +109,26 @@ impl Drop for Tls {
 }
 
 impl Tls {
+    /// As the options say; `None`: by plain HTTP.
+    ///
+    /// # Errors
+    /// As [`Tls::start`].
+    pub fn of(options: &ServerOptions) -> Result<Option<Self>, TlsError> {
+        match (&options.tls_cert, &options.tls_key) {
+            (Some(certificate), Some(key)) => Self::start(TlsFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            })
+            .map(Some),
+            (None, _) | (_, None) => Ok(None),
+        }
+    }
+
     /// Reads the files, and from now on looks whether they have changed: every half minute, and at SIGHUP.
     ///
     /// # Errors
     /// Says which file is wrong and why.
-    pub fn start(files: TlsFiles) -> Result<Self, TlsError> {
+    fn start(files: TlsFiles) -> Result<Self, TlsError> {
         let read = files.read()?;
         let shown = Arc::new(Shown(RwLock::new(Arc::new(files.parse(&read)?))));
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

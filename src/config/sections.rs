@@ -17,8 +17,8 @@ options! {
         /// URL under which others reach this server: the endpointUrl of its workers, and told by /api/v1/info.
         /// Default: made from `listen`.
         public_url: Option<String> = None,
-        /// Certificate of the server (PEM, then those between it and its authority): serves HTTPS. Read again when it
-        /// changes, and at SIGHUP.
+        /// Certificate of the server (PEM, then those between it and its authority): serves HTTPS, a worker's endpoint too.
+        /// Read again when it changes, and at SIGHUP.
         tls_cert: Option<PathBuf> = None,
         /// Its key (PEM).
         tls_key: Option<PathBuf> = None,

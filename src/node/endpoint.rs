@@ -10,6 +10,8 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::recent_lines::{self, RecentLines};
+use crate::api::Tls;
+use crate::config::ServerOptions;
 use crate::telemetry::Telemetry;
 use crate::worker::WorkerState;
 
@@ -18,9 +20,12 @@ type States = watch::Receiver<Option<WorkerState>>;
 /// The running endpoint.
 pub struct Endpoint {
     pub address: SocketAddr,
+    /// By HTTPS.
+    pub secured: bool,
     handle: ServerHandle,
     lines: RecentLines,
     states: Arc<OnceLock<States>>,
+    _tls: Option<Tls>,
 }
 
 impl Endpoint {
@@ -38,8 +43,9 @@ impl Endpoint {
 /// Serves `/health/live`, `/health/ready`, `/metrics` and `/internal/tail`.
 ///
 /// # Errors
-/// When the address is taken.
-pub fn serve(listen: SocketAddr, telemetry: Telemetry, lines: RecentLines) -> anyhow::Result<Endpoint> {
+/// When the address is taken, or a file of TLS cannot be used.
+pub fn serve(options: &ServerOptions, telemetry: Telemetry, lines: RecentLines) -> anyhow::Result<Endpoint> {
+    let (listen, tls) = (options.listen, Tls::of(options)?);
     let listener = TcpListener::bind(listen)
         .with_context(|| format!("cannot listen on {listen}; choose another with --listen"))?;
     let address = listener.local_addr()?;
@@ -70,16 +76,21 @@ pub fn serve(listen: SocketAddr, telemetry: Telemetry, lines: RecentLines) -> an
             )
     })
     .workers(1)
-    .disable_signals()
-    .listen(listener)?
-    .run();
+    .disable_signals();
+    let server = match &tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls.config.clone())?,
+        None => server.listen(listener)?,
+    };
+    let server = server.run();
     let handle = server.handle();
     crate::task::spawn("worker.endpoint", server);
     Ok(Endpoint {
         address,
+        secured: tls.is_some(),
         handle,
         lines,
         states,
+        _tls: tls,
     })
 }
 

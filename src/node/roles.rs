@@ -88,7 +88,8 @@ fn api_parts(
         .worker_token
         .clone()
         .filter(|token| keys.outer_workers && !token.reveal().is_empty());
-    let tailing = token.map(|token| Tailing::new(heard, token)).transpose()?;
+    let client = trust(reqwest::Client::builder(), config.jobmaster.worker_ca.as_deref())?;
+    let tailing = token.map(|token| Tailing::new(heard, token, client)).transpose()?;
     Ok(ApiParts {
         options: config.api.clone(),
         graphql: config.graphql.clone(),
@@ -383,7 +384,7 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
     let lines = RecentLines::new(token.clone());
     let recent = Arc::new(Recent::new(recent_bytes(&options)));
     lines.show(Arc::clone(&recent));
-    let endpoint = endpoint::serve(config.server.listen, telemetry.clone(), lines)?;
+    let endpoint = endpoint::serve(&config.server, telemetry.clone(), lines)?;
     let whose = Whose {
         component: "worker",
         process: name.to_string(),
@@ -399,7 +400,7 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         timeline: info.timeline,
         api_url,
         api_token: token,
-        endpoint_url: public_url(&config, endpoint.address, false),
+        endpoint_url: public_url(&config, endpoint.address, endpoint.secured),
         guardian: Guardian::start(GuardianOptions::default())?,
         points: measuring.points(),
         recent,

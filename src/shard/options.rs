@@ -1,5 +1,6 @@
 //! Options of a jobmaster.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::options;
@@ -27,5 +28,8 @@ options! {
         worker_inactive_after: Duration = Duration::from_secs(6),
         /// Silence after which a worker's attempts are lost. Must be longer than worker.dead_after.
         worker_lost_after: Duration = Duration::from_secs(45),
+        /// Authorities (PEM) that a jobmaster trusts besides the machine's, when it reads lines from the endpoints of workers
+        /// by https.
+        worker_ca: Option<PathBuf> = None,
     }
 }

@@ -46,12 +46,12 @@ pub struct Tailing {
 }
 
 impl Tailing {
-    /// `token`: what workers know servers of the API by.
+    /// `token`: what workers know servers of the API by; `client`: trusts whom their endpoints are signed by.
     ///
     /// # Errors
     /// When there is no HTTP client to be had.
-    pub fn new(heard: HeardWorkers, token: Secret) -> reqwest::Result<Self> {
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).build()?;
+    pub fn new(heard: HeardWorkers, token: Secret, client: reqwest::ClientBuilder) -> reqwest::Result<Self> {
+        let http = client.connect_timeout(CONNECT_TIMEOUT).build()?;
         Ok(Self { heard, token, http })
     }
 }
