@@ -20,6 +20,8 @@ expect() { # expect WHAT PATTERN COUNT: so many lines at least
 expect "the result" '^  M [5-8](\.[0-9])?  ' 5
 expect "dead letters" ' fitted: .*the event has no rms' 5
 expect "that metrics count dead letters" '^  ([0-9]+) dead letters; the metrics count \1$' 1
+expect "that they were replayed" '^  ([0-9]+) of \1 records went through; 0 failed again$' 1
+expect "what came of them" '^  M [12](\.[0-9])?  ' 5
 expect "warnings, live" '^  [^ ]+Z  WARN   task-…-[2-4]  battery low' 5
 expect "errors, live" '^  [^ ]+Z  ERROR  task-…-3  ERROR station 1 does not answer' 2
 expect "the replica that was tried again" 'station-1 +COMPLETED +3 +2/3' 1

@@ -94,11 +94,26 @@ expected=$(jq -c 'select(.properties | .mag >= 4 and .rms != null)' tests/data/e
 echo "  $found records; jq alone finds $expected in tests/data/earthquakes.ndjson"
 [[ $found -eq $expected ]] || exit 1
 
-say "Dead letters: records that failed, with the reason and the node"
-cat "$output"/dead-*.ndjson | jq -rs '.[] | "  \(.record.id)  \(.node): \(.error)"'
+say "Dead letters: records that failed, with the reason and the node (grid dead-letters)"
 dead=$(cat "$output"/dead-*.ndjson | wc -l)
+kept() { [[ $("$grid" dead-letters "$earthquakes" --output json | jq .kept) -eq $dead ]]; }
+await 20 "the job keeps its $dead dead letters" kept
+"$grid" dead-letters "$earthquakes" --size 100 --output json |
+    jq -r '.items[] | "  \(.record.id)  \(.node): \(.error)"'
 await 20 "the metrics count $dead dead letters" has dead_letters "$earthquakes" "$dead"
 echo "  $dead dead letters; the metrics count $(sum dead_letters "$earthquakes")"
+
+say "Replaying them with a mended document: what has no rms will do, and these are weak ones"
+document strong-earthquakes.yaml |
+    sed -e 's|!is_null(.properties.rms)|exists(.properties)|; s|>= 4|>= 1|' >"$dir/mended.yaml"
+replay=$("$grid" dead-letters "$earthquakes" --replay --document "$dir/mended.yaml" --output json | jq -r .jobId)
+replayed() { [[ $("$grid" job "$replay" --output json | jq -r .status) == COMPLETED ]]; }
+await 30 "the replay has completed" replayed
+cat "$output"/strong-*.replay-*.ndjson | jq -rs 'sort_by(-.mag)[] | "  M \(.mag)  \(.place)"'
+mended=$(cat "$output"/strong-*.replay-*.ndjson | wc -l)
+failed=$("$grid" dead-letters "$replay" --output json | jq .failed)
+echo "  $mended of $dead records went through; $failed failed again"
+[[ $mended -eq $dead && $failed -eq 0 ]] || exit 1
 
 say "Submitting demo/sensors.yaml, and following what its tasks write (grid logs -f): a replica fails twice, and succeeds"
 sensors=$(document sensors.yaml | "$grid" submit - --output json | jq -r .jobId)
@@ -133,6 +148,8 @@ further=(
     "$name logs --job $sensors --query 'station:1'"
     "$name explain $station"
     "$name events $earthquakes"
+    "$name dead-letters $earthquakes"
+    "$name dead-letters $earthquakes --export"
     "curl -s '$GRID_SERVER/api/v1/metrics?tag.job_id=$sensors&interval=1s'"
     "curl -s '$GRID_SERVER/api/v1/metrics?metric=dead_letters&aggregation=sum&tag.job_id=$earthquakes'"
     "curl -s '$GRID_SERVER/api/v1/logs/search?job_id=$sensors&level=ERROR'"

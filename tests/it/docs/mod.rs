@@ -11,7 +11,7 @@ mod session;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use markdown::Page;
+use markdown::{Command, Page};
 
 use session::Session;
 
@@ -31,9 +31,14 @@ fn a_task_that_failed_at_night_is_found_explained_and_mended_as_its_page_says() 
     let (code, job) = server.json(&["submit", "nightly.yaml", "--wait"]);
     assert_eq!((code, &job["status"]), (1, &"FAILED".into()), "{job}");
 
-    for mut command in page.commands() {
-        command.text = here(&command.text);
-        session.run(&command);
+    let commands = page.commands();
+    let of_records = commands.iter().position(|command| command.section.starts_with("6. "));
+    let (of_tasks, of_records) = commands.split_at(of_records.expect("a section on records"));
+    for command in of_tasks {
+        session.run(&Command {
+            text: here(&command.text),
+            ..command.clone()
+        });
     }
     // The page has found out what is so.
     let id = job["jobId"].as_str().unwrap();
@@ -45,6 +50,20 @@ fn a_task_that_failed_at_night_is_found_explained_and_mended_as_its_page_says() 
     assert_eq!(session.values["WORKER"], "worker-local");
     let (_, job) = server.json(&["job", id]);
     assert_eq!(job["status"], "COMPLETED", "{job}");
+
+    let (code, job) = server.json(&["submit", "readings.yaml", "--wait"]);
+    assert_eq!(code, 0, "{job}");
+    session.values.clear();
+    of_records.iter().for_each(|command| drop(session.run(command)));
+    assert_eq!(session.values["JOB"], job["jobId"]);
+    let files = std::fs::read_dir(server.path().join("data/files")).unwrap();
+    let names: Vec<String> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let replayed = names.iter().find(|name| name.starts_with("readings.replay-"));
+    let replayed = replayed.unwrap_or_else(|| panic!("{names:?}"));
+    let replayed = std::fs::read_to_string(server.path().join("data/files").join(replayed)).unwrap();
+    assert_eq!(replayed.lines().count(), 2, "{replayed}");
 }
 
 const FAILS: &str = r#"

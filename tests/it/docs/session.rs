@@ -192,7 +192,7 @@ fn only_looks(text: &str) -> bool {
         "touch",
         "curl -X",
     ];
-    !STEERS.iter().any(|start| text.starts_with(start))
+    !STEERS.iter().any(|start| text.starts_with(start)) && !text.contains(" --replay")
 }
 
 /// Holds a command as prose has it, with words for values and brackets around what may be left out, against the help of
