@@ -80,7 +80,7 @@ impl PipelineCounters {
             .collect()
     }
 
-    /// Records written to the dead letter sink.
+    /// Records that failed, but for those that the dead letter sink could not take.
     pub fn dead_letters(&self) -> u64 {
         self.dead_letters.load(Ordering::Relaxed)
     }

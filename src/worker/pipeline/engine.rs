@@ -354,6 +354,7 @@ impl<'a> Engine<'a> {
             stage.first_error = Some(message.clone());
         }
         if self.letters != Some(at) {
+            self.dead_letters += 1;
             self.tray.put(&stage.id, &message, &record, is_cut);
         }
         match self.letters {
@@ -364,7 +365,6 @@ impl<'a> Engine<'a> {
                     (KeyString::from("node"), Value::from(stage.id.as_str())),
                     (KeyString::from("record"), record),
                 ]);
-                self.dead_letters += 1;
                 self.enter(letters, Value::Object(letter))
             }
             _ => Ok(()),

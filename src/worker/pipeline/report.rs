@@ -13,7 +13,7 @@ use super::dag::DagError;
 pub struct PipelineReport {
     /// In the order of the dag.
     pub nodes: Vec<NodeCounts>,
-    /// Records written to the dead letter sink.
+    /// Records that failed, but for those that the dead letter sink could not take.
     pub dead_letters: u64,
     /// For each node at which records failed, what the first of them failed of.
     pub first_errors: Vec<NodeError>,
