@@ -123,10 +123,8 @@ enum Outcome {
     Drop,
     /// An eval left a list: each item goes on as a record.
     Many(Vec<Value>),
-    Fail {
-        message: String,
-        record: Option<Value>,
-    },
+    /// Of this. The record is as it came into the node, unless nobody is going to see it.
+    Fail(String),
 }
 
 impl<'a> Engine<'a> {
@@ -224,14 +222,11 @@ impl<'a> Engine<'a> {
                     }
                     return Ok(());
                 }
-                Outcome::Fail {
-                    message,
-                    record: before,
-                } => {
+                Outcome::Fail(message) => {
                     // Read whole only when somebody is going to see it.
                     let failed = match partial {
                         Some(partial) if self.keeps_failed() => partial.complete(),
-                        _ => before.unwrap_or(record),
+                        _ => record,
                     };
                     return self.fail(at, message, failed);
                 }
@@ -256,10 +251,7 @@ impl<'a> Engine<'a> {
             Outcome::Pass => self.emit(at, record, None),
             Outcome::Drop => Ok(()),
             Outcome::Many(records) => records.into_iter().try_for_each(|record| self.emit(at, record, None)),
-            Outcome::Fail {
-                message,
-                record: before,
-            } => self.fail(at, message, before.unwrap_or(record)),
+            Outcome::Fail(message) => self.fail(at, message, record),
         }
     }
 
@@ -280,7 +272,7 @@ impl<'a> Engine<'a> {
             Work::Filter(condition) => match self.interpreter.decide(condition, record) {
                 Ran::Done(true) => Outcome::Pass,
                 Ran::Done(false) | Ran::Aborted => Outcome::Drop,
-                Ran::Failed(message) => Outcome::Fail { message, record: None },
+                Ran::Failed(message) => Outcome::Fail(message),
                 Ran::Cancelled => return Err(PipelineFailure::cancelled()),
             },
             Work::Assertion { condition, message } => match self.interpreter.decide(condition, record) {
@@ -289,28 +281,29 @@ impl<'a> Engine<'a> {
                     let message = message
                         .clone()
                         .unwrap_or_else(|| "the assertion does not hold".to_owned());
-                    Outcome::Fail { message, record: None }
+                    Outcome::Fail(message)
                 }
-                Ran::Failed(message) => Outcome::Fail { message, record: None },
+                Ran::Failed(message) => Outcome::Fail(message),
                 Ran::Cancelled => return Err(PipelineFailure::cancelled()),
             },
             Work::Eval(mapping) => {
                 // A program that fails half-way leaves a half-changed record; the dead letter shows what came in.
-                let keep = keeps_failed && !mapping.infallible && !has_text;
-                let before = keep.then(|| record.clone());
-                match self.interpreter.map(mapping, record) {
-                    Ran::Done(_) => mapped(record, before),
+                let keep = keeps_failed && !has_text;
+                let kept = keep.then(|| mapping.changes.keep(record));
+                let ran = match self.interpreter.map(mapping, record) {
+                    Ran::Done(_) => mapped(record),
                     Ran::Aborted => Outcome::Drop,
-                    Ran::Failed(message) => Outcome::Fail {
-                        message,
-                        record: before,
-                    },
+                    Ran::Failed(message) => Outcome::Fail(message),
                     Ran::Cancelled => return Err(PipelineFailure::cancelled()),
+                };
+                if let (Outcome::Fail(_), Some(kept)) = (&ran, kept) {
+                    kept.put_back(record);
                 }
+                ran
             }
             Work::Parser(parser) => match parser.parse(record, &mut self.interpreter) {
                 Ok(()) => Outcome::Pass,
-                Err(message) => Outcome::Fail { message, record: None },
+                Err(message) => Outcome::Fail(message),
             },
             Work::Stdout { encoder, line } => {
                 line.clear();
@@ -321,7 +314,7 @@ impl<'a> Engine<'a> {
                         text.lines().for_each(&mut *self.stdout);
                         Outcome::Pass
                     }
-                    Err(message) => Outcome::Fail { message, record: None },
+                    Err(message) => Outcome::Fail(message),
                 }
             }
             Work::FileSink(sink) => written(sink.write(record)?, &mut stage.counts),
@@ -450,12 +443,12 @@ fn written(result: Result<usize, String>, counts: &mut Counts) -> Outcome {
             counts.bytes_out += bytes as u64;
             Outcome::Pass
         }
-        Err(message) => Outcome::Fail { message, record: None },
+        Err(message) => Outcome::Fail(message),
     }
 }
 
 /// What an eval left must be an object, or a list of objects.
-fn mapped(record: &mut Value, before: Option<Value>) -> Outcome {
+fn mapped(record: &mut Value) -> Outcome {
     if matches!(record, Value::Object(_)) {
         return Outcome::Pass;
     }
@@ -467,10 +460,7 @@ fn mapped(record: &mut Value, before: Option<Value>) -> Outcome {
                 left.kind_str()
             );
             *record = left;
-            Outcome::Fail {
-                message,
-                record: before,
-            }
+            Outcome::Fail(message)
         }
     }
 }

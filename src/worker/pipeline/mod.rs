@@ -80,6 +80,7 @@ mod secret;
 mod split;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 pub use checkpoint::{Keeper, Resume, Taken};
 pub use compiled::Pipeline;

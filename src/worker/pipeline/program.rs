@@ -22,6 +22,7 @@ use super::context::{Control, RunState};
 use super::dag::{DagError, ProgramPlace};
 use super::parser::Parser;
 use super::projection::Projection;
+use super::undo::{Changes, assigned};
 
 const ALLOWED: &str = include_str!("vrl_functions.txt");
 const REFUSED: &str = include_str!("vrl_refused.txt");
@@ -56,8 +57,8 @@ pub(super) struct Condition {
 /// A program that changes the record.
 pub(super) struct Mapping {
     program: Program,
-    /// No run can fail, so that the record need not be kept for the dead letters.
-    pub infallible: bool,
+    /// What of the record must be kept for the dead letter of a run that fails.
+    pub changes: Changes,
     /// What the program reads of the record, when nothing else of the record survives it.
     pub reads_only: Option<Projection>,
 }
@@ -217,11 +218,11 @@ impl Mapping {
                  become records each)"
             ))]);
         }
-        let infallible = after.is_object() && !program.info().fallible;
+        let changes = Changes::of(&program, source, after.is_object());
         let reads_only = replaces_record(source).then(|| reads(&program, source));
         Ok(Self {
             program,
-            infallible,
+            changes,
             reads_only,
         })
     }
@@ -236,30 +237,9 @@ fn replaces_record(source: &str) -> bool {
     let Ok(ast::Program(roots)) = vrl::parser::parse(source) else {
         return false;
     };
-    roots.iter().any(|root| {
-        let ast::RootExpr::Expr(expression) = root.inner() else {
-            return false;
-        };
-        let ast::Expr::Assignment(assignment) = expression.inner() else {
-            return false;
-        };
-        let ast::Assignment::Single {
-            target,
-            op: ast::AssignmentOp::Assign,
-            ..
-        } = assignment.inner()
-        else {
-            return false;
-        };
-        match target.inner() {
-            ast::AssignmentTarget::Query(ast::Query { target, path }) => {
-                matches!(target.inner(), ast::QueryTarget::External(PathPrefix::Event)) && path.inner().is_root()
-            }
-            ast::AssignmentTarget::External(None) => true,
-            ast::AssignmentTarget::External(Some(path)) => path.prefix == PathPrefix::Event && path.path.is_root(),
-            ast::AssignmentTarget::Noop | ast::AssignmentTarget::Internal(..) => false,
-        }
-    })
+    roots
+        .iter()
+        .any(|root| assigned(root.inner()).is_some_and(|path| path.is_root()))
 }
 
 /// What of the record a program looks at, as its compiler noted it down. `unnest` alone reads more than its argument
