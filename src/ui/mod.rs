@@ -82,8 +82,13 @@ fn content_type(name: &str) -> Option<&'static str> {
 
 /// Any of [`PAGES`].
 pub async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    match FILES.get("index.html") {
-        Some(file) => give(&request, file, "no-cache"),
+    page_or_how(&request, FILES.get("index.html"))
+}
+
+/// The page; without it, how to build it.
+fn page_or_how(request: &HttpRequest, built: Option<&File>) -> Result<HttpResponse, Problem> {
+    match built {
+        Some(file) => give(request, file, "no-cache"),
         None => Ok(HttpResponse::build(StatusCode::NOT_FOUND)
             .content_type("text/html; charset=utf-8")
             .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
@@ -143,6 +148,7 @@ fn unzip(bytes: &[u8]) -> Result<Bytes, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::body::to_bytes;
     use actix_web::test::TestRequest;
 
     use super::*;
@@ -188,6 +194,16 @@ mod tests {
         assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
         assert_eq!(answer.headers().get(header::CACHE_CONTROL).unwrap(), "no-cache");
         assert!(!answer.headers().contains_key(header::CONTENT_ENCODING));
+    }
+
+    #[actix_web::test]
+    async fn a_program_without_its_page_says_how_to_build_it() {
+        let answer = page_or_how(&asked("gzip"), None).unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        let policy = answer.headers().get(header::CONTENT_SECURITY_POLICY).unwrap();
+        assert_eq!(policy, POLICY);
+        let text = to_bytes(answer.into_body()).await.unwrap();
+        assert!(String::from_utf8_lossy(&text).contains("make ui\nmake build"));
     }
 
     #[test]
