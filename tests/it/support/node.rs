@@ -16,7 +16,7 @@ pub async fn node(url: &str, file: &str, variables: &[(&str, String)]) {
     let own = ["x64", "arm64"].map(|arch| format!("{modules}/node_modules/node-linux-{arch}/bin/node"));
     let own = own.into_iter().find(|path| Path::new(path).exists());
     let node = tokio::process::Command::new(own.as_deref().unwrap_or("node"))
-        .args(["--test", "--test-reporter=tap", "--test-timeout=100000"])
+        .args(["--test", "--test-reporter=tap", "--test-timeout=280000"])
         .arg(format!("{root}/tests/web/{file}"))
         .env("GRID_URL", url)
         .env("GRID_WEB_MODULES", &modules)
@@ -24,8 +24,8 @@ pub async fn node(url: &str, file: &str, variables: &[(&str, String)]) {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let ran = tokio::time::timeout(Duration::from_secs(120), node).await;
-    let ran = ran.expect("not within two minutes").unwrap();
+    let ran = tokio::time::timeout(Duration::from_secs(300), node).await;
+    let ran = ran.expect("not within five minutes").unwrap();
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
     println!("{said}");

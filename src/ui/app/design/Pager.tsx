@@ -15,7 +15,11 @@ export function usePage(size = 20): Page {
   return { page: whole(query, "page", 1, 1, 1e9) - 1, size: whole(query, "size", size, 1, 500) };
 }
 
-const to = (page: number) => turn({ page: page === 0 ? null : String(page + 1) });
+/** One reads another page from its beginning. */
+function to(page: number): void {
+  if (scrollY > 0) scrollTo(0, 0);
+  turn({ page: page === 0 ? null : String(page + 1) });
+}
 
 export function Pager({ page, size, total, what }: Page & { total: number; what: string }) {
   const pages = Math.max(1, Math.ceil(total / size));

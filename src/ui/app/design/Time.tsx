@@ -18,7 +18,7 @@ export const utc = (at: string): string => `${new Date(at).toISOString().replace
 export function Time({ at }: { at: string | null | undefined }) {
   if (!at) return <span className="soft">–</span>;
   return (
-    <time dateTime={at} title={`${OF_OTHER_YEAR.format(new Date(at))} (${utc(at)})`}>
+    <time dateTime={at} title={utc(at)}>
       {local(at)}
     </time>
   );

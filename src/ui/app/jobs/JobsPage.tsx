@@ -60,7 +60,10 @@ export function JobsPage() {
   const take = useGathered<JobRow>((come) => {
     const next = new Map(come.map((job) => [job.jobId, job]));
     const known = new Map(shown.data?.jobs.nodes.map(({ jobId, status }) => [jobId, status]));
-    const replace = (it: JobRow) => ({ ...it, ...next.get(it.jobId) });
+    const replace = (it: JobRow) => {
+      const its = next.get(it.jobId);
+      return its ? { ...it, ...its } : it;
+    };
     shown.patch((data) => ({ jobs: { ...data.jobs, nodes: data.jobs.nodes.map(replace) } }));
     // A new one, or one that the filter or the order puts elsewhere.
     if (come.some(({ jobId, status }) => known.get(jobId) !== status)) look();
@@ -115,7 +118,15 @@ export function JobsPage() {
             </div>
           )}
         </header>
-        <JobTable rows={shown.data?.jobs.nodes} loading={shown.loading} order={order} chosen={chosen} choose={choose} mayAct={mayAct} />
+        <JobTable
+          rows={shown.data?.jobs.nodes}
+          view={shown.loading ? undefined : view}
+          loading={shown.loading}
+          order={order}
+          chosen={chosen}
+          choose={choose}
+          mayAct={mayAct}
+        />
         <Pager {...page} total={total} what="jobs" />
       </div>
       {dialog && (
