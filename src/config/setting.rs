@@ -190,6 +190,14 @@ fn entries(value: &Value) -> Option<BTreeMap<String, String>> {
     }
 }
 
+/// A text of entries as a table; anything else, also a text of something else, as it is.
+pub(super) fn as_table(value: Value) -> Value {
+    match (&value, entries(&value)) {
+        (Value::String(..), Some(entries)) => Value::from(entries),
+        _ => value,
+    }
+}
+
 impl Setting for BTreeMap<String, String> {
     const SHAPE: Shape = Shape::Map;
     fn expected() -> String {

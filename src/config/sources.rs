@@ -182,7 +182,9 @@ impl Layers<'_> {
         let (section, name, entry) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next());
         let shape = self.schema.shape(section, name);
         let value = match (shape, entry) {
-            (Some(_), None) => value,
+            // As a table, so that variables of single entries add to it, as they add to that of the file.
+            (Some(Shape::Map | Shape::Properties), None) => super::setting::as_table(value),
+            (Some(Shape::One | Shape::List), None) => value,
             (Some(Shape::Map), Some(entry)) => Value::from(Dict::from([(entry.to_owned(), value)])),
             (Some(Shape::Properties), Some(entry)) => {
                 // The name of a variable cannot have a dot.

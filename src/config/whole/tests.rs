@@ -188,6 +188,18 @@ fn lists_and_tables_are_written_in_one_variable_or_one_each() {
         ..Sources::default()
     };
     assert_eq!(Config::load(&flat).unwrap().config.worker.labels.len(), 2);
+    let both = Sources {
+        env: vec![
+            ("GRID__KAFKA__PROPERTIES".into(), "client.rack=a, linger.ms=5".into()),
+            ("GRID__KAFKA__PROPERTIES__LINGER_MS".into(), "7".into()),
+        ],
+        ..Sources::default()
+    };
+    let properties = Config::load(&both).unwrap().config.kafka.properties;
+    assert_eq!(
+        (properties.get("client.rack"), properties.get("linger.ms")),
+        (Some("a"), Some("7"))
+    );
 }
 
 #[test]
