@@ -14,11 +14,11 @@ export async function launch() {
   return chromium.launch({ executablePath: process.env.GRID_CHROMIUM });
 }
 
-/** Waits until it is so. */
-export async function until(is) {
+/** Waits until it is so, for so many milliseconds. */
+export async function until(is, patience = PATIENCE) {
   const begun = Date.now();
   while (!(await is())) {
-    assert.ok(Date.now() - begun < PATIENCE, `never: ${is}`);
+    assert.ok(Date.now() - begun < patience, `never: ${is}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

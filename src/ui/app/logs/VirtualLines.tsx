@@ -6,7 +6,7 @@ import type { Line } from "./lines";
 /** Pixels of a line; `.lines` in logs.css says the same. */
 const HEIGHT = 20;
 /** Lines beyond the edges, so that a quick turn of the wheel shows no gap. */
-const BEYOND = 20;
+const BEYOND = 10;
 
 const CLOCK = new Intl.DateTimeFormat(undefined, {
   month: "2-digit",
@@ -68,7 +68,9 @@ export function VirtualLines({ lines, prepended, follows, setFollows, atTop, nam
       <div style={{ height: lines.length * HEIGHT }}>
         <ol start={first + 1} style={{ transform: `translateY(${first * HEIGHT}px)` }}>
           {lines.slice(first, last).map((line, index) => (
-            <li key={first + index} className={`line ${line.level.toLowerCase()}`}>
+            // The elements stay where they are, and show other lines: quicker than new ones.
+            // oxlint-disable-next-line react/no-array-index-key
+            <li key={index} className={`line ${line.level.toLowerCase()}`}>
               <time dateTime={line.at} title={utc(line.at)}>
                 {CLOCK.format(new Date(line.at))}
               </time>
