@@ -158,7 +158,9 @@ const SMALL: &str = "worker.log_recent_bytes=16384";
 #[tokio::test(flavor = "multi_thread")]
 async fn who_follows_gets_from_the_store_what_a_worker_keeps_no_more_and_goes_on_with_the_next_of_its_name() {
     let mut cluster = Cluster::start(Postgres::shared(), Kafka::shared(), Patience::Short, 0).await;
-    cluster.add_worker(&["worker.labels.zone=a", SMALL]).await;
+    // Its last task would go on for a minute.
+    let settings = ["worker.labels.zone=a", "worker.drain_grace=1s", SMALL];
+    cluster.add_worker(&settings).await;
     let url = cluster.urls()[0].clone();
     let mut live = Tail::open(&url, "worker_id=w0&query=line", None).await;
     live.begun().await;
@@ -182,7 +184,7 @@ async fn who_follows_gets_from_the_store_what_a_worker_keeps_no_more_and_goes_on
     );
 
     // Killed in the middle of a task, and back at once: what it had handed over and what the next attempt writes come, in order.
-    submit(&url, &speaking(60, 0.1, "a")).await;
+    submit(&url, &speaking(600, 0.1, "a")).await;
     for number in 1..=20 {
         assert_eq!(back.line().await["message"], format!("line {number}"));
     }
