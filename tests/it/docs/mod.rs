@@ -160,6 +160,7 @@ fn pages() -> Vec<Page> {
     let docs = std::fs::read_dir(markdown::repository().join("docs")).unwrap();
     let mut names: Vec<String> = docs
         .map(|entry| format!("docs/{}", entry.unwrap().file_name().to_string_lossy()))
+        .filter(|name| name.ends_with(".md"))
         .collect();
     let others = [
         "README.md",
