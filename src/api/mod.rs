@@ -46,7 +46,7 @@ mod tests;
 pub use auth::{Access, AnonymousRole, AuthOptions, Caller, Role};
 pub use commands::{Commands, Submission};
 pub use idempotency::{Done, IdempotencyKey};
-pub use logs::{HeardWorkers, Tailing};
+pub use logs::{HeardWorkers, Tailing, WayToLines};
 pub use options::ApiOptions;
 pub use problem::{Mistake, Problem};
 pub use replies::Replies;
@@ -113,7 +113,7 @@ pub struct ApiParts {
     pub keeping: Keeping,
     /// Where lines of tasks are kept and found.
     pub logs: Arc<dyn LogStore>,
-    /// How lines of workers in other processes are reached while they are written; `None`: there are no such workers.
+    /// How lines of workers are reached while they are written; `None`: they come from their store alone.
     pub tailing: Option<Tailing>,
     /// What workers show to fetch documents, when they have no tokens of their own.
     pub worker_token: Option<Secret>,

@@ -4,6 +4,7 @@
 //! holds lines is bounded, and what is lost is counted and shown.
 
 pub mod capture;
+pub mod following;
 mod line;
 pub mod logsql;
 pub mod nanos;

@@ -16,6 +16,7 @@ mod republish;
 mod roles;
 mod signals;
 mod stores;
+mod tailing;
 mod tokens;
 mod verify;
 mod vitals;

@@ -15,17 +15,13 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 use crate::config::Secret;
-use crate::logs::Question;
-use crate::logs::logsql::Filter;
-use crate::logs::recent::{Asked, Behind, Look, Recent, SILENCE};
+use crate::logs::following::{Following, Word};
+use crate::logs::recent::{Asked, Recent};
 
 /// Who may follow at a time.
 const MOST_FOLLOWERS: usize = 256;
-/// Lines that are looked at before the next part of the answer.
-const LOOK_LINES: usize = 500;
 /// More than any question has.
 const QUESTION_BYTES: usize = 128 * 1024;
 
@@ -68,61 +64,27 @@ impl RecentLines {
     }
 }
 
-struct Following {
-    recent: Arc<Recent>,
-    question: Question,
-    /// Until the reach was told.
-    begin: Option<Behind>,
-    after: i64,
-    /// And since when it is good.
-    filter: Option<(Instant, Arc<Filter>)>,
+/// One who is answered.
+struct Answered {
+    following: Following,
     _room: OwnedSemaphorePermit,
 }
 
-impl Following {
-    /// `now` in the query is the time of the look, to a second.
-    fn filter(&mut self) -> Option<Arc<Filter>> {
-        if let Some((since, filter)) = &self.filter
-            && since.elapsed() < SILENCE
-        {
-            return Some(Arc::clone(filter));
-        }
-        self.question.now = crate::clock::now();
-        let filter = Arc::new(self.question.filter().ok()?);
-        self.filter = Some((Instant::now(), Arc::clone(&filter)));
-        Some(filter)
-    }
-
+impl Answered {
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
-        if let Some(behind) = self.begin.take() {
-            let reach = self.recent.reach(behind);
-            self.after = reach.begin;
-            return Some((Ok(format!("{}\n", json!(reach)).into()), self));
-        }
-        loop {
-            let filter = self.filter()?;
-            // Whether it is over is asked first: lines that came before are looked at after.
-            let goes_on = match tokio::time::timeout(SILENCE, self.recent.changed(self.after)).await {
-                Ok(goes_on) => goes_on,
-                Err(_) => return Some((Ok(format!("{}\n", json!({"at": self.after})).into()), self)),
-            };
-            let Ok(Look::Lines(lines, next)) = self.recent.after(self.after, &filter, LOOK_LINES) else {
-                return None;
-            };
-            let moved = next > self.after;
-            self.after = next;
-            if !goes_on && !moved {
-                return None;
+        let text = match self.following.next().await? {
+            Word::Reach(reach) => format!("{}\n", json!(reach)).into(),
+            Word::At(position) => format!("{}\n", json!({"at": position})).into(),
+            Word::Lines(lines) => {
+                let mut text = Vec::new();
+                for line in &lines {
+                    serde_json::to_writer(&mut text, line.as_ref()).ok()?;
+                    text.push(b'\n');
+                }
+                text.into()
             }
-            let mut text = Vec::new();
-            for line in &lines {
-                serde_json::to_writer(&mut text, line.as_ref()).ok()?;
-                text.push(b'\n');
-            }
-            if !text.is_empty() {
-                return Some((Ok(text.into()), self));
-            }
-        }
+        };
+        Some((Ok(text), self))
     }
 }
 
@@ -134,22 +96,14 @@ pub async fn follow(lines: web::Data<RecentLines>, request: HttpRequest, asked: 
     let (Some(recent), Ok(room)) = (lines.recent.get(), Arc::clone(&lines.room).try_acquire_owned()) else {
         return HttpResponse::ServiceUnavailable().finish();
     };
-    let asked = asked.into_inner();
-    if asked.question.filter().is_err() {
+    let Ok(following) = Following::new(Arc::clone(recent), asked.into_inner()) else {
         return HttpResponse::BadRequest().finish();
-    }
-    let following = Following {
-        recent: Arc::clone(recent),
-        begin: Some(asked.after),
-        question: asked.question,
-        after: 0,
-        filter: None,
-        _room: room,
     };
+    let answered = Answered { following, _room: room };
     HttpResponse::Ok()
         .content_type("application/x-ndjson")
         .insert_header(("x-accel-buffering", "no"))
-        .streaming(stream::unfold(following, Following::next))
+        .streaming(stream::unfold(answered, Answered::next))
 }
 
 /// The limit of what is asked.

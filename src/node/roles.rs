@@ -12,9 +12,10 @@ use super::core::{Core, CoreParts};
 use super::measure::{Measuring, OfWorker};
 use super::recent_lines::RecentLines;
 use super::stores::{open_log, prepare, service_url};
+use super::tailing::OwnWorkers;
 use super::vitals::Whose;
-use super::{access, endpoint, signals};
-use crate::api::{self, ApiParts, HeardWorkers, Tailing};
+use super::{access, endpoint, signals, tailing};
+use crate::api::{self, ApiParts, Tailing};
 use crate::bus::{self, Bus, Topic};
 use crate::config::Secret;
 use crate::config::whole::Config;
@@ -68,8 +69,6 @@ struct Keys {
     worker_token: Option<Secret>,
     anonymous_role: Option<api::Role>,
     inner_workers: bool,
-    /// Its workers are processes of their own.
-    outer_workers: bool,
 }
 
 fn api_parts(
@@ -77,20 +76,11 @@ fn api_parts(
     measuring: &Measuring,
     config: &Config,
     telemetry: Telemetry,
-    keys: Keys,
-) -> anyhow::Result<ApiParts> {
+    (keys, tailing): (Keys, Option<Tailing>),
+) -> ApiParts {
     let host = || Arc::clone(core.host());
     let (live, placing, ready) = (host(), host(), host());
-    let heard = host();
-    let heard: HeardWorkers = Arc::new(move || heard.worker_endpoints(crate::clock::now()));
-    // Without a token that workers know, lines come from their store alone.
-    let token = keys
-        .worker_token
-        .clone()
-        .filter(|token| keys.outer_workers && !token.reveal().is_empty());
-    let client = trust(reqwest::Client::builder(), config.jobmaster.worker_ca.as_deref())?;
-    let tailing = token.map(|token| Tailing::new(heard, token, client)).transpose()?;
-    Ok(ApiParts {
+    ApiParts {
         options: config.api.clone(),
         graphql: config.graphql.clone(),
         log: core.log.clone(),
@@ -112,7 +102,7 @@ fn api_parts(
         tailing,
         worker_token: keys.worker_token,
         anonymous_role: keys.anonymous_role,
-    })
+    }
 }
 
 async fn measure(
@@ -180,20 +170,18 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         worker_token: Some(token.clone()),
         anonymous_role,
         inner_workers: config.standalone.workers > 0,
-        outer_workers: false,
     };
-    let server = api::serve(
-        config.server.listen,
-        api_parts(&core, &measuring, &config, telemetry, keys)?,
-    )
-    .await?;
+    let own = tailing::own_workers(&config, &core)?;
+    let tailing = tailing::of_standalone(&config, &core, &own)?;
+    let parts = api_parts(&core, &measuring, &config, telemetry, (keys, tailing));
+    let server = api::serve(config.server.listen, parts).await?;
     let url = public_url(&config, server.address, server.secured);
     tracing::info!(address = %server.address, url, "node.serving");
     let addresses = Addresses {
         api_url: format!("http://{}", server.workers_address),
         endpoint_url: url,
     };
-    let workers = start_workers(&config, &core, &addresses, &token, &measuring.points)?;
+    let workers = start_workers(&config, &core, &addresses, (&token, &measuring.points), own)?;
     let why = signals::told_to_end().await?;
     tracing::info!(why, "node.ending");
     drain(&workers).await;
@@ -232,31 +220,23 @@ fn start_workers(
     config: &Config,
     core: &Core,
     addresses: &Addresses,
-    token: &Secret,
-    points: &Points,
+    (token, points): (&Secret, &Points),
+    own: OwnWorkers,
 ) -> anyhow::Result<Vec<WorkerHandle>> {
-    if config.standalone.workers == 0 {
+    if own.is_empty() {
         return Ok(Vec::new());
     }
     let guardian = Guardian::start(GuardianOptions::default())?;
     let mut workers = Vec::new();
-    for number in 1..=config.standalone.workers {
+    for (name, recent) in own {
         let mut options = config.worker.clone();
         // Relative paths of pipelines are under the folder that people named.
         if options.data_dir == WorkerOptions::default().data_dir {
             options.data_dir = config.standalone.data_dir.join("files");
         }
         options.data_dir = std::path::absolute(&options.data_dir)?;
-        let name = options.name.clone().unwrap_or_else(|| "local".to_owned());
-        let name = if config.standalone.workers == 1 {
-            name
-        } else {
-            format!("{name}-{number}")
-        };
-        // Who follows lines here hears of them from the store in the same process.
-        let recent = Arc::new(Recent::new(0));
         workers.push(Worker::start(WorkerSetup {
-            name: name.parse()?,
+            name,
             options,
             bus: Arc::clone(&core.bus),
             timeline: core.setup.timeline,
@@ -279,10 +259,6 @@ fn start_workers(
         pending.map(|(name, _)| format!("{name} to register"))
     });
     Ok(workers)
-}
-
-fn recent_bytes(options: &WorkerOptions) -> usize {
-    usize::try_from(options.log_recent_bytes).unwrap_or(usize::MAX)
 }
 
 async fn drain(workers: &[WorkerHandle]) {
@@ -329,13 +305,10 @@ pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Resu
         worker_token: config.worker.api_token.clone(),
         anonymous_role,
         inner_workers: false,
-        outer_workers: true,
     };
-    let server = api::serve(
-        config.server.listen,
-        api_parts(&core, &measuring, &config, telemetry, keys)?,
-    )
-    .await?;
+    let tailing = tailing::of_jobmaster(&config, &core)?;
+    let parts = api_parts(&core, &measuring, &config, telemetry, (keys, tailing));
+    let server = api::serve(config.server.listen, parts).await?;
     let url = public_url(&config, server.address, server.secured);
     tracing::info!(address = %server.address, url, "node.serving");
     let why = signals::told_to_end().await?;
@@ -382,7 +355,7 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         None => Uuid::now_v7().to_string().parse()?,
     };
     let lines = RecentLines::new(token.clone());
-    let recent = Arc::new(Recent::new(recent_bytes(&options)));
+    let recent = Arc::new(Recent::new(tailing::recent_bytes(&options)));
     lines.show(Arc::clone(&recent));
     let endpoint = endpoint::serve(&config.server, telemetry.clone(), lines)?;
     let whose = Whose {

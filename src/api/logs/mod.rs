@@ -15,4 +15,4 @@ pub use intake::take;
 pub use search::{Bounds, Found, MOST_LINES, search};
 pub use tail::{LogTail, MOST_EARLIER, tail};
 pub use wanted::Wanted;
-pub use workers::{HeardWorkers, Tailing};
+pub use workers::{HeardWorkers, Tailing, WayToLines};

@@ -1,7 +1,7 @@
 //! `GET /api/v1/logs/tail`: lines as they are taken in, as events of the server.
 //!
-//! Of a cluster's workers they come from the workers themselves (`workers`), which need no store for it; else from the
-//! store.
+//! They come from the workers themselves (`workers`), which need no store for it; else from the store: in standalone with
+//! the embedded one, which tells at once what it took in.
 //!
 //! Must stay true: who goes on after the id of an event gets every later line once, whichever server answers; for a reader
 //! the lines of one look are held, so that a slow one is only further behind.

@@ -1,4 +1,5 @@
-//! Lines of a cluster's workers while they are written, read from the endpoints of the workers.
+//! Lines of workers while they are written, read from the endpoints of the workers, or from the memory of those in the same
+//! process.
 //!
 //! Must stay true: of each worker lines are given in the order of their positions and each once, wherever they come from:
 //! what the worker keeps no more, or a worker that is not reached, is read from the store. What waits here for a slow
@@ -19,7 +20,7 @@ use super::wanted::Wanted;
 use crate::api::Api;
 use crate::config::Secret;
 use crate::domain::WorkerName;
-use crate::logs::recent::{Behind, now_us};
+use crate::logs::recent::{Behind, Recent, now_us};
 use crate::logs::{Line, Question};
 pub use place::Place;
 use source::{Came, Source};
@@ -34,8 +35,17 @@ const MEET_EVERY: Duration = Duration::from_millis(500);
 const BEGIN_WITHIN: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The workers that this process hears, and the addresses of their endpoints.
-pub type HeardWorkers = Arc<dyn Fn() -> BTreeMap<WorkerName, String> + Send + Sync>;
+/// How a worker's lines are reached.
+#[derive(Clone)]
+pub enum WayToLines {
+    /// The URL of its endpoint.
+    Endpoint(String),
+    /// It is in this process.
+    Memory(Arc<Recent>),
+}
+
+/// The workers that this process hears.
+pub type HeardWorkers = Arc<dyn Fn() -> BTreeMap<WorkerName, WayToLines> + Send + Sync>;
 
 /// How the lines of workers are reached.
 #[derive(Clone)]
@@ -214,7 +224,7 @@ impl Drop for Workers {
 }
 
 /// Workers whose lines are wanted.
-fn heard(tailing: &Tailing, wanted: &Wanted) -> BTreeMap<WorkerName, String> {
+fn heard(tailing: &Tailing, wanted: &Wanted) -> BTreeMap<WorkerName, WayToLines> {
     let mut heard = (tailing.heard)();
     if !wanted.worker_ids.is_empty() {
         let names: Vec<WorkerName> = wanted.worker_ids.iter().filter_map(|id| id.parse().ok()).collect();

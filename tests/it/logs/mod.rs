@@ -4,6 +4,7 @@ mod cluster;
 mod conformance;
 mod follower;
 mod outages;
+mod standalone;
 mod store;
 mod tail;
 mod tasks;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::{CONNECT_TIMEOUT, Tailing};
+use super::{CONNECT_TIMEOUT, Tailing, WayToLines};
 use crate::api::Api;
 use crate::api::logs::wanted::Wanted;
 use crate::domain::WorkerName;
 use crate::logs::Line;
+use crate::logs::following::{Following, Word};
 use crate::logs::recent::{Asked, Behind, Reach, now_us};
 
 /// A worker speaks every second: one that is silent so long is not reached.
@@ -67,7 +68,7 @@ impl Source {
         loop {
             let is_heard = (self.tailing.heard)().get(&self.worker).cloned();
             let stopped = match &is_heard {
-                Some(endpoint) => self.read(endpoint, &mut unreached).await,
+                Some(way) => self.read(way, &mut unreached).await,
                 None => Stopped::NotReached("it is not heard".to_owned()),
             };
             let went_on = match stopped {
@@ -92,32 +93,42 @@ impl Source {
     }
 
     /// Reads from the worker until that ends.
-    async fn read(&mut self, endpoint: &str, unreached: &mut Option<Instant>) -> Stopped {
+    async fn read(&mut self, way: &WayToLines, unreached: &mut Option<Instant>) -> Stopped {
         let asked = Asked {
             question: self.wanted.question(crate::clock::now()),
             after: self.after,
         };
+        let told = match way {
+            WayToLines::Endpoint(url) => self.call(url, &asked).await,
+            WayToLines::Memory(recent) => Following::new(Arc::clone(recent), asked)
+                .map(|following| Told::Here(Box::new(following)))
+                .map_err(|error| Stopped::NotReached(error.to_string())),
+        };
+        let went_through = match told {
+            Ok(mut told) => self.go_through(&mut told, unreached).await,
+            Err(stopped) => return stopped,
+        };
+        match went_through {
+            Ok(never) => match never {},
+            Err(stopped) => stopped,
+        }
+    }
+
+    async fn call(&self, endpoint: &str, asked: &Asked) -> Result<Told, Stopped> {
         let url = format!("{}/internal/tail", endpoint.trim_end_matches('/'));
         let request = self
             .tailing
             .http
             .post(&url)
             .bearer_auth(self.tailing.token.reveal())
-            .json(&asked);
-        let answer = match timeout(CONNECT_TIMEOUT, request.send()).await {
-            Ok(Ok(answer)) if answer.status().is_success() => answer,
-            Ok(Ok(answer)) => return Stopped::NotReached(format!("{url} answers {}", answer.status())),
-            Ok(Err(error)) => return Stopped::NotReached(error.to_string()),
-            Err(_) => return Stopped::NotReached(format!("{url} does not answer")),
+            .json(asked);
+        let why = match timeout(CONNECT_TIMEOUT, request.send()).await {
+            Ok(Ok(answer)) if answer.status().is_success() => return Ok(Told::There(Answer::new(answer))),
+            Ok(Ok(answer)) => format!("{url} answers {}", answer.status()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("{url} does not answer"),
         };
-        let mut told = Told {
-            answer,
-            rest: Vec::new(),
-        };
-        match self.go_through(&mut told, unreached).await {
-            Ok(never) => match never {},
-            Err(stopped) => stopped,
-        }
+        Err(Stopped::NotReached(why))
     }
 
     async fn go_through(
@@ -125,8 +136,9 @@ impl Source {
         told: &mut Told,
         unreached: &mut Option<Instant>,
     ) -> Result<std::convert::Infallible, Stopped> {
-        let wrong = |error: serde_json::Error| Stopped::NotReached(error.to_string());
-        let reach: Reach = serde_json::from_slice(&told.next().await?).map_err(wrong)?;
+        let Word::Reach(reach) = told.next().await? else {
+            return Err(Stopped::NotReached("it does not say where its lines begin".to_owned()));
+        };
         self.pass(reach.begin).await?;
         if reach.begin < reach.evicted {
             return Err(self.catch_up(reach).await?);
@@ -136,13 +148,14 @@ impl Source {
             self.to.send(Came::Notice(notice)).await?;
         }
         loop {
-            let text = told.next().await?;
-            match serde_json::from_slice::<Line>(&text) {
-                Ok(line) => self.give(line).await?,
-                Err(_) => {
-                    let at: At = serde_json::from_slice(&text).map_err(wrong)?;
-                    self.pass(at.at).await?;
+            match told.next().await? {
+                Word::Lines(lines) => {
+                    for line in lines {
+                        self.give(Arc::unwrap_or_clone(line)).await?;
+                    }
                 }
+                Word::At(position) => self.pass(position).await?,
+                Word::Reach(_) => return Err(Stopped::NotReached("it begins a second time".to_owned())),
             }
         }
     }
@@ -222,13 +235,52 @@ struct At {
     at: i64,
 }
 
-/// What a worker tells, line by line.
-struct Told {
-    answer: reqwest::Response,
-    rest: Vec<u8>,
+/// What a worker tells, word by word.
+enum Told {
+    /// At its endpoint.
+    There(Answer),
+    Here(Box<Following>),
 }
 
 impl Told {
+    async fn next(&mut self) -> Result<Word, Stopped> {
+        match self {
+            Self::There(answer) => answer.word().await,
+            Self::Here(following) => following.next().await.ok_or(Stopped::Ended),
+        }
+    }
+}
+
+/// JSON objects, one a line: the first is the reach.
+struct Answer {
+    answer: reqwest::Response,
+    rest: Vec<u8>,
+    has_begun: bool,
+}
+
+impl Answer {
+    const fn new(answer: reqwest::Response) -> Self {
+        Self {
+            answer,
+            rest: Vec::new(),
+            has_begun: false,
+        }
+    }
+
+    async fn word(&mut self) -> Result<Word, Stopped> {
+        let text = self.next().await?;
+        let wrong = |error: serde_json::Error| Stopped::NotReached(error.to_string());
+        if !std::mem::replace(&mut self.has_begun, true) {
+            let reach: Reach = serde_json::from_slice(&text).map_err(wrong)?;
+            return Ok(Word::Reach(reach));
+        }
+        if let Ok(line) = serde_json::from_slice::<Line>(&text) {
+            return Ok(Word::Lines(vec![Arc::new(line)]));
+        }
+        let at: At = serde_json::from_slice(&text).map_err(wrong)?;
+        Ok(Word::At(at.at))
+    }
+
     async fn next(&mut self) -> Result<Vec<u8>, Stopped> {
         let mut seen = 0;
         loop {
