@@ -96,7 +96,7 @@ async fn what_is_asked_wrongly_is_named() {
     let grid = Fixture::new().await;
     let cases = vec![
         get("/api/v1/nothing", 404, "NOT_FOUND", "/api/v1/nothing"),
-        get("/", 404, "NOT_FOUND", "path"),
+        get("/nowhere", 404, "NOT_FOUND", "path"),
         get(format!("/api/v1/jobs/{NOBODY}"), 404, "NOT_FOUND", "job-019a"),
         get(format!("/api/v1/jobs/{NOBODY}/tasks"), 404, "NOT_FOUND", "job-019a"),
         get(format!("/api/v1/jobs/{NOBODY}/document"), 404, "NOT_FOUND", "job-019a"),
