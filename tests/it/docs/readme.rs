@@ -138,7 +138,7 @@ fn documents_of_the_pages_are_jobs() {
         let jobs = blocks.into_iter().filter(|block| block.kind == "yaml");
         jobs.map(|block| block.text).collect::<Vec<_>>()
     });
-    assert_eq!(documents.each_ref().map(Vec::len), [1, 1, 1]);
+    assert_eq!(documents.each_ref().map(Vec::len), [1, 1, 3]);
     for document in documents.concat() {
         std::fs::write(folder.path().join("job.yaml"), &document).unwrap();
         let (code, out, err) = validate(folder.path());
