@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -93,17 +94,20 @@ impl Kafka {
 
     /// SIGSTOP: connections stay, nothing is answered until [`Kafka::resume`].
     pub fn pause(&self) {
-        self.signal(Signal::SIGSTOP);
+        let pid = self.signal(Signal::SIGSTOP);
+        // Until all of its threads have stopped it may answer.
+        waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED).unwrap();
     }
 
     pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) -> Pid {
         let process = self.process.lock().unwrap();
-        let pid = process.as_ref().expect("the broker runs").id();
-        kill(Pid::from_raw(pid as i32), signal).unwrap();
+        let pid = Pid::from_raw(process.as_ref().expect("the broker runs").id() as i32);
+        kill(pid, signal).unwrap();
+        pid
     }
 
     /// Writes all messages of a topic to `file`, by Kafka's own client (tests/kafka/ReadTopic.java says how), when each
