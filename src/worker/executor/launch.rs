@@ -4,6 +4,7 @@
 //!
 //! Must stay true: the child only makes system calls. It takes no memory and no lock, and nothing in it is dropped.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -30,8 +31,8 @@ pub struct Launch {
     /// What the name may mean, in the order in which it is tried.
     candidates: Vec<CString>,
     arguments: Texts,
-    /// The same for the shell, which runs a script that names no interpreter; its second is the candidate.
-    shell_arguments: Vec<Texts>,
+    /// The same for the shell, which runs a script that names no interpreter: itself, the script, what comes behind.
+    shell_arguments: Vec<Cell<*const c_char>>,
     environment: Texts,
     folder: CString,
     stdin: OwnedFd,
@@ -71,18 +72,16 @@ impl Launch {
         let name = argv.first().ok_or(io::ErrorKind::InvalidInput)?;
         let path = environment.iter().rfind(|(key, _)| key == "PATH");
         let candidates = candidates(name, path.map_or(DEFAULT_PATH, |(_, path)| path))?;
-        let texts = |texts: &[String]| texts.iter().map(text_of).collect::<io::Result<Vec<_>>>();
-        let shell_arguments = |candidate: &CString| {
-            let mut arguments = vec![SHELL.to_owned(), candidate.clone()];
-            arguments.extend(texts(&argv[1..])?);
-            Ok(Texts::new(arguments))
-        };
+        let arguments = Texts::new(argv.iter().map(text_of).collect::<io::Result<_>>()?);
+        // The script takes the place of its name when it is known which it is.
+        let behind = arguments.pointers.iter().copied();
+        let shell_arguments = std::iter::once(SHELL.as_ptr()).chain(behind).map(Cell::new);
         let variable = |(key, value): &(String, String)| text_of(format!("{key}={value}"));
         let Streams { stdin, stdout, stderr } = streams;
         Ok(Self {
-            shell_arguments: candidates.iter().map(shell_arguments).collect::<io::Result<_>>()?,
+            shell_arguments: shell_arguments.collect(),
             candidates,
-            arguments: Texts::new(texts(argv)?),
+            arguments,
             environment: Texts::new(environment.iter().map(variable).collect::<io::Result<_>>()?),
             folder: text_of(folder.as_os_str())?,
             stdin,
@@ -146,10 +145,13 @@ impl Launch {
     fn execute(&self) -> Errno {
         let mut denied = None;
         let mut last = Errno::ENOENT;
-        for (candidate, shell_arguments) in self.candidates.iter().zip(&self.shell_arguments) {
-            last = execve(candidate, &self.arguments, &self.environment);
+        for candidate in &self.candidates {
+            last = execve(candidate, self.arguments.pointers.as_ptr(), &self.environment);
             match last {
-                Errno::ENOEXEC => return execve(SHELL, shell_arguments, &self.environment),
+                Errno::ENOEXEC => {
+                    self.shell_arguments[1].set(candidate.as_ptr());
+                    return execve(SHELL, self.shell_arguments.as_ptr().cast(), &self.environment);
+                }
                 Errno::EACCES => denied = Some(last),
                 Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT => {}
                 _ => return last,
@@ -159,16 +161,10 @@ impl Launch {
     }
 }
 
-/// Returns why not.
-fn execve(program: &std::ffi::CStr, arguments: &Texts, environment: &Texts) -> Errno {
-    // SAFETY: all of them are texts with an end, in lists with an end, which `Launch` holds.
-    unsafe {
-        libc::execve(
-            program.as_ptr(),
-            arguments.pointers.as_ptr(),
-            environment.pointers.as_ptr(),
-        )
-    };
+/// Returns why not. `arguments`: of a list that `Launch` holds.
+fn execve(program: &std::ffi::CStr, arguments: *const *const c_char, environment: &Texts) -> Errno {
+    // SAFETY: all of them are texts with an end, in lists with an end, which `Launch` holds; a `Cell` is what is in it.
+    unsafe { libc::execve(program.as_ptr(), arguments, environment.pointers.as_ptr()) };
     Errno::last()
 }
 
