@@ -14,3 +14,13 @@ export function Trouble({ problem }: { problem: Problem | undefined }) {
   if (!problem || problem.needsToken || problem.code === "UNREACHABLE") return null;
   return <Notice kind="bad">{problem.message}</Notice>;
 }
+
+/** A view of something that is not there, or not yet. */
+export function Absent({ what, id, problem }: { what: string; id: string; problem: Problem | undefined }) {
+  return (
+    <div className="stack">
+      <h1>{what}</h1>
+      {problem?.code === "NOT_FOUND" ? <Notice kind="warn">There is no {id}.</Notice> : <Trouble problem={problem} />}
+    </div>
+  );
+}

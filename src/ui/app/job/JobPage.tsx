@@ -3,7 +3,7 @@ import { lazy, Suspense } from "react";
 import { useAnswer } from "../data/useAnswer";
 import { useFollowing, useThrottled } from "../data/useFollowing";
 import { Badge } from "../design/Badge";
-import { Notice, Trouble } from "../design/Notice";
+import { Absent, Trouble } from "../design/Notice";
 import { Tabs } from "../design/Tabs";
 import { Time } from "../design/Time";
 import { LogViewer } from "../logs/LogViewer";
@@ -44,12 +44,7 @@ export function JobPage({ id }: { id: string }) {
   const tab = query.get("tab") ?? (query.has("asOf") ? "history" : "tasks");
   const job = shown.data?.job;
   if (!job) {
-    return (
-      <div className="stack">
-        <h1>Job</h1>
-        {shown.problem?.code === "NOT_FOUND" ? <Notice kind="warn">There is no {id}.</Notice> : <Trouble problem={shown.problem} />}
-      </div>
-    );
+    return <Absent what="Job" id={id} problem={shown.problem} />;
   }
   const labels = Object.entries((job.labels ?? {}) as Record<string, string>);
   const failures = Object.entries((job.failureSummary ?? {}) as Record<string, number>);

@@ -1,5 +1,6 @@
 // One node of a pipeline: what it did over time, how it was told to, and the last records that failed at it.
 import { useAnswer } from "../data/useAnswer";
+import { Facts } from "../design/Facts";
 import { Trouble } from "../design/Notice";
 import { Time } from "../design/Time";
 import { graphql } from "../gen";
@@ -80,14 +81,7 @@ export function NodeDetails({ jobId, node, numbers, span, close }: Props) {
       </header>
       <div className="body parts">
         <div className="stack">
-          <dl className="facts">
-            {Object.entries(facts).map(([name, value]) => (
-              <div key={name}>
-                <dt>{name}</dt>
-                <dd>{value}</dd>
-              </div>
-            ))}
-          </dl>
+          <Facts of={facts} />
           <div>
             <h3>How it is told to</h3>
             <pre className="config">{JSON.stringify(node.config, null, 2)}</pre>

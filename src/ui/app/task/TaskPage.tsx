@@ -2,7 +2,7 @@
 import { useAnswer } from "../data/useAnswer";
 import { useFollowing, useThrottled } from "../data/useFollowing";
 import { Badge } from "../design/Badge";
-import { Notice, Trouble } from "../design/Notice";
+import { Absent, Trouble } from "../design/Notice";
 import { Tabs } from "../design/Tabs";
 import { Ago, Time } from "../design/Time";
 import { Explain } from "../job/Explain";
@@ -36,12 +36,7 @@ export function TaskPage({ id }: { id: string }) {
   const tab = usePlace().query.get("tab") ?? "attempts";
   const task = shown.data?.task;
   if (!task) {
-    return (
-      <div className="stack">
-        <h1>Task</h1>
-        {shown.problem?.code === "NOT_FOUND" ? <Notice kind="warn">There is no {id}.</Notice> : <Trouble problem={shown.problem} />}
-      </div>
-    );
+    return <Absent what="Task" id={id} problem={shown.problem} />;
   }
   return (
     <div className="stack">

@@ -1,7 +1,8 @@
 // One worker: what it has, where it runs, what has happened to it.
 import type { ReactNode } from "react";
 import { useAnswer } from "../data/useAnswer";
-import { Notice, Trouble } from "../design/Notice";
+import { Facts } from "../design/Facts";
+import { Absent, Trouble } from "../design/Notice";
 import { NumberHead, Table } from "../design/Table";
 import { Time } from "../design/Time";
 import { graphql } from "../gen";
@@ -29,12 +30,7 @@ export function WorkerPage({ id }: { id: string }) {
   const shown = useAnswer(WORKER, { id }, "always");
   const worker = shown.data?.worker;
   if (!worker) {
-    return (
-      <div className="stack">
-        <h1>Worker</h1>
-        {shown.problem?.code === "NOT_FOUND" ? <Notice kind="warn">There is no {id}.</Notice> : <Trouble problem={shown.problem} />}
-      </div>
-    );
+    return <Absent what="Worker" id={id} problem={shown.problem} />;
   }
   const facts: Record<string, ReactNode> = {
     Endpoint: <span className="mono">{worker.endpointUrl}</span>,
@@ -53,14 +49,7 @@ export function WorkerPage({ id }: { id: string }) {
         <States worker={worker} />
       </div>
       <Trouble problem={shown.problem} />
-      <dl className="facts">
-        {Object.entries(facts).map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts of={facts} />
       <div className="panel">
         <header>
           <h2>Tasks that it has</h2>
