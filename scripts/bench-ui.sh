@@ -11,9 +11,7 @@ grid=$(realpath "${GRID:-target/release/grid}")
 jobs=${JOBS:-100000}
 address=127.0.0.1:${BENCH_PORT:-18099}
 modules=$(scripts/web-modules.sh)
-for own in "$modules"/node_modules/node-linux-*/bin; do
-    [[ -d $own ]] && PATH=$own:$PATH
-done
+PATH=$modules/bin:$PATH
 
 folder=$(mktemp -d)
 chmod 755 "$folder"

@@ -20,7 +20,7 @@ fi
 modules=$(scripts/web-modules.sh tests/deploy)
 export GRID_TEST_DCLINT=$modules/node_modules/.bin/dclint
 # A newer Node where that of the system is too old.
-export PATH=$modules/node_modules/node/bin:$PATH
+export PATH=$modules/bin:$PATH
 
 PYTHONDONTWRITEBYTECODE=1 exec "$python/bin/pytest" -q -rs -p no:cacheprovider \
     -o tmp_path_retention_policy=none tests/python/deploy "$@"

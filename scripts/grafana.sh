@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 GRID_GRAFANA_MODULES=$(scripts/web-modules.sh docker/grafana/source)
 export GRID_GRAFANA_MODULES
-node=$(PATH=$GRID_GRAFANA_MODULES/node_modules/node/bin:$PATH command -v node)
+node=$(PATH=$GRID_GRAFANA_MODULES/bin:$PATH command -v node)
 
 case ${1:-check} in
 write) "$node" docker/grafana/source/generate.mjs ;;

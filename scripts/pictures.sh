@@ -9,9 +9,7 @@ cd "$(dirname "$0")/.."
 grid=$(realpath "${GRID:-target/release/grid}")
 pictures=${1:-docs/images}
 modules=$(scripts/web-modules.sh)
-for own in "$modules"/node_modules/node-linux-*/bin; do
-    [[ -d $own ]] && PATH=$own:$PATH
-done
+PATH=$modules/bin:$PATH
 GRID_CHROMIUM=${GRID_CHROMIUM:-$(command -v chromium)}
 listen=127.0.0.1:${PICTURES_PORT:-18099}
 

@@ -20,9 +20,7 @@ if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
     without "the web page needs Node with npm to be built: https://nodejs.org, or make setup"
 fi
 modules=$(scripts/web-modules.sh src/ui) || without "the modules that the web page is built with cannot be had"
-for own in "$modules"/node_modules/node-linux-*/bin; do
-    [[ -d $own ]] && PATH=$own:$PATH
-done
+PATH=$modules/bin:$PATH
 cd src/ui
 # Modules that somebody installed here by hand are used as they are.
 [[ -d node_modules && ! -L node_modules ]] || ln -sfnT "$modules/node_modules" node_modules

@@ -13,9 +13,9 @@ pub async fn node(url: &str, file: &str, variables: &[(&str, String)]) {
         .unwrap();
     assert!(modules.status.success(), "{}", String::from_utf8_lossy(&modules.stderr));
     let modules = String::from_utf8(modules.stdout).unwrap().trim().to_owned();
-    let own = ["x64", "arm64"].map(|arch| format!("{modules}/node_modules/node-linux-{arch}/bin/node"));
-    let own = own.into_iter().find(|path| Path::new(path).exists());
-    let node = tokio::process::Command::new(own.as_deref().unwrap_or("node"))
+    let own = format!("{modules}/bin/node");
+    let node = if Path::new(&own).exists() { &own } else { "node" };
+    let node = tokio::process::Command::new(node)
         .args(["--test", "--test-reporter=tap", "--test-timeout=280000"])
         .arg(format!("{root}/tests/web/{file}"))
         .env("GRID_URL", url)
