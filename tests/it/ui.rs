@@ -2,7 +2,7 @@
 
 use crate::api::Fixture;
 use crate::cli::server::Standalone;
-use crate::support::{chromium, free_port, node};
+use crate::support::{chromium, node};
 
 /// The page is in the program when `make ui` came before the build.
 fn is_built() {
@@ -22,12 +22,8 @@ async fn every_view_lives_and_acts() {
 #[tokio::test]
 async fn what_jobs_do_is_drawn() {
     is_built();
-    let address = format!("127.0.0.1:{}", free_port());
-    let mut flags = vec!["standalone", "--data-dir", "data", "--slots", "4", "--listen", &address];
     // What is measured is seen soon.
-    flags.extend(["--set", "metrics.sample_interval=1s"]);
-    let grid = Standalone::spawned(Standalone::folder(), &flags, &address);
-    grid.await_ready(&address);
+    let grid = Standalone::start_with(&["--slots", "4", "--set", "metrics.sample_interval=1s"]);
     for file in ["ui/charts.test.mjs", "ui/pipeline.test.mjs", "ui/past.test.mjs"] {
         node(&grid.url, file, &[chromium()]).await;
     }

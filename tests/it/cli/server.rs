@@ -23,14 +23,14 @@ pub struct Standalone {
 
 impl Standalone {
     pub fn start() -> Self {
-        let folder = Self::folder();
+        Self::start_with(&["--slots", "4"])
+    }
+
+    /// One with more flags, which serves.
+    pub fn start_with(more: &[&str]) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
-        let process = Self::spawn(folder.path(), &address);
-        let standalone = Self {
-            folder,
-            process,
-            url: format!("http://{address}"),
-        };
+        let flags = ["standalone", "--data-dir", "data", "--listen", &address];
+        let standalone = Self::spawned(Self::folder(), &[&flags[..], more].concat(), &address);
         standalone.await_ready(&address);
         standalone
     }
@@ -63,13 +63,6 @@ impl Standalone {
             let log = std::fs::read_to_string(self.folder.path().join("log")).ok()?;
             log.contains(what).then_some(())
         });
-    }
-
-    fn spawn(folder: &Path, address: &str) -> Child {
-        Self::run_with(
-            folder,
-            &["standalone", "--data-dir", "data", "--slots", "4", "--listen", address],
-        )
     }
 
     fn run_with(folder: &Path, flags: &[&str]) -> Child {
@@ -268,7 +261,8 @@ fn jobs_go_from_submission_to_result_and_outlive_a_kill() {
     server.signal(Signal::SIGKILL);
     server.process.wait().unwrap();
     let address = server.url.trim_start_matches("http://").to_owned();
-    server.process = Standalone::spawn(server.folder.path(), &address);
+    let flags = ["standalone", "--data-dir", "data", "--slots", "4", "--listen", &address];
+    server.process = Standalone::run_with(server.folder.path(), &flags);
     server.await_ready(&address);
 
     // Brought forward, it runs; the other one is killed.

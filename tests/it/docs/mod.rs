@@ -16,7 +16,7 @@ use markdown::{Command, Page};
 use session::Session;
 
 use crate::cli::server::Standalone;
-use crate::support::{free_port, wait_for};
+use crate::support::wait_for;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -84,20 +84,7 @@ const WAITS: &str = "{ externalId: waits, tasks: [{ externalId: a, executor: noo
 #[test]
 fn each_section_of_the_runbook_says_what_its_commands_print() {
     let page = Page::read("docs/runbook.md");
-    let address = format!("127.0.0.1:{}", free_port());
-    let flags = [
-        "standalone",
-        "--data-dir",
-        "data",
-        "--workers",
-        "2",
-        "--slots",
-        "2",
-        "--listen",
-        &address,
-    ];
-    let server = Standalone::spawned(Standalone::folder(), &flags, &address);
-    server.await_ready(&address);
+    let server = Standalone::start_with(&["--workers", "2", "--slots", "2"]);
     let submit = |name: &str, document: &str| {
         server.write(name, document);
         let (code, job) = server.json(&["submit", name]);

@@ -7,27 +7,13 @@ use serde_json::{Value, json};
 
 use super::follower::{Tail, delay_ms};
 use crate::cli::server::Standalone;
-use crate::support::{VictoriaLogs, eventually, free_port};
+use crate::support::{VictoriaLogs, eventually};
 
 const SOON: Duration = Duration::from_secs(60);
 
 fn start(server: &VictoriaLogs) -> Standalone {
-    let address = format!("127.0.0.1:{}", free_port());
     let store = format!("victorialogs.url={}", server.url);
-    let flags = [
-        "standalone",
-        "--data-dir",
-        "data",
-        "--listen",
-        &address,
-        "--set",
-        &store,
-        "--set",
-        "worker.name=kept-afar",
-    ];
-    let grid = Standalone::spawned(Standalone::folder(), &flags, &address);
-    grid.await_ready(&address);
-    grid
+    Standalone::start_with(&["--set", &store, "--set", "worker.name=kept-afar"])
 }
 
 async fn submit(url: &str, lines: &str) -> String {

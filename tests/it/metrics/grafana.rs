@@ -9,7 +9,7 @@ use grid::domain::Timestamp;
 use serde_json::Value;
 
 use crate::cli::server::Standalone;
-use crate::support::{InfluxDb, TOKEN, eventually, free_port};
+use crate::support::{InfluxDb, TOKEN, eventually};
 
 const BUCKET: &str = "grafana";
 const SOON: Duration = Duration::from_secs(60);
@@ -128,18 +128,15 @@ fn value(row: &Row, name: &str) -> f64 {
 }
 
 fn standalone(influx: &InfluxDb) -> Standalone {
-    let address = format!("127.0.0.1:{}", free_port());
     let sets = [
         format!("influxdb.url={}", influx.url),
         format!("influxdb.bucket={BUCKET}"),
         format!("influxdb.token={TOKEN}"),
         "metrics.sample_interval=300ms".to_owned(),
     ];
-    let mut flags = vec!["standalone", "--data-dir", "data", "--slots", "4", "--listen", &address];
+    let mut flags = vec!["--slots", "4"];
     sets.iter().for_each(|set| flags.extend(["--set", set]));
-    let standalone = Standalone::spawned(Standalone::folder(), &flags, &address);
-    standalone.await_ready(&address);
-    standalone
+    Standalone::start_with(&flags)
 }
 
 /// Gives its id.

@@ -10,16 +10,12 @@ tasks:
 
 #[test]
 fn nothing_is_measured_and_a_failure_still_has_its_last_lines() {
-    let address = format!("127.0.0.1:{}", free_port());
     let set = [
         "metrics.enabled=false",
         "worker.send_logs=false",
         "metrics.sample_interval=100ms",
     ];
-    let mut flags = vec!["standalone", "--data-dir", "data", "--listen", &address];
-    flags.extend(set.iter().flat_map(|setting| ["--set", *setting]));
-    let mut standalone = Standalone::spawned(Standalone::folder(), &flags, &address);
-    standalone.await_ready(&address);
+    let mut standalone = Standalone::start_with(&set.map(|setting| ["--set", setting]).concat());
     standalone.write("job.yaml", JOB);
     let (_, submitted) = standalone.json(&["submit", "--wait", "job.yaml"]);
     let job = submitted["jobId"].as_str().unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cli::server::Standalone;
-use crate::support::{free_port, wait_for};
+use crate::support::wait_for;
 
 /// Two replicas, each with three reports that are taken and some that are not.
 const JOB: &str = r#"
@@ -39,8 +39,6 @@ fn points(standalone: &Standalone, path: &str) -> Vec<Value> {
 
 #[test]
 fn a_program_reports_for_itself_and_counts_are_summed_without_tasks() {
-    let address = format!("127.0.0.1:{}", free_port());
-    let flags = ["standalone", "--data-dir", "data", "--listen", &address];
     // The first of the two carries its tag, the second does not.
     let sampled = [
         "metrics.sample_interval=300ms",
@@ -48,8 +46,7 @@ fn a_program_reports_for_itself_and_counts_are_summed_without_tasks() {
         "metrics.task_tag_every=2",
     ];
     let more = sampled.map(|setting| ["--set", setting]).concat();
-    let standalone = Standalone::spawned(Standalone::folder(), &[&flags[..], &more].concat(), &address);
-    standalone.await_ready(&address);
+    let standalone = Standalone::start_with(&more);
     standalone.write("job.yaml", JOB);
     let (code, submitted) = standalone.json(&["submit", "--wait", "job.yaml"]);
     assert_eq!(code, 0, "{submitted:#}");

@@ -6,7 +6,7 @@ use grid::metrics::{METRICS, Measurement};
 use serde_json::Value;
 
 use crate::cli::server::Standalone;
-use crate::support::{InfluxDb, TOKEN, free_port, wait_for};
+use crate::support::{InfluxDb, TOKEN, wait_for};
 
 /// The busy one runs for longer than from one heartbeat to the next, with which the worker is measured.
 const JOB: &str = r#"
@@ -61,19 +61,7 @@ async fn points_add_up_in_influxdb_too() {
 }
 
 fn points_add_up(more: &[&str]) {
-    let address = format!("127.0.0.1:{}", free_port());
-    let flags = [
-        "standalone",
-        "--data-dir",
-        "data",
-        "--listen",
-        &address,
-        "--set",
-        "metrics.sample_interval=300ms",
-    ];
-    let flags = [&flags, more].concat();
-    let standalone = Standalone::spawned(Standalone::folder(), &flags, &address);
-    standalone.await_ready(&address);
+    let standalone = Standalone::start_with(&[&["--set", "metrics.sample_interval=300ms"], more].concat());
     standalone.write("job.yaml", JOB);
     let (code, submitted) = standalone.json(&["submit", "--wait", "job.yaml"]);
     assert_eq!(code, 0, "{submitted:#}");
