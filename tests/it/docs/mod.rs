@@ -84,7 +84,8 @@ const WAITS: &str = "{ externalId: waits, tasks: [{ externalId: a, executor: noo
 #[test]
 fn each_section_of_the_runbook_says_what_its_commands_print() {
     let page = Page::read("docs/runbook.md");
-    let server = Standalone::start_with(&["--workers", "2", "--slots", "2"]);
+    // What runs on a worker that drains runs on to the end of the page.
+    let server = Standalone::start_with(&["--workers", "2", "--slots", "2", "--set", "worker.drain_grace=10m"]);
     let submit = |name: &str, document: &str| {
         server.write(name, document);
         let (code, job) = server.json(&["submit", name]);
