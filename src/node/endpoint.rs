@@ -22,7 +22,7 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// By HTTPS.
     pub secured: bool,
-    handle: ServerHandle,
+    handles: Vec<ServerHandle>,
     lines: RecentLines,
     states: Arc<OnceLock<States>>,
     _tls: Option<Tls>,
@@ -36,28 +36,81 @@ impl Endpoint {
 
     pub async fn stop(self) {
         self.lines.close();
-        self.handle.stop(true).await;
+        for handle in self.handles {
+            handle.stop(true).await;
+        }
     }
 }
 
-/// Serves `/health/live`, `/health/ready`, `/metrics` and `/internal/tail`.
+/// Serves `/health/live`, `/health/ready`, `/metrics` and `/internal/tail`; at `server.metrics_listen` all but the last, by
+/// plain HTTP.
 ///
 /// # Errors
-/// When the address is taken, or a file of TLS cannot be used.
+/// When an address is taken, or a file of TLS cannot be used.
 pub fn serve(options: &ServerOptions, telemetry: Telemetry, lines: RecentLines) -> anyhow::Result<Endpoint> {
-    let (listen, tls) = (options.listen, Tls::of(options)?);
-    let listener = TcpListener::bind(listen)
-        .with_context(|| format!("cannot listen on {listen}; choose another with --listen"))?;
-    let address = listener.local_addr()?;
-    let states: Arc<OnceLock<States>> = Arc::default();
-    let shown = Arc::clone(&states);
+    let tls = Tls::of(options)?;
+    let (listener, address) = bind(options.listen, "--listen")?;
+    let scraped = options
+        .metrics_listen
+        .map(|listen| bind(listen, "server.metrics_listen"))
+        .transpose()?;
+    let open = Open {
+        telemetry,
+        states: Arc::default(),
+    };
+    let states = Arc::clone(&open.states);
     let following = web::Data::new(lines.clone());
+    let scraped = scraped.map(|(listener, _)| {
+        let open = open.clone();
+        let server = HttpServer::new(move || App::new().configure(|routes| open.routes(routes)));
+        Ok::<_, std::io::Error>(server.workers(1).disable_signals().listen(listener)?.run())
+    });
     let server = HttpServer::new(move || {
-        let (telemetry, states) = (telemetry.clone(), Arc::clone(&shown));
         App::new()
             .app_data(web::Data::clone(&following))
             .app_data(recent_lines::limit())
             .route("/internal/tail", web::post().to(recent_lines::follow))
+            .configure(|routes| open.routes(routes))
+    })
+    .workers(1)
+    .disable_signals();
+    let server = match &tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls.config.clone())?,
+        None => server.listen(listener)?,
+    };
+    let mut handles = Vec::new();
+    for server in [Some(server.run()), scraped.transpose()?].into_iter().flatten() {
+        handles.push(server.handle());
+        crate::task::spawn("worker.endpoint", server);
+    }
+    Ok(Endpoint {
+        address,
+        secured: tls.is_some(),
+        handles,
+        lines,
+        states,
+        _tls: tls,
+    })
+}
+
+fn bind(listen: SocketAddr, option: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(listen)
+        .with_context(|| format!("cannot listen on {listen}; choose another with {option}"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// What anybody may ask.
+#[derive(Clone)]
+struct Open {
+    telemetry: Telemetry,
+    states: Arc<OnceLock<States>>,
+}
+
+impl Open {
+    fn routes(&self, routes: &mut web::ServiceConfig) {
+        let (telemetry, states) = (self.telemetry.clone(), Arc::clone(&self.states));
+        routes
             .route(
                 "/health/live",
                 web::get().to(|| async { HttpResponse::Ok().json(json!({"status": "UP"})) }),
@@ -73,25 +126,8 @@ pub fn serve(options: &ServerOptions, telemetry: Telemetry, lines: RecentLines) 
                             .body(text)
                     }
                 }),
-            )
-    })
-    .workers(1)
-    .disable_signals();
-    let server = match &tls {
-        Some(tls) => server.listen_rustls_0_23(listener, tls.config.clone())?,
-        None => server.listen(listener)?,
-    };
-    let server = server.run();
-    let handle = server.handle();
-    crate::task::spawn("worker.endpoint", server);
-    Ok(Endpoint {
-        address,
-        secured: tls.is_some(),
-        handle,
-        lines,
-        states,
-        _tls: tls,
-    })
+            );
+    }
 }
 
 async fn ready(states: Arc<OnceLock<States>>) -> HttpResponse {

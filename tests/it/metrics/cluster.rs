@@ -77,6 +77,17 @@ async fn what_a_worker_of_its_own_measures_is_asked_of_a_jobmaster() {
         let job = cluster.run();
         points_of_the_job_add_up(&cluster.jobmaster, &job);
         each_process_tells_of_its_parts(&cluster.jobmaster);
+        let shown = |path: &str| {
+            let url = format!("http://{}{path}", cluster.scraped);
+            Command::new("curl").args(["-sS", "--fail", &url]).output().unwrap()
+        };
+        let told = String::from_utf8(shown("/metrics").stdout).unwrap();
+        assert!(told.contains("grid_build_info"), "{told}");
+        assert!(shown("/health/ready").status.success());
+        assert!(
+            !shown("/internal/tail").status.success(),
+            "lines are shown to nobody there"
+        );
     });
 }
 
@@ -186,6 +197,8 @@ fn a_later_attempt_is_in_the_trace_of_its_job_when_the_shard_was_loaded_anew() {
 struct Cluster {
     jobmaster: Process,
     role: Role,
+    /// Where the worker shows what it tells Prometheus, to a network of its own.
+    scraped: String,
     _worker: Process,
 }
 
@@ -216,10 +229,13 @@ impl Cluster {
         let role = Role::new("measured", &["jobmaster", "--postgres", &database], &settings);
         let jobmaster = role.start();
         let worker = ["worker", "--data-dir", "data", "--api", &jobmaster.url];
+        let scraped = format!("127.0.0.1:{}", free_port());
+        let settings = [settings, vec![format!("server.metrics_listen={scraped}")]].concat();
         let worker = Role::new("afar", &worker, &settings).start();
         Self {
             jobmaster,
             role,
+            scraped,
             _worker: worker,
         }
     }
