@@ -20,7 +20,7 @@ use crate::bus::{Bus, Message, SendError, Topic};
 use crate::clock;
 use crate::domain::{Incarnation, JobId, JobSpec, Position, RefusalCode, ShardId, StreamId, Timestamp, WorkerName};
 use crate::event::{Command, CommandMessage, Version, Wire};
-use crate::log::Log;
+use crate::log::{Format, Log};
 use crate::projection::Watermarks;
 use crate::telemetry::{Span, SpanKind};
 
@@ -181,6 +181,8 @@ impl Commands {
         caller: &Caller,
     ) -> Result<Position, Unanswered> {
         let begun = Instant::now();
+        let allowed = Format::of_command(&command).allowed_by(self.log.format());
+        allowed.map_err(|refusal| Unanswered::never(refusal.into()))?;
         let Ticket { id, not_after } = ticket;
         let timeout = not_after.since(clock::now());
         let about = about.into();

@@ -230,6 +230,7 @@ impl From<Refusal> for Problem {
             RefusalCode::WorkerLeft => (StatusCode::CONFLICT, "WORKER_LEFT"),
             RefusalCode::Expired => (StatusCode::GATEWAY_TIMEOUT, "EXPIRED"),
             RefusalCode::Quarantined => (StatusCode::INTERNAL_SERVER_ERROR, "QUARANTINED"),
+            RefusalCode::UpgradeUnfinished => (StatusCode::CONFLICT, "UPGRADE_UNFINISHED"),
         };
         Self::new(status, code, refusal.message)
     }

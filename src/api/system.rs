@@ -10,6 +10,7 @@ use super::Api;
 use super::params::Params;
 use super::problem::Problem;
 use crate::domain::Timestamp;
+use crate::log::Format;
 
 /// What this cluster is.
 #[derive(Serialize, ToSchema)]
@@ -23,6 +24,11 @@ pub struct InfoView {
     #[schema(value_type = String, format = "uuid")]
     timeline: Uuid,
     shards: u16,
+    /// The log's active format: what is written.
+    log_format: i32,
+    /// The newest one that this process knows. While it is higher, an upgrade waits to be finished
+    /// (`grid migrate --finish-upgrade`).
+    newest_log_format: i32,
     /// This process, from its start to its end.
     #[schema(value_type = String, format = "uuid")]
     node: Uuid,
@@ -70,6 +76,8 @@ pub async fn info(api: web::Data<Api>, request: HttpRequest) -> Result<HttpRespo
         api_version: "v1",
         timeline: api.parts.timeline,
         shards: api.shards,
+        log_format: api.parts.log.format().number(),
+        newest_log_format: Format::known().number(),
         node: api.parts.node.0,
         node_name: api.parts.node_name.clone(),
         url: api.parts.server.public_url.clone(),

@@ -278,7 +278,8 @@ impl WorkerArgs {
 
 const MIGRATE_HELP: &str = "Examples:
   grid migrate --postgres postgres://owner@db/grid --kafka broker:9092 --shards 64
-  grid migrate --postgres postgres://owner@db/grid --kafka broker:9092 --accept-lost-topic";
+  grid migrate --postgres postgres://owner@db/grid --kafka broker:9092 --accept-lost-topic
+  grid migrate --postgres postgres://owner@db/grid --kafka broker:9092 --finish-upgrade";
 
 /// `grid migrate`
 #[derive(Args, Clone, Debug, Default)]
@@ -299,6 +300,10 @@ pub struct MigrateArgs {
     /// Let shards whose place in a topic is gone go on from what the topic holds; what lay between is lost
     #[arg(long)]
     pub accept_lost_topic: bool,
+    /// Write what only this program and newer ones can read from now on, and refuse older ones; refused while one of them
+    /// runs
+    #[arg(long)]
+    pub finish_upgrade: bool,
     #[command(flatten)]
     pub config: ConfigArgs,
 }

@@ -21,6 +21,7 @@ mod fixture;
 mod init;
 mod jobs;
 mod logs;
+mod migrate;
 mod output;
 mod problem;
 mod process;

@@ -133,7 +133,11 @@ pub fn labels(labels: &BTreeMap<String, String>) -> String {
 pub fn version(output: Output) -> anyhow::Result<()> {
     match output {
         Output::Human => print(concat!("grid ", env!("CARGO_PKG_VERSION"), "\n")),
-        Output::Json => print_json(&json!({"name": "grid", "version": env!("CARGO_PKG_VERSION")})),
+        Output::Json => print_json(&json!({
+            "name": "grid",
+            "version": env!("CARGO_PKG_VERSION"),
+            "newestLogFormat": crate::log::Format::known().number(),
+        })),
     }
 }
 

@@ -27,11 +27,7 @@ pub fn run(command: ProcessCommand) -> anyhow::Result<()> {
 /// Works on the database.
 pub fn run_on_store(command: StoreCommand, output: Output) -> anyhow::Result<()> {
     match command {
-        StoreCommand::Migrate(args) => {
-            let Loaded { config, .. } = args.load().map_err(Failure::from)?;
-            telemetry::start(&config.log)?;
-            node::run(node::migrate(&config, args.accept_lost_topic))
-        }
+        StoreCommand::Migrate(args) => super::migrate::run(&args, output),
         StoreCommand::Verify(args) => verify(&args, output),
         StoreCommand::Rebuild(args) => rebuild(&args, output),
         StoreCommand::Token(args) => super::token::run(&args, output),

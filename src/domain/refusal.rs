@@ -36,6 +36,8 @@ pub enum RefusalCode {
     Expired,
     /// It could not be decided, several times; see the quarantine.
     Quarantined,
+    /// Older programs may still run, which could not read what it would write.
+    UpgradeUnfinished,
 }
 
 impl Refusal {

@@ -1,7 +1,8 @@
 //! Taking a shard over: a new epoch fences whoever had it.
 //!
 //! Must stay true: every load begins with a claim, and every claim raises the epoch; what holds the shard's row too long
-//! is ended, because a claim that waits is a shard that stands still.
+//! is ended, because a claim that waits is a shard that stands still. A shard of a newer format than this program knows is
+//! not claimed; one of an older format stays so that older programs may have it, until the log's own format is raised.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use super::batch::Cursor;
 use super::chain::Hash;
-use super::{Error, LOG_FORMAT, Log};
+use super::{Error, Format, Log};
 use crate::domain::{Epoch, Seq, ShardId, Timestamp};
 
 /// A shard that is ours until somebody else claims it.
@@ -30,15 +31,18 @@ pub struct Claimed {
     pub timeline: Uuid,
     /// How many shards the log has.
     pub shards: u16,
+    /// Of the log: what is written.
+    pub format: Format,
     pub(super) last_hash: Hash,
 }
 
 const CLAIM: &str = "
-UPDATE shards s SET epoch = epoch + 1, owner = $2, claimed_at = clock_timestamp(), log_format = greatest(s.log_format, $3)
+UPDATE shards s SET epoch = epoch + 1, owner = $2, claimed_at = clock_timestamp(),
+    log_format = greatest(s.log_format, m.log_format)
 FROM log_meta m
 WHERE s.shard = $1 AND s.log_format <= $3 AND m.log_format <= $3
 RETURNING s.epoch, s.next_seq, s.last_at, s.bus, s.command_cursor, s.report_cursor, s.published_seq, s.snapshot_seq,
-          s.closed_before, m.timeline, m.shards, s.last_hash";
+          s.closed_before, m.timeline, m.shards, s.last_hash, m.log_format";
 
 impl Log {
     /// Claims a shard for `owner` (an incarnation, for people). To append as well, claim through the journal.
@@ -75,9 +79,28 @@ impl Log {
         };
         drop(update);
         match row {
-            Some(row) => Ok(read(&row, shard)?),
-            None => Err(why_not(&mut connection, shard).await?),
+            Some(row) => {
+                let claimed = read(&row, shard)?;
+                self.heard(claimed.format);
+                Ok(claimed)
+            }
+            None => Err(self.why_not(&mut connection, shard).await?),
         }
+    }
+
+    /// Nothing was updated: the shard is not there, or its events are too new for this program.
+    async fn why_not(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Error, Error> {
+        let formats =
+            "SELECT greatest(s.log_format, m.log_format) FROM shards s CROSS JOIN log_meta m WHERE s.shard = $1";
+        let found = sqlx::query_scalar(formats)
+            .bind(shard.0 as i16)
+            .fetch_optional(connection)
+            .await?;
+        let Some(found) = found.map(Format) else {
+            return Ok(Error::UnknownShard(shard));
+        };
+        self.heard(found);
+        Ok(Error::newer(format!("shard {shard}"), found))
     }
 }
 
@@ -89,7 +112,7 @@ async fn update(
     sqlx::query(CLAIM)
         .bind(shard.0 as i16)
         .bind(owner)
-        .bind(LOG_FORMAT)
+        .bind(Format::known().number())
         .fetch_optional(connection)
         .await
 }
@@ -123,24 +146,7 @@ fn read(row: &sqlx::postgres::PgRow, shard: ShardId) -> Result<Claimed, Error> {
         closed_before: row.try_get(8)?,
         timeline: row.try_get(9)?,
         shards: row.try_get::<i16, _>(10)? as u16,
+        format: Format(row.try_get(12)?),
         last_hash,
-    })
-}
-
-/// Nothing was updated: the shard is not there, or its events are too new for this program.
-async fn why_not(connection: &mut PgConnection, shard: ShardId) -> Result<Error, Error> {
-    let formats = "SELECT s.log_format, m.log_format FROM shards s CROSS JOIN log_meta m WHERE s.shard = $1";
-    let row = sqlx::query(formats)
-        .bind(shard.0 as i16)
-        .fetch_optional(connection)
-        .await?;
-    let Some(row) = row else {
-        return Ok(Error::UnknownShard(shard));
-    };
-    let (of_shard, of_log): (i32, i32) = (row.try_get(0)?, row.try_get(1)?);
-    Ok(Error::NewerFormat {
-        what: format!("shard {shard}"),
-        found: of_shard.max(of_log),
-        known: LOG_FORMAT,
     })
 }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Postgres, Transaction};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
-use super::Error;
+use super::{Error, Format};
 use crate::config::Secret;
 
 /// How to reach the database.
@@ -95,6 +95,8 @@ pub(super) struct Inner {
     pub runtime: Handle,
     pub loads: Semaphore,
     pub claims: Semaphore,
+    /// The newest format met in the log.
+    pub format: watch::Sender<Format>,
 }
 
 impl Log {
@@ -115,6 +117,7 @@ impl Log {
                 runtime: Handle::current(),
                 loads,
                 claims,
+                format: watch::Sender::new(Format::FIRST),
             }),
         })
     }

@@ -1,5 +1,6 @@
 //! What can go wrong between this process and the log.
 
+use super::Format;
 use crate::domain::{JobId, Position, ShardId};
 
 /// An error of the log. None of them means that something was written, and none that nothing was.
@@ -13,8 +14,16 @@ pub enum Error {
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the log has {found} shards, {wanted} are configured; their number is fixed at the first `grid migrate`")]
     ShardsDiffer { found: u16, wanted: u16 },
-    #[error("{what} has format {found}, this program knows up to {known}; use the newer program that wrote it")]
+    #[error(
+        "{what} has format {found}, and this program knows up to {known}: an upgrade to a newer one was finished \
+         (`grid migrate --finish-upgrade`), after which older ones are refused; run the newer program"
+    )]
     NewerFormat { what: String, found: i32, known: i32 },
+    #[error(
+        "the upgrade to format {wanted} of the log cannot be finished, because older programs still run: {older}; replace \
+         or end them (one that was killed counts for 15 s) and try again"
+    )]
+    OlderProcesses { wanted: i32, older: String },
     #[error("{0} does not exist in this log")]
     UnknownShard(ShardId),
     #[error("the database is not safe to use: {0}")]
@@ -31,4 +40,15 @@ pub enum Error {
     Broken(String),
     #[error("the journal has ended")]
     JournalEnded,
+}
+
+impl Error {
+    /// For what a newer program has written.
+    pub(super) fn newer(what: impl Into<String>, found: Format) -> Self {
+        Self::NewerFormat {
+            what: what.into(),
+            found: found.number(),
+            known: Format::known().number(),
+        }
+    }
 }

@@ -1,31 +1,26 @@
 //! Preparing the database, and refusing one that is not fit.
 //!
 //! Must stay true: the number of shards is fixed at the first migration; the service never runs with rights to change
-//! the log, nor on a server that may lose what it has acknowledged.
+//! the log, nor on a server that may lose what it has acknowledged; an older program changes nothing where an upgrade was
+//! finished, and goes on beside a newer one where it was not.
 
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::{Error, Log};
+use super::{Error, Format, Log, migrations};
 use crate::config::Secret;
-
-/// The newest format of events, hashes and keys that this program writes and reads.
-///
-/// 2: workers are cordoned and drained by events.
-pub const LOG_FORMAT: i32 = 2;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// What the log says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
     pub timeline: Uuid,
     pub shards: u16,
+    /// The active one: what is written.
+    pub format: Format,
 }
 
 /// What a migration did.
@@ -39,7 +34,7 @@ pub struct Migrated {
     pub days_made: u32,
 }
 
-/// Brings the database to this program's schema; repeated, it changes nothing.
+/// Brings the database to this program's schema, as far as older programs stand it; repeated, it changes nothing.
 ///
 /// As a superuser it makes the roles `grid_owner` and `grid` when they are missing and works as `grid_owner`. As anybody
 /// else it works as that user, who then owns the tables; the role `grid` must exist, or the user be able to create it.
@@ -50,9 +45,9 @@ pub async fn migrate(owner_url: &Secret, shards: u16) -> Result<Migrated, Error>
     let options: PgConnectOptions = owner_url.reveal().parse()?;
     let mut connection = options.application_name("grid migrate").connect().await?;
     become_owner(&mut connection).await?;
-    let before = applied(&mut connection).await?;
-    MIGRATIONS.run_direct(None, &mut connection, false).await?;
-    let after = applied(&mut connection).await?;
+    // A log that is begun now has nobody who knows less.
+    let active = read_format(&mut connection).await?.unwrap_or_else(Format::known);
+    let migrations_applied = migrate_to(&mut connection, active).await?;
     connection.execute("GRANT SELECT ON _sqlx_migrations TO grid").await?;
     let begun = begin(&mut connection, shards).await?;
     let setup = read_setup(&mut connection).await?;
@@ -69,9 +64,17 @@ pub async fn migrate(owner_url: &Secret, shards: u16) -> Result<Migrated, Error>
     Ok(Migrated {
         setup,
         begun,
-        migrations_applied: after.len() - before.len(),
+        migrations_applied,
         days_made: days.unsigned_abs(),
     })
+}
+
+/// Applies the migrations that may be applied while `active` is; gives their number.
+pub(super) async fn migrate_to(connection: &mut PgConnection, active: Format) -> Result<usize, Error> {
+    let before = applied(connection).await?;
+    let migrator = migrations::allowed(active);
+    migrator.run_direct(None, connection, false).await?;
+    Ok(applied(connection).await?.len() - before.len())
 }
 
 pub(super) async fn become_owner(connection: &mut PgConnection) -> Result<(), Error> {
@@ -142,26 +145,40 @@ async fn begin(connection: &mut PgConnection, shards: u16) -> Result<bool, Error
     let query = sqlx::query_scalar(begin)
         .bind(Uuid::now_v7())
         .bind(shards)
-        .bind(LOG_FORMAT);
+        .bind(Format::known().number());
     Ok(query.fetch_one(connection).await.map(|rows: i64| rows > 0)?)
 }
 
-async fn read_setup(connection: &mut PgConnection) -> Result<Setup, Error> {
-    let row = sqlx::query("SELECT timeline, shards, log_format FROM log_meta")
+/// The active format; nothing before the log was begun.
+///
+/// # Errors
+/// When this program does not know it.
+pub(super) async fn read_format(connection: &mut PgConnection) -> Result<Option<Format>, Error> {
+    let table: bool = sqlx::query_scalar("SELECT to_regclass('log_meta') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !table {
+        return Ok(None);
+    }
+    let format = sqlx::query_scalar("SELECT log_format FROM log_meta")
         .fetch_optional(connection)
         .await?;
-    let row = row.ok_or_else(|| Error::NotMigrated("the log was not begun".to_owned()))?;
-    let format: i32 = row.try_get(2)?;
-    if format > LOG_FORMAT {
-        return Err(Error::NewerFormat {
-            what: "the log".to_owned(),
-            found: format,
-            known: LOG_FORMAT,
-        });
+    match format.map(Format) {
+        Some(format) if format > Format::known() => Err(Error::newer("the log", format)),
+        format => Ok(format),
     }
+}
+
+async fn read_setup(connection: &mut PgConnection) -> Result<Setup, Error> {
+    let not_begun = || Error::NotMigrated("the log was not begun".to_owned());
+    let format = read_format(connection).await?.ok_or_else(not_begun)?;
+    let row = sqlx::query("SELECT timeline, shards FROM log_meta")
+        .fetch_one(connection)
+        .await?;
     Ok(Setup {
         timeline: row.try_get(0)?,
         shards: row.try_get::<i16, _>(1)? as u16,
+        format,
     })
 }
 
@@ -177,6 +194,7 @@ impl Log {
                 check(&mut *log.inner.pool.acquire().await?).await
             })
             .await?;
+        self.heard(setup.format);
         match shards {
             Some(wanted) if wanted != setup.shards => Err(Error::ShardsDiffer {
                 found: setup.shards,
@@ -246,11 +264,8 @@ async fn check(connection: &mut PgConnection) -> Result<Setup, Error> {
         return Err(Error::NotMigrated("it has no log".to_owned()));
     }
     let applied = applied(connection).await?;
-    if let Some(missing) = MIGRATIONS
-        .iter()
-        .find(|migration| !applied.contains(&migration.version))
-    {
-        return Err(Error::NotMigrated(format!("migration {} is missing", missing.version)));
+    if let Some(missing) = migrations::missing(&applied) {
+        return Err(Error::NotMigrated(format!("migration {missing} is missing")));
     }
     let may: Vec<String> = sqlx::query_scalar(
         "SELECT format('%s on %s', p, t) FROM unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) p,

@@ -11,7 +11,7 @@ use crate::api::live::{Hub, HubParts, Source};
 use crate::bus::Bus;
 use crate::config::whole::Config;
 use crate::domain::Incarnation;
-use crate::log::{Journal, JournalHandle, JournalOptions, Log, Setup};
+use crate::log::{Format, Jobmaster, Journal, JournalHandle, JournalOptions, Log, Setup};
 use crate::logs::{Embedded as EmbeddedLogs, LogStore, Victoria};
 use crate::projection::{ProjectorHandle, ProjectorParts, Watermarks, Writer};
 use crate::publish::{Publisher, PublisherHandle, ReadLog};
@@ -43,6 +43,7 @@ pub struct Core {
     publisher: Option<PublisherHandle>,
     directory: Addr<WorkerDirectory>,
     days: JoinHandle<()>,
+    beats: JoinHandle<()>,
     /// Where this process has to drop old lines.
     log_sweep: Option<JoinHandle<()>>,
 }
@@ -109,6 +110,7 @@ impl Core {
             directory,
         }));
         let days = log.keep_days();
+        let beats = begin_beating(&log, config, incarnation).await?;
         let (logs, log_sweep) = logs(config, &log)?;
         let directory = WorkerDirectory::start(Arc::clone(&host)).await?;
         let supervisor = Supervisor::start(host, bus.join().await?);
@@ -125,6 +127,7 @@ impl Core {
             publisher,
             directory,
             days,
+            beats,
             log_sweep,
         })
     }
@@ -145,12 +148,32 @@ impl Core {
             publisher.stop();
         }
         self.days.abort();
+        self.beats.abort();
+        // No shard is open any more.
+        if let Err(error) = self.log.say_goodbye(self.supervisor.host().jobmaster).await {
+            tracing::warn!(%error, "node.goodbye_not_said");
+        }
         if let Some(sweep) = &self.log_sweep {
             sweep.abort();
         }
         drop(self.directory);
         self.log.close().await;
     }
+}
+
+/// Before the first claim, so that nobody raises the log's format without this process knowing it.
+async fn begin_beating(log: &Log, config: &Config, incarnation: Incarnation) -> anyhow::Result<JoinHandle<()>> {
+    let jobmaster = Jobmaster {
+        incarnation,
+        name: config.jobmaster.name.clone().unwrap_or_default(),
+    };
+    let (active, known) = (log.beat(&jobmaster).await?, Format::known());
+    anyhow::ensure!(active <= known, log.outgrown().await);
+    tracing::info!(active = active.number(), known = known.number(), "node.log_format");
+    if active < known {
+        tracing::warn!(todo = "grid migrate --finish-upgrade", "node.upgrade_unfinished");
+    }
+    Ok(log.keep_beating(jobmaster))
 }
 
 /// Where lines are kept, and what drops the old ones where nobody else does.

@@ -23,6 +23,6 @@ mod vitals;
 
 pub use republish::{Republished, republish};
 pub use roles::{jobmaster, run, standalone, worker};
-pub use stores::{migrate, open_log, service_url};
+pub use stores::{Formats, MigrateWishes, migrate, open_log, service_url};
 pub use tokens::{create_token, list_tokens, revoke_token};
 pub use verify::{rebuild, verify};

@@ -21,7 +21,7 @@ use crate::config::Secret;
 use crate::config::whole::Config;
 use crate::domain::{Incarnation, WorkerName};
 use crate::embedded::{self, Embedded, Role};
-use crate::log::Log;
+use crate::log::{Error as LogError, Log, Others, finish_upgrade};
 use crate::logs::recent::Recent;
 use crate::metrics::Points;
 use crate::telemetry::Telemetry;
@@ -142,8 +142,11 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         None => service_url(&config)?,
     };
     let owner = config.postgres.owner_url.clone().unwrap_or_else(|| url.clone());
-    for lost in prepare(&config, &owner).await? {
+    for lost in prepare(&config, &owner).await?.lost {
         tracing::error!(%lost, "node.cursor_lost");
+    }
+    if config.kafka.brokers.is_none() {
+        finish_alone(&owner, database.is_some()).await?;
     }
     let (log, setup) = open_log(&config, url, Some(config.shards.count)).await?;
     let anonymous_role = match access::anonymous_role(&config, &log).await {
@@ -182,8 +185,7 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         endpoint_url: url,
     };
     let workers = start_workers(&config, &core, &addresses, (&token, &measuring.points), own)?;
-    let why = signals::told_to_end().await?;
-    tracing::info!(why, "node.ending");
+    let outgrown = until_end(&core.log).await?;
     drain(&workers).await;
     drop(workers);
     server.stop().await;
@@ -194,6 +196,40 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         database.stop().await?;
     }
     tracing::info!("node.ended");
+    outgrown
+}
+
+/// Until the process is told to end, or may not go on because an upgrade was finished that it is too old for: that is the
+/// inner error.
+async fn until_end(log: &Log) -> anyhow::Result<anyhow::Result<()>> {
+    tokio::select! {
+        why = signals::told_to_end() => {
+            tracing::info!(why = why?, "node.ending");
+            Ok(Ok(()))
+        }
+        error = log.outgrown() => {
+            tracing::error!(%error, "node.outgrown");
+            Ok(Err(error.into()))
+        }
+    }
+}
+
+/// Without Kafka there is nobody beside a standalone, so nobody to wait for: what it knows is written from now on. `sure`:
+/// it holds the data folder, so that nobody can be.
+async fn finish_alone(owner: &Secret, sure: bool) -> anyhow::Result<()> {
+    let others = if sure { Others::Nobody } else { Others::AsTheySay };
+    match finish_upgrade(owner, others).await {
+        Ok(done) if done.before < done.active => {
+            tracing::info!(
+                before = done.before.number(),
+                active = done.active.number(),
+                "node.upgrade_finished"
+            );
+        }
+        Ok(_) => {}
+        Err(error @ LogError::OlderProcesses { .. }) => tracing::warn!(%error, "node.upgrade_unfinished"),
+        Err(error) => return Err(error.into()),
+    }
     Ok(())
 }
 
@@ -311,8 +347,7 @@ pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Resu
     let server = api::serve(config.server.listen, parts).await?;
     let url = public_url(&config, server.address, server.secured);
     tracing::info!(address = %server.address, url, "node.serving");
-    let why = signals::told_to_end().await?;
-    tracing::info!(why, "node.ending");
+    let outgrown = until_end(&core.log).await?;
     // Others take the shards over while requests under way still get their answers.
     core.supervisor.leave().await;
     server.stop().await;
@@ -320,7 +355,7 @@ pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Resu
     core.stop().await;
     close_bus(&*bus).await;
     tracing::info!("node.ended");
-    Ok(())
+    outgrown
 }
 
 /// What a worker has to know of the log, as the API tells.

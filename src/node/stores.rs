@@ -9,7 +9,7 @@ use super::lost_topics::{self, Lost};
 use crate::bus;
 use crate::config::Secret;
 use crate::config::whole::Config;
-use crate::log::{Log, Options, Setup};
+use crate::log::{Format, Log, Options, Others, Setup, finish_upgrade};
 
 /// Lost cursors that are listed one by one.
 const MOST_TOLD: usize = 10;
@@ -43,21 +43,34 @@ pub async fn open_log(config: &Config, url: Secret, shards: Option<u16>) -> anyh
     Ok((log, setup))
 }
 
-/// Prepares the database and the topics; repeated, it changes nothing. Gives the cursors that point at nothing.
+/// Database and topics, prepared.
+pub struct Prepared {
+    /// Cursors that point at nothing.
+    pub lost: Vec<Lost>,
+    /// The log's format.
+    pub active: Format,
+}
+
+/// Prepares the database and the topics; repeated, it changes nothing.
 ///
 /// # Errors
 /// Says what could not be prepared.
-pub async fn prepare(config: &Config, owner: &Secret) -> anyhow::Result<Vec<Lost>> {
+pub async fn prepare(config: &Config, owner: &Secret) -> anyhow::Result<Prepared> {
     let migrated = crate::log::migrate(owner, config.shards.count).await?;
     tracing::info!(
         shards = migrated.setup.shards,
         applied = migrated.migrations_applied,
         days = migrated.days_made,
         begun = migrated.begun,
+        format = migrated.setup.format.number(),
         "migrate.database"
     );
+    let active = migrated.setup.format;
     if config.kafka.brokers.is_none() {
-        return Ok(Vec::new());
+        return Ok(Prepared {
+            lost: Vec::new(),
+            active,
+        });
     }
     for change in bus::migrate(&config.bus, &config.kafka, config.shards.count).await? {
         tracing::info!(%change, "migrate.topic");
@@ -65,24 +78,43 @@ pub async fn prepare(config: &Config, owner: &Secret) -> anyhow::Result<Vec<Lost
     let bus = bus::open(&config.bus, &config.kafka, config.shards.count).await?;
     let lost = lost_topics::find(owner, &*bus).await;
     bus.close(Duration::from_secs(5)).await?;
-    lost
+    Ok(Prepared { lost: lost?, active })
 }
 
-/// `grid migrate`: prepares database and topics. Cursors that point at nothing are moved when that is accepted.
+/// What `grid migrate` is to do besides preparing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MigrateWishes {
+    /// Move cursors that point at nothing.
+    pub accept_lost_topic: bool,
+    /// Write the newest format from now on.
+    pub finish_upgrade: bool,
+}
+
+/// The log's formats after `grid migrate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Formats {
+    pub before: Format,
+    pub active: Format,
+    pub known: Format,
+}
+
+/// `grid migrate`: prepares database and topics.
 ///
 /// # Errors
-/// Says what could not be prepared, or which shards have lost their place in the bus.
-pub async fn migrate(config: &Config, accept_lost_topic: bool) -> anyhow::Result<()> {
+/// Says what could not be prepared, which shards have lost their place in the bus, or who is too old for the upgrade to be
+/// finished.
+pub async fn migrate(config: &Config, wishes: MigrateWishes) -> anyhow::Result<Formats> {
     let database = Database::open(config).await?;
-    let done = async {
-        let owner = database.owner_url();
-        let lost = prepare(config, &owner).await?;
-        if lost.is_empty() {
-            return Ok(());
-        }
-        if accept_lost_topic {
-            return lost_topics::accept(&owner, &lost).await;
-        }
+    let done = migrate_at(config, &database.owner_url(), wishes).await;
+    database.close().await?;
+    done
+}
+
+async fn migrate_at(config: &Config, owner: &Secret, wishes: MigrateWishes) -> anyhow::Result<Formats> {
+    let Prepared { lost, active } = prepare(config, owner).await?;
+    if wishes.accept_lost_topic {
+        lost_topics::accept(owner, &lost).await?;
+    } else if !lost.is_empty() {
         let told: Vec<String> = lost.iter().take(MOST_TOLD).map(|one| format!("  {one}")).collect();
         anyhow::bail!(
             "everything is prepared, but {} cursors point at what the topics do not hold, and their shards stay closed:\n\
@@ -91,8 +123,22 @@ pub async fn migrate(config: &Config, accept_lost_topic: bool) -> anyhow::Result
             lost.len(),
             told.join("\n")
         )
+    }
+    let mut formats = Formats {
+        before: active,
+        active,
+        known: Format::known(),
     };
-    let done = done.await;
-    database.close().await?;
-    done
+    if wishes.finish_upgrade {
+        let done = finish_upgrade(owner, Others::AsTheySay).await?;
+        tracing::info!(
+            before = done.before.number(),
+            active = done.active.number(),
+            contracted = done.contracted,
+            "migrate.upgrade_finished"
+        );
+        formats.before = done.before;
+        formats.active = done.active;
+    }
+    Ok(formats)
 }

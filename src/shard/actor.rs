@@ -137,6 +137,7 @@ impl ShardActor {
     /// One turn. A turn that fails ends the actor; `culprit` is then counted against.
     fn turn(&mut self, input: Input, culprit: Option<Culprit>, ctx: &mut Context<Self>) -> bool {
         let Some(machine) = &mut self.machine else { return false };
+        machine.write_as(self.host.log.format());
         let turned = catch_unwind(AssertUnwindSafe(|| {
             machine.handle(input, clock::now(), &mut self.host.credits())
         }));

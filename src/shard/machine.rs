@@ -21,7 +21,7 @@ use crate::domain::{
     WorkerHistory, WorkerName,
 };
 use crate::event::{CommandMessage, Meta, ReplyAddress, ReportMessage};
-use crate::log::Cursor;
+use crate::log::{Cursor, Format};
 
 /// What does not change while a shard is owned.
 #[derive(Clone, Debug)]
@@ -61,6 +61,8 @@ pub struct Loaded {
     pub workers: Vec<(WorkerName, WorkerHistory, u32)>,
     /// Events since the last snapshot round.
     pub tail_events: usize,
+    /// The log's.
+    pub format: Format,
 }
 
 /// A worker process that is known to be dead.
@@ -148,6 +150,8 @@ pub struct Shard {
     pub(super) dirty: HashSet<JobId>,
     pub(super) rng: StdRng,
     pub(super) today: i32,
+    /// Of what is written.
+    pub(super) format: Format,
     in_flight: Option<InFlight>,
     committed_cursor: Cursor,
     tail_events: usize,
@@ -188,6 +192,7 @@ impl Shard {
             dirty: loaded.changed.into_iter().collect(),
             rng: StdRng::seed_from_u64(options.seed),
             today: 0,
+            format: loaded.format,
             in_flight: None,
             tail_events: loaded.tail_events,
             put_away: HashMap::new(),
@@ -198,6 +203,11 @@ impl Shard {
         }
         shard.tell_standings();
         shard
+    }
+
+    /// The log's format was raised: what came with it may be written from now on.
+    pub fn write_as(&mut self, format: Format) {
+        self.format = self.format.max(format);
     }
 
     /// Takes one message; the credits are those of the process.

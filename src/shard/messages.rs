@@ -13,6 +13,7 @@ use crate::domain::{
 };
 use crate::event::{Accepted, AttemptRef, Command, CommandMessage, Meta, ReportItem, ReportKind, ReportMessage};
 use crate::failpoint;
+use crate::log::Format;
 
 impl Shard {
     pub(super) fn on_command(&mut self, offset: i64, message: CommandMessage, now: Timestamp) -> Result<(), Poisoned> {
@@ -132,6 +133,8 @@ impl Shard {
                 (task.job, self.wish_of_job(task.job, message, meta.at))
             }
         };
+        let allowed = |(_, event): &(u32, Event)| Format::of_event(event).allowed_by(self.format);
+        let decision = decision.and_then(|decision| decision.iter().try_for_each(allowed).map(|()| decision));
         match decision {
             Ok(decision) => {
                 self.carry_out(id, decision, &meta)?;

@@ -138,6 +138,7 @@ pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), NotOpene
             finished: loaded.finished,
             workers: loaded.workers,
             tail_events: loaded.tail_events,
+            format: claimed.format,
         },
     );
     let dead = host.directory().watch(&machine.incarnations(), clock::now());

@@ -10,6 +10,7 @@ use crate::domain::{
     Event, Incarnation, Refusal, RefusalCode, Registration, Standing, StreamId, WorkerHistory, WorkerName,
 };
 use crate::event::{Command, Meta};
+use crate::log::Format;
 
 /// What a worker's history makes of a wish.
 type Decide = fn(&WorkerHistory, &WorkerName) -> Result<Vec<(StreamId, Event)>, Refusal>;
@@ -59,6 +60,9 @@ impl Shard {
             return Ok(());
         }
         let events = decide(&home.history, name)?;
+        for (_, event) in &events {
+            Format::of_event(event).allowed_by(self.format)?;
+        }
         // One that changes nothing is in no event: it is known as long as the shard stays here.
         if let Some(command) = meta.command {
             home.history.remember(command);

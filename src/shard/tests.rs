@@ -11,7 +11,7 @@ use crate::domain::{
     ShardId, Standing, TaskGroup, TaskId, TaskState, Timestamp, WorkerName,
 };
 use crate::event::{AttemptRef, Command, CommandMessage, Outcome, ReportItem, ReportMessage, Version};
-use crate::log::Cursor;
+use crate::log::{Cursor, Format};
 
 const ALICE: Incarnation = Incarnation(Uuid::from_u128(1));
 /// A later process of the same name.
@@ -55,6 +55,7 @@ fn given() -> Given {
         finished: Vec::new(),
         workers: Vec::new(),
         tail_events: 0,
+        format: Format::known(),
     };
     let mut credits = CreditPool::default();
     credits.introduce(ALICE, &name("alice"), &Labels::new(), true);
@@ -342,4 +343,19 @@ fn a_command_that_was_taken_back_does_nothing_when_it_arrives_again() {
     assert_eq!(given.wish(11, cordon()), []);
     assert!(matches!(&given.wish(14, cordon())[..], [Event::WorkerCordoned(_)]));
     assert_eq!(given.wish(13, uncordon()), []);
+}
+
+#[test]
+fn what_older_programs_cannot_read_is_written_once_the_format_allows_it() {
+    let mut given = given();
+    let item = began(&given);
+    given.report("alice", ALICE, vec![item]);
+    given.shard.format = Format::FIRST;
+    let cordon = || Command::CordonWorker { worker: name("alice") };
+    assert_eq!(given.wish(11, cordon()), []);
+    given.shard.write_as(Format::known());
+    assert!(matches!(&given.wish(12, cordon())[..], [Event::WorkerCordoned(_)]));
+    // It never goes back.
+    given.shard.write_as(Format::FIRST);
+    assert_eq!(given.shard.format, Format::known());
 }

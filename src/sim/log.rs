@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{Epoch, Event, Fact, Incarnation, Job, JobId, Seq, StreamId, Timestamp, WorkerHistory, WorkerName};
 use crate::event::EventRecord;
-use crate::log::Cursor;
+use crate::log::{Cursor, Format};
 use crate::shard::{Batch, JobSnapshot, Loaded};
 use crate::sim::mutant::{self, Mutant};
 
@@ -109,6 +109,7 @@ impl ShardLog {
             finished,
             workers: self.workers(),
             tail_events: self.events.len() - self.snapshot_seq.0 as usize,
+            format: Format::known(),
         })
     }
 

@@ -136,14 +136,12 @@ envFrom:
 
 {{/* The migration, as a hook of the release or as an object of it: {root, name, hook, account} */}}
 {{- define "grid.migrateJob" -}}
-{{- $root := .root -}}
-{{- $values := $root.Values -}}
-{{- $scope := dict "root" $root "component" "migrate" -}}
+{{- $values := .root.Values -}}
 apiVersion: batch/v1
 kind: Job
 metadata:
   name: {{ .name }}
-  labels: {{- include "grid.labels" $scope | nindent 4 }}
+  labels: {{- include "grid.labels" (dict "root" .root "component" "migrate") | nindent 4 }}
   {{- with .hook }}
   annotations:
     helm.sh/hook: {{ . }}
@@ -154,33 +152,40 @@ spec:
   backoffLimit: 20
   activeDeadlineSeconds: {{ int64 $values.migrate.activeDeadlineSeconds }}
   template:
-    metadata:
-      labels: {{- include "grid.labels" $scope | nindent 8 }}
-    spec:
-      {{- include "grid.pod" (dict "root" $root "component" .account "user" 10001) | nindent 6 }}
+    {{- include "grid.migratePod" . | nindent 4 }}
       restartPolicy: OnFailure
-      containers:
-        - name: migrate
-          image: {{ include "grid.image" (dict "image" $values.image "default" $root.Chart.AppVersion) }}
-          imagePullPolicy: {{ $values.image.pullPolicy }}
-          args: [migrate]
-          {{- include "grid.container" $root | nindent 10 }}
-          env:
-            {{- include "grid.logEnvironment" $root | nindent 12 }}
-            {{- include "grid.kafkaEnvironment" (dict "root" $root "login" "migrate") | nindent 12 }}
-            - name: GRID__KAFKA__REPLICATION_FACTOR
-              value: {{ int64 $values.kafka.replicationFactor | default (ternary 1 3 $values.kafka.internal.enabled) | quote }}
-            - name: GRID__SHARDS__COUNT
-              value: {{ int64 $values.shards | quote }}
-            {{- $secret := include "grid.postgresSecret" $root }}
-            {{- if $values.postgres.ownerUrl }}{{ $secret = printf "%s-migrate" (include "grid.name" $root) }}{{ end }}
-            {{- include "grid.secretVariable" (dict "name" "GRID__POSTGRES__OWNER_URL" "secret" $secret "key" $values.postgres.ownerUrlKey) | nindent 12 }}
-            {{- with $values.migrate.extraEnv }}
-            {{- toYaml . | nindent 12 }}
-            {{- end }}
-          resources: {{- toYaml $values.migrate.resources | nindent 12 }}
-          volumeMounts:
-            {{- include "grid.trustMounts" (dict "root" $root "postgres" true) | nindent 12 }}
-      volumes:
-        {{- include "grid.trustVolumes" (dict "root" $root "postgres" true) | nindent 8 }}
+{{- end }}
+
+{{/* Of a pod that runs grid migrate with .args, as the account of .account; without a restart policy, which follows it. */}}
+{{- define "grid.migratePod" -}}
+{{- $root := .root -}}
+{{- $values := $root.Values -}}
+metadata:
+  labels: {{- include "grid.labels" (dict "root" $root "component" "migrate") | nindent 4 }}
+spec:
+  {{- include "grid.pod" (dict "root" $root "component" .account "user" 10001) | nindent 2 }}
+  containers:
+    - name: migrate
+      image: {{ include "grid.image" (dict "image" $values.image "default" $root.Chart.AppVersion) }}
+      imagePullPolicy: {{ $values.image.pullPolicy }}
+      args: {{ .args | default (list "migrate") | toJson }}
+      {{- include "grid.container" $root | nindent 6 }}
+      env:
+        {{- include "grid.logEnvironment" $root | nindent 8 }}
+        {{- include "grid.kafkaEnvironment" (dict "root" $root "login" "migrate") | nindent 8 }}
+        - name: GRID__KAFKA__REPLICATION_FACTOR
+          value: {{ int64 $values.kafka.replicationFactor | default (ternary 1 3 $values.kafka.internal.enabled) | quote }}
+        - name: GRID__SHARDS__COUNT
+          value: {{ int64 $values.shards | quote }}
+        {{- $secret := include "grid.postgresSecret" $root }}
+        {{- if $values.postgres.ownerUrl }}{{ $secret = printf "%s-migrate" (include "grid.name" $root) }}{{ end }}
+        {{- include "grid.secretVariable" (dict "name" "GRID__POSTGRES__OWNER_URL" "secret" $secret "key" $values.postgres.ownerUrlKey) | nindent 8 }}
+        {{- with $values.migrate.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      resources: {{- toYaml $values.migrate.resources | nindent 8 }}
+      volumeMounts:
+        {{- include "grid.trustMounts" (dict "root" $root "postgres" true) | nindent 8 }}
+  volumes:
+    {{- include "grid.trustVolumes" (dict "root" $root "postgres" true) | nindent 4 }}
 {{- end }}

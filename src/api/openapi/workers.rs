@@ -62,7 +62,7 @@ fn steering(operation: Operation) -> Operation {
     operation
         .of_worker()
         .commands()
-        .problem(409, &["WORKER_LEFT", "SUPERSEDED"])
+        .problem(409, &["WORKER_LEFT", "SUPERSEDED", "UPGRADE_UNFINISHED"])
         .problem(410, &["GONE"])
         .answers::<At<WorkerView>>(200, "The worker as it is then.")
 }

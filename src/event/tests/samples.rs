@@ -362,7 +362,8 @@ pub fn replies() -> Vec<Reply> {
         | RefusalCode::Superseded
         | RefusalCode::Expired
         | RefusalCode::Quarantined
-        | RefusalCode::WorkerLeft => {}
+        | RefusalCode::WorkerLeft
+        | RefusalCode::UpgradeUnfinished => {}
     };
     let position = Position {
         shard: ShardId(63),
@@ -381,12 +382,13 @@ pub fn replies() -> Vec<Reply> {
         RefusalCode::Quarantined,
         RefusalCode::WorkerLeft,
     ];
-    let refusals = codes.map(|code| Err(Refusal::new(code, "said in words")));
+    let refused = |code| Err(Refusal::new(code, "said in words"));
+    let refusals = codes.map(refused);
     let standing = Some(standing());
     let told = Ok(Accepted { position, standing });
     let results = std::iter::once(Ok(Accepted::at(position)))
         .chain(refusals)
-        .chain([told]);
+        .chain([told, refused(RefusalCode::UpgradeUnfinished)]);
     results
         .map(|result| Reply {
             v: Version,

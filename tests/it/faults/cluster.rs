@@ -1,10 +1,11 @@
 //! Jobmasters and workers over real Kafka and Postgres.
 
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use super::check::{Ended, check, finds_what_is_wrong, psql};
 use super::load::{Load, Programs, get};
-use super::process::{Folder, Grid};
+use super::process::{Folder, GRID, Grid};
 use crate::support::{Kafka, Postgres};
 
 /// How long silence lasts before something counts as lost.
@@ -23,6 +24,8 @@ pub struct Cluster<'a> {
     prefix: String,
     pub database: String,
     patience: Patience,
+    /// The executable that processes are started from.
+    pub program: PathBuf,
     pub jobmasters: Vec<Grid>,
     pub workers: Vec<Grid>,
     pub programs: Programs,
@@ -39,6 +42,17 @@ const SHORT: [&str; 5] = [
 
 impl<'a> Cluster<'a> {
     pub async fn start(postgres: &'a Postgres, kafka: &'a Kafka, patience: Patience, workers: usize) -> Self {
+        Self::start_program(postgres, kafka, patience, workers, Path::new(GRID)).await
+    }
+
+    /// As [`Cluster::start`], of another executable.
+    pub async fn start_program(
+        postgres: &'a Postgres,
+        kafka: &'a Kafka,
+        patience: Patience,
+        workers: usize,
+        program: &Path,
+    ) -> Self {
         let folder = Folder::new("/tmp");
         let mut cluster = Self {
             postgres,
@@ -46,16 +60,13 @@ impl<'a> Cluster<'a> {
             prefix: kafka.fresh_prefix(),
             database: postgres.fresh_database(),
             patience,
+            program: program.to_owned(),
             jobmasters: Vec::new(),
             workers: Vec::new(),
             programs: Programs::new(folder.path()),
             folder,
         };
-        let migrated = Command::new(env!("CARGO_BIN_EXE_grid"))
-            .args(["migrate", "--shards", "8", "--postgres", &cluster.database])
-            .args(["--kafka", &kafka.brokers(), "--set", &cluster.topics()])
-            .output()
-            .unwrap();
+        let migrated = cluster.migrate(&cluster.program, &[]);
         assert!(
             migrated.status.success(),
             "{}",
@@ -67,6 +78,16 @@ impl<'a> Cluster<'a> {
             process.ready().await;
         }
         cluster
+    }
+
+    /// `grid migrate` of an executable.
+    pub fn migrate(&self, program: &Path, flags: &[&str]) -> Output {
+        Command::new(program)
+            .args(["migrate", "--shards", "8", "--postgres", &self.database])
+            .args(["--kafka", &self.kafka.brokers(), "--set", &self.topics()])
+            .args(flags)
+            .output()
+            .unwrap()
     }
 
     /// As the service role: the owner may change the log, and is refused.
@@ -90,10 +111,10 @@ impl<'a> Cluster<'a> {
         let mut arguments: Vec<String> = role.iter().map(|&argument| argument.to_owned()).collect();
         arguments.extend(["--name", name, "--kafka", &self.kafka.brokers()].map(str::to_owned));
         arguments.extend(settings.flat_map(|setting| ["--set".to_owned(), setting.to_owned()]));
-        Grid::start(self.folder.path(), name, arguments)
+        Grid::start_program(&self.program, self.folder.path(), name, arguments)
     }
 
-    fn jobmaster(&self, number: usize) -> Grid {
+    pub fn jobmaster(&self, number: usize) -> Grid {
         self.process(
             &format!("jobmaster-{number}"),
             &["jobmaster", "--postgres", &self.service()],

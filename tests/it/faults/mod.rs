@@ -22,6 +22,7 @@ pub mod process;
 mod retries;
 mod standalone;
 mod standings;
+mod upgrade;
 mod workers;
 
 /// How often something is killed: `GRID_CHAOS_<WHAT>` times, else a few times as a test and many times as `make chaos`.

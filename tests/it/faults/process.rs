@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -10,10 +10,14 @@ use nix::unistd::Pid;
 
 use crate::support::{free_port, wait_for};
 
+/// The executable that is tested.
+pub const GRID: &str = env!("CARGO_BIN_EXE_grid");
+
 pub struct Grid {
     child: Child,
     pub url: String,
     address: String,
+    program: PathBuf,
     arguments: Vec<String>,
     log: PathBuf,
 }
@@ -21,12 +25,18 @@ pub struct Grid {
 impl Grid {
     /// Starts `grid` with `arguments`, listening on a free port; its log goes to `folder`.
     pub fn start(folder: &Path, name: &str, arguments: Vec<String>) -> Self {
+        Self::start_program(Path::new(GRID), folder, name, arguments)
+    }
+
+    /// As [`Grid::start`], of another executable.
+    pub fn start_program(program: &Path, folder: &Path, name: &str, arguments: Vec<String>) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let log = folder.join(format!("{name}.log"));
         Self {
-            child: spawn(&arguments, &address, &log),
+            child: spawn(program, &arguments, &address, &log),
             url: format!("http://{address}"),
             address,
+            program: program.to_owned(),
             arguments,
             log,
         }
@@ -35,7 +45,14 @@ impl Grid {
     /// As it was started, on the same address. The one before must have ended.
     pub fn restart(&mut self) {
         assert!(self.child.try_wait().unwrap().is_some(), "it still runs");
-        self.child = spawn(&self.arguments, &self.address, &self.log);
+        self.child = spawn(&self.program, &self.arguments, &self.address, &self.log);
+    }
+
+    /// SIGTERM, upon which it must end well; then another executable on the same address, as an upgrade does.
+    pub fn replace(&mut self, program: &Path) {
+        self.end();
+        program.clone_into(&mut self.program);
+        self.restart();
     }
 
     /// Waits until `/health/ready` says so.
@@ -85,20 +102,28 @@ impl Grid {
 
     /// SIGTERM; must end well.
     pub fn stop(mut self) {
+        self.end();
+    }
+
+    /// As [`Grid::stop`], for one that is started again.
+    pub fn end(&mut self) {
         self.must_run();
         self.signal(Signal::SIGTERM);
-        let status = wait_for("grid to end", Duration::from_secs(60), || {
-            self.child.try_wait().unwrap()
-        });
+        let status = self.ended();
         assert!(status.success(), "{status}: {}", self.tail());
     }
 
     /// Told to end by somebody else, it must end well.
     pub fn ends_well(mut self) {
-        let status = wait_for("grid to end", Duration::from_secs(60), || {
-            self.child.try_wait().unwrap()
-        });
+        let status = self.ended();
         assert!(status.success(), "{status}: {}", self.tail());
+    }
+
+    /// Waits until it has ended.
+    pub fn ended(&mut self) -> ExitStatus {
+        wait_for("grid to end", Duration::from_secs(60), || {
+            self.child.try_wait().unwrap()
+        })
     }
 
     /// What it has written since it was started first, restarts included.
@@ -113,9 +138,9 @@ impl Grid {
     }
 }
 
-fn spawn(arguments: &[String], address: &str, log: &Path) -> Child {
+fn spawn(program: &Path, arguments: &[String], address: &str, log: &Path) -> Child {
     let file = File::options().create(true).append(true).open(log).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_grid"))
+    Command::new(program)
         .args(arguments)
         .args(["--listen", address])
         .stdin(Stdio::null())

@@ -6,6 +6,7 @@ pub mod histories;
 mod loading;
 mod looking_back;
 mod rights;
+mod upgrading;
 mod verifying;
 
 use std::future::Future;

@@ -305,6 +305,22 @@ def test_the_migration_comes_before_everything_where_the_servers_are_there():
     assert "annotations" not in job("default", "grid-migrate-install")["metadata"]
 
 
+def test_an_upgrade_is_finished_by_hand_or_by_a_hook_after_it():
+    by_hand = named(rendered("external"), "CronJob", "grid-finish-upgrade")
+    assert by_hand["spec"]["suspend"] is True
+    by_hook = named(rendered("hardened"), "Job", "grid-finish-upgrade")
+    assert by_hook["metadata"]["annotations"]["helm.sh/hook"] == "post-upgrade"
+    assert {one["metadata"]["name"] for one in of_kind(rendered("hardened"), "CronJob")} == {"grid-token"}
+    migration = template_of(named(rendered("hardened"), "Job", "grid-migrate"))["spec"]
+    for finish in (template_of(by_hand)["spec"], template_of(by_hook)["spec"]):
+        (container,) = finish["containers"]
+        assert container["args"] == ["migrate", "--finish-upgrade"]
+        assert finish["serviceAccountName"] == migration["serviceAccountName"]
+    # Until then both versions run: a newer jobmaster is ready before an older one ends.
+    rolling = named(rendered("external"), "Deployment", "grid-jobmaster")["spec"]["strategy"]["rollingUpdate"]
+    assert (rolling["maxSurge"], rolling["maxUnavailable"]) == (1, 0)
+
+
 def test_only_the_migration_knows_the_owner_of_the_tables():
     for case in CASES:
         objects = rendered(case)
