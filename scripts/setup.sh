@@ -52,6 +52,7 @@ need "OpenSSL's headers (TLS to Kafka)" libssl-dev compiles openssl/ssl.h
 need "zlib's headers" zlib1g-dev compiles zlib.h
 need "curl" curl command -v curl
 need "jq" jq command -v jq
+need "zstd" zstd command -v zstd
 need "python3" python3 command -v python3
 need "python3's venv" python3-venv python3 -c "import ensurepip, venv"
 need "shellcheck" shellcheck command -v shellcheck

@@ -64,6 +64,7 @@ const LAYERS: &[Layer] = &[
     layer("shard", &["domain", "event", "log", "bus"]),
     layer("publish", &["domain", "event", "log", "bus"]),
     layer("projection", &["domain", "event", "log", "bus"]),
+    layer("archive", &["domain", "log", "projection"]),
     layer(
         "worker",
         &[

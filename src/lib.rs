@@ -18,6 +18,7 @@ macro_rules! mutant {
 }
 
 pub mod api;
+pub mod archive;
 pub mod bench;
 pub mod bus;
 pub mod causes;

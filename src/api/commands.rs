@@ -100,20 +100,31 @@ impl Commands {
         let keep = async move {
             // Flushed before the command is sent: the command outlives a crash of Postgres, and the job that a shard
             // makes of it then must have its document.
-            sqlx::query(
-                "WITH document AS (
-                     INSERT INTO documents (hash, normalised) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING
-                 )
-                 INSERT INTO submissions (job, hash, content_type, body) VALUES ($3, $1, $4, $5)
-                 ON CONFLICT (job) DO NOTHING",
-            )
-            .bind(hash)
-            .bind(normalised)
-            .bind(job.0)
-            .bind(content_type)
-            .bind(body)
-            .execute(&pool)
-            .await?;
+            let keep = "WITH document AS (
+                            INSERT INTO documents (hash, normalised) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING
+                        )
+                        INSERT INTO submissions (job, hash, content_type, body) VALUES ($3, $1, $4, $5)
+                        ON CONFLICT (job) DO NOTHING";
+            let try_to_keep = || {
+                sqlx::query(keep)
+                    .bind(&hash)
+                    .bind(&normalised)
+                    .bind(job.0)
+                    .bind(&content_type)
+                    .bind(&body)
+                    .execute(&pool)
+            };
+            match try_to_keep().await {
+                // The last job that had the document went in this very moment, and the document with it.
+                Err(error)
+                    if error
+                        .as_database_error()
+                        .is_some_and(|it| it.is_foreign_key_violation()) =>
+                {
+                    try_to_keep().await?
+                }
+                other => other?,
+            };
             Ok(())
         };
         self.log

@@ -329,12 +329,20 @@ const VERIFY_HELP: &str = "Exit codes: 0 clean, 2 differences, 3 could not check
 
 Examples:
   grid verify --data-dir grid-data
-  grid verify --postgres postgres://grid@db/grid --output json";
+  grid verify --postgres postgres://grid@db/grid --output json
+  grid verify --archive /srv/grid-archive --postgres postgres://grid@db/grid
+  grid verify --archive /srv/grid-archive --offline";
 
 /// `grid verify`
 #[derive(Args, Clone, Debug, Default)]
 #[command(after_help = VERIFY_HELP)]
 pub struct VerifyArgs {
+    /// Check the files of this archive instead: each event against the hashes that the log keeps for ever
+    #[arg(long, value_name = "FOLDER")]
+    pub archive: Option<PathBuf>,
+    /// Without the log: only whether the archive is the one that its manifest and its own hashes tell of
+    #[arg(long, requires = "archive", conflicts_with_all = ["data_dir", "postgres"])]
+    pub offline: bool,
     #[command(flatten)]
     pub store: StoreArgs,
     #[command(flatten)]
@@ -372,7 +380,7 @@ impl RebuildArgs {
 
 const REPUBLISH_HELP: &str =
     "A topic that was made anew or emptied is filled from its beginning; one that a run left half full, from where that
-run stopped. Jobmasters may run meanwhile. Readers skip what they have; one that wants everything waits for the message
+run stopped. Days that `grid archive` has dropped are in its files alone and are passed over. Jobmasters may run meanwhile. Readers skip what they have; one that wants everything waits for the message
 with ce_prevposition 0.
 
 Example:

@@ -3,6 +3,7 @@
 //! Must stay true: exit codes are 0 good, 1 failed, 2 usage or configuration (`verify`: 0 clean, 2 differences, 3 could
 //! not check); results go to stdout, everything else to stderr; a closed pipe is no error.
 
+mod archive;
 pub mod args;
 mod bench;
 mod bulk;
@@ -109,9 +110,11 @@ pub enum ProcessCommand {
 pub enum StoreCommand {
     /// Prepare the database and the topics; repeated, it changes nothing
     Migrate(Box<MigrateArgs>),
-    /// Prove that the log is whole: places, versions, hash chain, transitions, snapshots, read models. Exit codes: 0
-    /// clean, 2 differences, 3 could not check
+    /// Prove that the log is whole: places, versions, hash chain, transitions, snapshots, read models; or that an archive
+    /// is. Exit codes: 0 clean, 2 differences, 3 could not check
     Verify(Box<VerifyArgs>),
+    /// Write days of the log into files, prove them, and drop them from the database
+    Archive(Box<archive::ArchiveArgs>),
     /// Make, list and revoke API tokens
     Token(Box<token::TokenArgs>),
     /// Make the read models anew from the log, beside the present ones, and swap them; a running process goes on

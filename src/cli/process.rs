@@ -28,7 +28,9 @@ pub fn run(command: ProcessCommand) -> anyhow::Result<()> {
 pub fn run_on_store(command: StoreCommand, output: Output) -> anyhow::Result<()> {
     match command {
         StoreCommand::Migrate(args) => super::migrate::run(&args, output),
+        StoreCommand::Verify(args) if args.archive.is_some() => super::archive::verify(&args, output),
         StoreCommand::Verify(args) => verify(&args, output),
+        StoreCommand::Archive(args) => super::archive::run(&args, output),
         StoreCommand::Rebuild(args) => rebuild(&args, output),
         StoreCommand::Token(args) => super::token::run(&args, output),
     }
@@ -63,6 +65,7 @@ pub fn republish(args: &RepublishArgs, output: Output) -> anyhow::Result<()> {
                     done.passed_over,
                     "events cannot be published, see the log of this process",
                 ),
+                (done.archived, "events of archived days are not in the log any more"),
             ] {
                 if count > 0 {
                     text.push_str(&format!("; {count} {what}"));

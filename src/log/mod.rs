@@ -6,10 +6,12 @@
 //!
 //! [`Log`] is the way in to everything but appending, which goes through the [`JournalHandle`].
 
+pub mod archive;
 mod as_of;
 mod batch;
 mod chain;
 mod claim;
+mod closing;
 mod commit;
 mod connect;
 mod cursors;
@@ -27,6 +29,7 @@ mod migrate;
 mod migrations;
 mod quarantine;
 mod reader;
+mod retention;
 mod selected;
 mod snapshot;
 mod stored;
@@ -38,6 +41,7 @@ pub use as_of::{JobAsOf, JobAt, JobStory, TaskAsOf};
 pub use batch::{CommitOutcome, Committed, Cursor, ShardBatch};
 pub use chain::{Hash, Part};
 pub use claim::Claimed;
+pub use closing::Holders;
 pub use connect::{Log, Options};
 pub use cursors::{CursorReset, Publication, REPUBLISHER, StoredCursor, reset_cursor, stored_cursors};
 pub use error::Error;
@@ -51,6 +55,7 @@ pub use load::{LoadedShard, UnreadableJob};
 pub use migrate::{Migrated, Setup, migrate};
 pub use quarantine::{Poison, QuarantineSource, Quarantined};
 pub use reader::{Head, ShardPage, StreamPage};
+pub use retention::{Retention, Standing};
 pub use selected::Selection;
 pub use snapshot::SnapshotRow;
 pub use stored::StoredEvent;

@@ -5,6 +5,7 @@
 //! then the log and the database.
 
 mod access;
+mod archive;
 mod core;
 mod database;
 mod endpoint;
@@ -21,6 +22,7 @@ mod tokens;
 mod verify;
 mod vitals;
 
+pub use archive::{archive, verify_archive, verify_archive_alone};
 pub use republish::{Republished, republish};
 pub use roles::{jobmaster, run, standalone, worker};
 pub use stores::{Formats, MigrateWishes, migrate, open_log, service_url};

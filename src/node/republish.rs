@@ -39,6 +39,8 @@ pub struct Republished {
     pub left_to_owners: u64,
     /// Events that cannot be published; the log of the process says which and why.
     pub passed_over: u64,
+    /// Events of days that were dropped from the log: they are in archives alone, and are not published anew.
+    pub archived: u64,
 }
 
 /// Publishes what the topic of events lacks.
@@ -54,13 +56,17 @@ pub async fn republish(config: &Config) -> anyhow::Result<Republished> {
             tracing::info!(%change, "migrate.topic");
         }
         let bus = bus::open_to(&[Topic::Events], &config.bus, &config.kafka, setup.shards).await?;
+        let retired = log.retired_days().await?;
         let mut republisher = Republisher {
             producer: bus.ordered_producer()?,
             source: Bytes::from(format!("/grid/{}", setup.timeline)),
             most_bytes: config.bus.max_message_bytes as usize,
             page_events: config.publish.page_events as usize,
             log: log.clone(),
-            done: Republished::default(),
+            done: Republished {
+                archived: retired.iter().map(|(_, events)| events).sum(),
+                ..Republished::default()
+            },
         };
         let result = republisher.all(&*bus).await;
         bus.close(Duration::from_secs(5)).await?;

@@ -8,7 +8,10 @@ use crate::log::{Log, VerifyOptions, VerifyReport};
 use crate::projection::{self, ReadModelCheck, Rebuilt};
 
 /// Opens the log, lets `work` use it (with the URL of the tables' owner), and leaves everything as it was found.
-async fn with_log<T>(config: &Config, work: impl AsyncFnOnce(Log, Secret) -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(super) async fn with_log<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(Log, Secret) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let database = Database::open(config).await?;
     let opened = open_log(config, database.url(), None).await;
     let result = match opened {

@@ -13,6 +13,7 @@ mod options;
 mod position;
 mod read;
 mod rebuild;
+mod retire;
 mod verify;
 mod watermark;
 mod writer;
@@ -32,6 +33,7 @@ pub use read::{
     WorkerKey, WorkerOrder, WorkerRow, WorkerSort,
 };
 pub use rebuild::{RebuildError, Rebuilt, rebuild};
+pub use retire::{delete_in_pages, forget_jobs};
 pub use verify::ReadModelCheck;
 pub use watermark::{Lagging, Watermarks};
 pub use writer::{LIVE_SCHEMA, Writer};

@@ -26,6 +26,18 @@ const MOST_ROUNDS: u32 = 20;
 /// A lag that is caught up in a moment.
 const SHORT_LAG_EVENTS: u64 = 2_000;
 
+/// A worker that registered on a day that was dropped from the log is still a worker: the old rows alone know it.
+const KEEP_WORKERS: &str = "
+    WITH earlier AS (
+        UPDATE grid_read_next.workers n SET created_at = o.created_at FROM grid_read.workers o
+        WHERE o.name = n.name AND o.created_at < n.created_at AND EXISTS (SELECT FROM retired_days)
+    )
+    INSERT INTO grid_read_next.workers (name, shard, incarnation, endpoint_url, max_capacity, labels, registered_at,
+        created_at, left_at, left_cause, cordoned, draining, seq)
+    SELECT name, shard, incarnation, endpoint_url, max_capacity, labels, registered_at, created_at, left_at, left_cause,
+        cordoned, draining, seq
+    FROM grid_read.workers WHERE EXISTS (SELECT FROM retired_days) ON CONFLICT (name) DO NOTHING";
+
 /// Why the read models could not be made anew; the old ones are as they were.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
@@ -95,6 +107,7 @@ pub async fn rebuild(log: &Log, owner_url: &Secret) -> Result<Rebuilt, RebuildEr
     swap.execute("LOCK TABLE grid_read.projection_cursors IN ACCESS EXCLUSIVE MODE")
         .await?;
     work.catch_up().await?;
+    swap.execute(KEEP_WORKERS).await?;
     swap.execute("DROP SCHEMA grid_read CASCADE").await?;
     swap.execute("ALTER SCHEMA grid_read_next RENAME TO grid_read").await?;
     swap.commit().await?;

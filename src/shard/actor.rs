@@ -11,6 +11,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::watch;
 
+use super::closing::CloseDays;
 use super::gauges::Gauges;
 use super::host::{Address, Committed, Host};
 use super::machine::{Input, Shard, WorkerGone};
@@ -23,7 +24,7 @@ use crate::bus::{Record, Topic};
 use crate::clock;
 use crate::domain::{Job, JobId, Seq, ShardId, Timestamp};
 use crate::event::Unreadable;
-use crate::log::{CommitOutcome, QuarantineSource, ShardBatch};
+use crate::log::{CommitOutcome, Holders, QuarantineSource, ShardBatch};
 
 /// Records of one of the shard's two partitions, in order.
 pub(super) struct Arrived {
@@ -75,7 +76,6 @@ pub(super) struct Opened {
     pub generation: u64,
     pub machine: Shard,
     pub published: Seq,
-    pub closed_before: i32,
     pub dead: Vec<WorkerGone>,
     /// Offsets that are passed over.
     pub quarantined: Vec<(QuarantineSource, i64)>,
@@ -91,7 +91,6 @@ pub(super) struct ShardActor {
     shard: ShardId,
     generation: u64,
     machine: Option<Shard>,
-    closed_before: i32,
     quarantined: Vec<(QuarantineSource, i64)>,
     dead: Vec<WorkerGone>,
     /// Records that wait for their turn; bounded, since the gate is closed while there are any.
@@ -118,7 +117,6 @@ impl ShardActor {
             shard: opened.shard,
             generation: opened.generation,
             machine: Some(opened.machine),
-            closed_before: opened.closed_before,
             quarantined: opened.quarantined,
             dead: opened.dead,
             inbox: VecDeque::new(),
@@ -194,6 +192,9 @@ impl ShardActor {
         let batch = machine.take();
         let (closed, wakeup) = (machine.is_congested() || !self.inbox.is_empty(), machine.next_wakeup());
         let observed = machine.observe();
+        if let Some(holders) = machine.take_holders() {
+            self.tell_holders(holders, ctx);
+        }
         self.gate
             .send_if_modified(|open| std::mem::replace(open, !closed) == closed);
         for job in loads {
@@ -260,6 +261,8 @@ impl ShardActor {
             first_seq,
             events,
             cursor,
+            closed_before,
+            round,
             snapshots,
         } = batch;
         self.published = self
@@ -277,7 +280,7 @@ impl ShardActor {
             events: Arc::clone(&records),
             cursor: cursor.clone(),
             published: self.published,
-            closed_before: self.closed_before,
+            closed_before,
         };
         let commit = self.host.journal.commit(batch);
         ctx.spawn(commit.into_actor(self).map(move |outcome, actor, ctx| match outcome {
@@ -295,7 +298,9 @@ impl ShardActor {
                         payloads,
                     });
                 }
-                actor.write_snapshots(committed.last_seq, snapshots, ctx);
+                if round {
+                    actor.write_snapshots(committed.last_seq, snapshots, ctx);
+                }
                 actor.release(ctx);
             }
             CommitOutcome::Fenced => actor.end(Ending::Fenced, ctx),
@@ -412,11 +417,19 @@ impl ShardActor {
         );
     }
 
+    /// Whoever wants days closed, and finds them open, asks again.
+    fn tell_holders(&self, holders: Holders, ctx: &mut Context<Self>) {
+        let (host, shard) = (Arc::clone(&self.host), self.shard);
+        let tell = async move { host.log.tell_holders(shard, holders).await };
+        ctx.spawn(tell.into_actor(self).map(|told, actor, _| {
+            if let Err(error) = told {
+                tracing::warn!(shard = actor.shard.0, %error, "shard.holders.untold");
+            }
+        }));
+    }
+
     /// Snapshots are written beside the commits; until they are, a load has the longer tail to read.
     fn write_snapshots(&mut self, upto: Seq, snapshots: Vec<JobSnapshot>, ctx: &mut Context<Self>) {
-        if snapshots.is_empty() {
-            return;
-        }
         let Some(epoch) = self.machine.as_ref().map(Shard::epoch) else {
             return;
         };
@@ -456,13 +469,20 @@ impl Actor for ShardActor {
             Address {
                 generation: self.generation,
                 wake: address.clone().recipient(),
-                gone: address.recipient(),
+                gone: address.clone().recipient(),
+                close: address.recipient(),
             },
         );
         for gone in std::mem::take(&mut self.dead) {
             if !self.turn(Input::WorkerGone(gone), None, ctx) {
                 return;
             }
+        }
+        // What is wished from now on comes as a message.
+        let close_before = self.host.close_before();
+        let closed = self.machine.as_ref().map_or(close_before, Shard::closed_before);
+        if closed < close_before && !self.turn(Input::CloseDays(close_before), None, ctx) {
+            return;
         }
         if self.turn(Input::Wake, None, ctx) {
             self.flush(ctx);
@@ -521,6 +541,15 @@ impl Handler<Gone> for ShardActor {
     type Result = ();
     fn handle(&mut self, Gone(gone): Gone, ctx: &mut Context<Self>) {
         if self.turn(Input::WorkerGone(gone), None, ctx) {
+            self.flush(ctx);
+        }
+    }
+}
+
+impl Handler<CloseDays> for ShardActor {
+    type Result = ();
+    fn handle(&mut self, CloseDays(before): CloseDays, ctx: &mut Context<Self>) {
+        if self.turn(Input::CloseDays(before), None, ctx) {
             self.flush(ctx);
         }
     }

@@ -1,6 +1,7 @@
 //! What all shards of a process share: the bus, the log, credits, the directory of workers, and how to wake each other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use actix::Recipient;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 
 use super::actor::{Gone, Wake};
 use super::beats::BeatSoon;
+use super::closing::CloseDays;
 use super::credits::CreditPool;
 use super::directory::{Directory, LiveWorker};
 use super::machine::WorkerGone;
@@ -59,6 +61,8 @@ pub struct Host {
     /// Of these the ones that cannot be opened until somebody has done something, and what.
     stopped: RwLock<BTreeMap<ShardId, String>>,
     conditions: RwLock<Vec<(&'static str, Condition)>>,
+    /// The days before this one (since 1970) shall be closed.
+    close_before: AtomicI32,
 }
 
 /// What something waits for; `None`: nothing.
@@ -70,6 +74,7 @@ pub(super) struct Address {
     pub generation: u64,
     pub wake: Recipient<Wake>,
     pub gone: Recipient<Gone>,
+    pub close: Recipient<CloseDays>,
 }
 
 /// What a host is made of.
@@ -104,6 +109,7 @@ impl Host {
             assigned: RwLock::new(BTreeSet::new()),
             stopped: RwLock::new(BTreeMap::new()),
             conditions: RwLock::new(Vec::new()),
+            close_before: AtomicI32::new(0),
         }
     }
 
@@ -195,6 +201,20 @@ impl Host {
                 crate::task::spawn("tell_gone", async move { _ = to.send(message).await });
             }
         }
+    }
+
+    /// Tells all shards that the days before this one (since 1970) shall be closed; those that open later ask.
+    pub(super) fn close_days(&self, before: i32) {
+        self.close_before.fetch_max(before, Ordering::SeqCst);
+        let addresses = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
+        for address in addresses.values() {
+            let to = address.close.clone();
+            crate::task::spawn("close_days", async move { _ = to.send(CloseDays(before)).await });
+        }
+    }
+
+    pub(super) fn close_before(&self) -> i32 {
+        self.close_before.load(Ordering::SeqCst)
     }
 
     /// The live fields of a worker.

@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use uuid::Uuid;
 
+use super::closing::Closing;
 use super::credits::CreditPool;
 use super::ready::ReadyRing;
 use super::staging::{Batch, JobSnapshot, Output, Staged};
@@ -63,6 +64,8 @@ pub struct Loaded {
     pub tail_events: usize,
     /// The log's.
     pub format: Format,
+    /// The days before this one (since 1970) are closed.
+    pub closed_before: i32,
 }
 
 /// A worker process that is known to be dead.
@@ -103,6 +106,8 @@ pub enum Input {
         why: String,
     },
     WorkerGone(WorkerGone),
+    /// The days before this one (since 1970) shall be closed.
+    CloseDays(i32),
     /// Credits may be there.
     Wake,
     /// Time has passed.
@@ -152,6 +157,7 @@ pub struct Shard {
     pub(super) today: i32,
     /// Of what is written.
     pub(super) format: Format,
+    pub(super) closing: Closing,
     in_flight: Option<InFlight>,
     committed_cursor: Cursor,
     tail_events: usize,
@@ -167,10 +173,11 @@ struct InFlight {
 impl Shard {
     /// The shard as loaded; what its state implies for workers is staged at once.
     pub fn load(options: ShardOptions, loaded: Loaded) -> Self {
+        let closing = Closing::since(loaded.closed_before);
         let mut shard = Self {
             epoch: loaded.epoch,
             next_seq: loaded.next_seq,
-            last_at: loaded.last_at,
+            last_at: loaded.last_at.max(closing.not_before()),
             committed_cursor: loaded.cursor.clone(),
             cursor: loaded.cursor,
             jobs: HashMap::with_capacity(loaded.jobs.len()),
@@ -193,6 +200,7 @@ impl Shard {
             rng: StdRng::seed_from_u64(options.seed),
             today: 0,
             format: loaded.format,
+            closing,
             in_flight: None,
             tail_events: loaded.tail_events,
             put_away: HashMap::new(),
@@ -237,10 +245,12 @@ impl Shard {
             Input::Activated { job, found } => self.on_activated(job, found, now)?,
             Input::NotActivated { job, why } => self.on_not_activated(job, &why),
             Input::WorkerGone(gone) => self.on_worker_gone(gone, now)?,
+            Input::CloseDays(before) => self.on_close_days(before),
             Input::Wake => {}
             Input::Timer => self.on_timer(now)?,
         }
         self.pump(now, credits)?;
+        self.close_days();
         self.unparked = None;
         Ok(())
     }
@@ -261,11 +271,8 @@ impl Shard {
         let first_seq = Seq(self.next_seq.0 - events.len() as u64);
         self.tail_events += events.len();
         let cursor = self.safe_cursor();
-        let snapshots = if self.snapshot_is_due() {
-            self.snapshots()
-        } else {
-            Vec::new()
-        };
+        let round = std::mem::take(&mut self.closing.round) || self.snapshot_is_due();
+        let snapshots = if round { self.snapshots() } else { Vec::new() };
         let at_rest = snapshots.iter().filter(|it| it.at_rest).map(|it| it.job).collect();
         self.in_flight = Some(InFlight {
             outputs,
@@ -278,6 +285,8 @@ impl Shard {
             first_seq,
             events,
             cursor,
+            closed_before: self.closed_before(),
+            round,
             snapshots,
         })
     }
@@ -292,6 +301,7 @@ impl Shard {
             self.put_away.insert(job, self.next_seq);
         }
         self.pump(now, credits)?;
+        self.close_days();
         Ok(in_flight.outputs)
     }
 

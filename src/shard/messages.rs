@@ -24,7 +24,8 @@ impl Shard {
                 self.parked.insert(offset, Arc::new(message));
                 return Ok(());
             }
-            if !submits && !self.jobs.contains_key(&job) && !self.is_surely_unknown(job, now) {
+            let may_be_known = !self.closing.covers(job) && !self.is_surely_unknown(job, now);
+            if !submits && !self.jobs.contains_key(&job) && may_be_known {
                 self.loading.insert(job, vec![offset]);
                 self.loads.push(job);
                 self.parked.insert(offset, Arc::new(message));
@@ -104,6 +105,10 @@ impl Shard {
                     let text = format!("the time in {job} is not between yesterday and tomorrow");
                     return Ok(Err(Refusal::new(RefusalCode::IdOutOfRange, text)));
                 }
+                if self.closing.covers(*job) {
+                    let text = format!("the day of {job} is closed: submit it with an id of today");
+                    return Ok(Err(Refusal::new(RefusalCode::IdOutOfRange, text)));
+                }
                 let event = Event::JobSubmitted(Box::new(Job::decide_submit((**spec).clone(), meta.at)));
                 self.begin_job(*job, event, &meta)?;
                 return Ok(Ok(()));
@@ -145,6 +150,7 @@ impl Shard {
     }
 
     fn wish_of_job(&self, id: JobId, message: &CommandMessage, now: Timestamp) -> Result<Decision, Refusal> {
+        self.closing.refuse(id)?;
         let job = self
             .jobs
             .get(&id)

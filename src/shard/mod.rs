@@ -3,6 +3,7 @@
 
 mod actor;
 mod beats;
+mod closing;
 mod credits;
 mod directory;
 mod gauges;

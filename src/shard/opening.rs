@@ -139,6 +139,7 @@ pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), NotOpene
             workers: loaded.workers,
             tail_events: loaded.tail_events,
             format: claimed.format,
+            closed_before: claimed.closed_before,
         },
     );
     let dead = host.directory().watch(&machine.incarnations(), clock::now());
@@ -148,7 +149,6 @@ pub(super) async fn open(opening: Opening) -> Result<(Opened, Readers), NotOpene
         generation,
         machine,
         published,
-        closed_before: claimed.closed_before,
         dead,
         quarantined,
         careful,

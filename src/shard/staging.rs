@@ -83,7 +83,11 @@ pub struct Batch {
     pub first_seq: Seq,
     pub events: Vec<EventRecord>,
     pub cursor: Cursor,
-    /// Written when the batch is committed; not empty at the end of a snapshot round only.
+    /// The days before this one (since 1970) are closed.
+    pub closed_before: i32,
+    /// It ends a round of snapshots: up to its last event, all that changed is in these, or was in earlier ones.
+    pub round: bool,
+    /// Written when the batch is committed.
     pub snapshots: Vec<JobSnapshot>,
 }
 

@@ -13,6 +13,7 @@ use actix::prelude::*;
 use futures::FutureExt;
 
 use super::actor::{Close, Opened, ShardActor};
+use super::closing::Hearing;
 use super::host::Host;
 use super::machine::Taken;
 use super::opening::{NotOpened, Opening, Readers, Reading, is_there_again, open, reader};
@@ -90,6 +91,7 @@ pub struct Supervisor {
     arbiters: Vec<Arbiter>,
     slots: BTreeMap<u16, Slot>,
     leaving: Option<tokio::sync::oneshot::Sender<()>>,
+    hearing: Option<Hearing>,
 }
 
 /// The way in. Cheap to clone.
@@ -125,6 +127,7 @@ impl Supervisor {
             arbiters,
             slots: BTreeMap::new(),
             leaving: None,
+            hearing: Some(Hearing::start(&host)),
         };
         let address = supervisor.start();
         let news = address.clone();
@@ -375,6 +378,7 @@ impl Handler<Leave> for Supervisor {
     fn handle(&mut self, _: Leave, _: &mut Context<Self>) -> Self::Result {
         let (sender, left) = tokio::sync::oneshot::channel();
         self.leaving = Some(sender);
+        self.hearing = None;
         self.slots.retain(|_, slot| slot.address.is_some());
         for slot in self.slots.values() {
             if let Some(address) = slot.address.clone() {

@@ -7,10 +7,10 @@ use uuid::Uuid;
 use super::{CreditPool, Input, Loaded, Output, Shard, ShardOptions, WorkerAnswer};
 use crate::domain::event::WorkerEnd;
 use crate::domain::{
-    Attempt, Epoch, Event, ExecutorKind, Failure, FailureReason, Incarnation, JobId, JobSpec, Labels, Policy, Seq,
-    ShardId, Standing, TaskGroup, TaskId, TaskState, Timestamp, WorkerName,
+    Attempt, Epoch, Event, ExecutorKind, Failure, FailureReason, Incarnation, JobId, JobSpec, Labels, Policy,
+    RefusalCode, Seq, ShardId, Standing, TaskGroup, TaskId, TaskState, Timestamp, WorkerName,
 };
-use crate::event::{AttemptRef, Command, CommandMessage, Outcome, ReportItem, ReportMessage, Version};
+use crate::event::{AttemptRef, Command, CommandMessage, Outcome, ReplyAddress, ReportItem, ReportMessage, Version};
 use crate::log::{Cursor, Format};
 
 const ALICE: Incarnation = Incarnation(Uuid::from_u128(1));
@@ -56,6 +56,7 @@ fn given() -> Given {
         workers: Vec::new(),
         tail_events: 0,
         format: Format::known(),
+        closed_before: 0,
     };
     let mut credits = CreditPool::default();
     credits.introduce(ALICE, &name("alice"), &Labels::new(), true);
@@ -358,4 +359,75 @@ fn what_older_programs_cannot_read_is_written_once_the_format_allows_it() {
     // It never goes back.
     given.shard.write_as(Format::FIRST);
     assert_eq!(given.shard.format, Format::known());
+}
+
+#[test]
+fn a_day_is_closed_once_its_last_job_has_come_to_rest_and_then_stays_as_it_is() {
+    let mut given = given();
+    let before = given.job.day() + 1;
+    let close = |given: &mut Given, before| {
+        given
+            .shard
+            .handle(Input::CloseDays(before), given.now, &mut given.credits)
+            .unwrap();
+    };
+    // Earlier days have no job.
+    close(&mut given, before - 1);
+    let batch = given.shard.take().unwrap();
+    assert_eq!((batch.closed_before, batch.round), (before - 1, true));
+    given.shard.committed(given.now, &mut given.credits).unwrap();
+    assert_eq!(given.shard.take_holders(), None);
+
+    close(&mut given, before);
+    let holders = given.shard.take_holders().unwrap();
+    assert_eq!((holders.first, holders.total), (vec![given.job], 1));
+    assert!(given.shard.take().is_none());
+    let attempt = given.attempt(1);
+    let outcome = Outcome::Completed { counters: [].into() };
+    let message = ReportMessage {
+        v: Version,
+        worker: name("alice"),
+        incarnation: ALICE,
+        sent_at: given.now,
+        grants: Vec::new(),
+        items: vec![ReportItem::Ended { attempt, outcome }],
+    };
+    let report = Input::Report { offset: 1, message };
+    given.shard.handle(report, given.now, &mut given.credits).unwrap();
+    // In the commit of its end, with a snapshot, so that nothing of the day is in the tail alone.
+    let batch = given.shard.take().unwrap();
+    assert_eq!((batch.closed_before, batch.round), (before, true));
+    assert!(batch.snapshots.iter().any(|it| it.job == given.job && it.at_rest));
+    given.shard.committed(given.now, &mut given.credits).unwrap();
+
+    let (job, task) = (given.job, attempt.task);
+    for (id, command) in [
+        (20, Command::KillJob { job }),
+        (21, Command::RetryJob { job }),
+        (22, Command::CancelRetry { task }),
+    ] {
+        let reply_to = Some(ReplyAddress {
+            partition: 0,
+            node: ALICE,
+            correlation: Uuid::from_u128(id),
+        });
+        let message = CommandMessage {
+            v: Version,
+            id: Uuid::from_u128(id),
+            principal: Arc::from("client"),
+            not_after: given.now,
+            traceparent: None,
+            reply_to,
+            command,
+        };
+        let input = Input::Command { offset: 30, message };
+        given.shard.handle(input, given.now, &mut given.credits).unwrap();
+        let (events, outputs) = given.take();
+        let gone = |output: &Output| matches!(output, Output::Reply { result: Err(refusal), .. } if refusal.code == RefusalCode::Gone);
+        assert!(events.is_empty() && outputs.iter().any(gone), "{events:?} {outputs:?}");
+    }
+    // A clock that is behind puts no event of a worker into a closed day.
+    let item = began(&given);
+    given.report("alice", ALICE, vec![item]);
+    assert!(given.shard.last_at.day() >= before);
 }

@@ -174,6 +174,7 @@ impl Shard {
         self.dirty.insert(id);
         if at_rest {
             self.finished.insert(id);
+            self.closing.came_to_rest(id);
         }
         if fans_out && !self.fan_outs.contains(&id) {
             self.fan_outs.push_back(id);

@@ -110,6 +110,7 @@ impl ShardLog {
             workers: self.workers(),
             tail_events: self.events.len() - self.snapshot_seq.0 as usize,
             format: Format::known(),
+            closed_before: 0,
         })
     }
 

@@ -21,6 +21,7 @@
 mod support;
 
 mod api;
+mod archive;
 mod bus;
 mod cli;
 mod docs;

@@ -271,7 +271,10 @@ impl ReadModelWitness {
         ] {
             let sql = format!(
                 "SELECT DISTINCT t.{key} FROM grid_read.{table} t
-                 WHERE NOT EXISTS (SELECT FROM grid_read.jobs j WHERE j.id = t.{key}) LIMIT {MOST_STRAYS}"
+                 WHERE NOT EXISTS (SELECT FROM grid_read.jobs j WHERE j.id = t.{key})
+                     AND NOT EXISTS (SELECT FROM retired_days r
+                         WHERE t.{key} >= grid_first_id(r.day) AND t.{key} < grid_first_id(r.day + 1))
+                 LIMIT {MOST_STRAYS}"
             );
             for id in sqlx::query_scalar::<_, Uuid>(sqlx::AssertSqlSafe(sql))
                 .fetch_all(&self.pool)

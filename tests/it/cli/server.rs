@@ -105,10 +105,15 @@ impl Standalone {
         std::fs::write(self.folder.path().join(name), text).unwrap();
     }
 
-    /// Ends it as an operator does, and starts it in the same folder with these flags; ready.
-    pub fn restart(&mut self, flags: &[&str], address: &str) {
+    /// Ends it as an operator does.
+    pub fn stop(&mut self) {
         self.signal(Signal::SIGTERM);
         self.process.wait().unwrap();
+    }
+
+    /// Ends it as an operator does, and starts it in the same folder with these flags; ready.
+    pub fn restart(&mut self, flags: &[&str], address: &str) {
+        self.stop();
         self.process = Self::run_with(self.folder.path(), flags);
         self.url = format!("http://{address}");
         self.await_ready(address);

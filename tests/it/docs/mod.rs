@@ -15,6 +15,10 @@ use markdown::{Command, Page};
 
 use session::Session;
 
+use grid::embedded::{Embedded, Role};
+use grid::log::Options;
+
+use crate::archive::past::fill;
 use crate::cli::server::Standalone;
 use crate::support::wait_for;
 
@@ -141,6 +145,38 @@ fn each_section_of_the_runbook_says_what_its_commands_print() {
     assert_eq!(tried, all, "a section is left out");
     let (_, job) = server.json(&["job", &sleeps]);
     assert_eq!(job["failureSummary"]["KILLED"], 4, "{job}");
+}
+
+#[actix_web::test]
+async fn days_are_archived_proved_and_read_as_the_page_on_it_says() {
+    let page = Page::read("docs/archive.md");
+    let mut server = Standalone::start();
+    let data = server.path().join("data");
+    let attached = Embedded::attach(&data).unwrap().expect("its Postgres");
+    let options = Options::new(attached.url(Role::Service));
+    // Shards that the server has are taken from it, and it takes them back.
+    let owner = attached.url(Role::Owner);
+    fill(options, owner.reveal(), (0..2, 64), (&[40, 39], false)).await;
+    let mut session = Session::new(&server);
+    let commands = page.commands();
+    let ran = tokio::task::spawn_blocking(move || commands.iter().for_each(|command| drop(session.run(command))));
+    ran.await.unwrap();
+    // Where no server runs, the days are closed all the same.
+    server.stop();
+    let archive = [
+        "archive",
+        "--data-dir",
+        "data",
+        "--older-than",
+        "0d",
+        "--to",
+        "archive",
+        "--drop",
+    ];
+    let (code, out, err) = server.run(&archive);
+    assert!(code == 0 && out.contains("1 day, 0 events"), "{out}{err}");
+    let (code, out, err) = server.run(&["verify", "--data-dir", "data"]);
+    assert_eq!(code, 0, "{out}{err}");
 }
 
 /// All that people read.
