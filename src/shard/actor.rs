@@ -434,6 +434,7 @@ impl ShardActor {
             return;
         };
         let (host, shard) = (Arc::clone(&self.host), self.shard);
+        let jobs: Vec<JobId> = snapshots.iter().map(|it| it.job).collect();
         let write = async move {
             let rows = snapshots
                 .into_iter()
@@ -450,9 +451,14 @@ impl ShardActor {
             write
                 .into_actor(self)
                 .map(|written, actor, _| match (written, &mut actor.machine) {
-                    (Ok(_), Some(machine)) => machine.snapshots_written(),
-                    (Ok(_), None) => {}
-                    (Err(error), _) => tracing::warn!(shard = actor.shard.0, %error, "shard.snapshots.unwritten"),
+                    (Ok(()), Some(machine)) => machine.snapshots_written(),
+                    (Ok(()), None) => {}
+                    (Err(error), machine) => {
+                        tracing::warn!(shard = actor.shard.0, %error, "shard.snapshots.unwritten");
+                        if let Some(machine) = machine {
+                            machine.snapshots_unwritten(jobs);
+                        }
+                    }
                 }),
         );
     }

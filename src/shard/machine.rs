@@ -314,6 +314,17 @@ impl Shard {
         }
     }
 
+    /// The snapshots of a batch could not be written: the next round has these jobs as well, since it moves the place from
+    /// which on a load reads the tail.
+    pub fn snapshots_unwritten(&mut self, jobs: Vec<JobId>) {
+        for job in jobs {
+            self.put_away.remove(&job);
+            if self.jobs.contains_key(&job) {
+                self.dirty.insert(job);
+            }
+        }
+    }
+
     /// Jobs to be read from the log and given back as [`Input::Activated`].
     pub fn take_loads(&mut self) -> Vec<JobId> {
         std::mem::take(&mut self.loads)

@@ -431,3 +431,27 @@ fn a_day_is_closed_once_its_last_job_has_come_to_rest_and_then_stays_as_it_is() 
     given.report("alice", ALICE, vec![item]);
     assert!(given.shard.last_at.day() >= before);
 }
+
+#[test]
+fn a_job_whose_snapshot_was_not_written_is_in_the_next_round() {
+    let mut given = given();
+    let mut round = |unwritten: bool| {
+        let close = Input::CloseDays(1);
+        given.shard.handle(close, given.now, &mut given.credits).unwrap();
+        let batch = given.shard.take().unwrap();
+        let jobs: Vec<JobId> = batch.snapshots.iter().map(|it| it.job).collect();
+        given.shard.committed(given.now, &mut given.credits).unwrap();
+        if unwritten {
+            given.shard.snapshots_unwritten(jobs.clone());
+        } else {
+            given.shard.snapshots_written();
+        }
+        jobs == [given.job]
+    };
+    assert!(round(true));
+    assert!(
+        round(false),
+        "a load would find neither a snapshot nor the events before it"
+    );
+    assert!(!round(false));
+}
