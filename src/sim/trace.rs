@@ -70,6 +70,7 @@ pub fn input(input: &Input) -> String {
         Input::Activated { job, found } => format!("{job} is loaded: {}", found.is_some()),
         Input::NotActivated { job, why } => format!("{job} is not loaded: {why}"),
         Input::WorkerGone(gone) => format!("worker {} is gone: {:?}", gone.incarnation, gone.end),
+        Input::CloseDays(before) => format!("shall close the days before {before}"),
         Input::Wake => "wakes".to_owned(),
         Input::Timer => "its timer strikes".to_owned(),
     }
