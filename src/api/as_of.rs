@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Api;
 use super::problem::Problem;
 use super::view::{FailureView, JobView, TaskView};
-use crate::domain::{GroupIndex, JobId, TaskId, TaskState, Timestamp};
-use crate::log::{JobAsOf, JobAt, TaskAsOf};
+use crate::domain::{GroupIndex, JobId, JobSpec, TaskHistory, TaskId, TaskState, Timestamp};
+use crate::log::{JobAsOf, JobAt, TaskAsOf, TasksAsOf};
 use crate::projection::storable_failure;
 
 /// Questions that are answered at a time.
@@ -31,6 +31,17 @@ pub struct AsOf<T> {
     pub as_of: Timestamp,
     /// The time is not before the last commit of the object's shard: what happened then may not all be written yet.
     pub provisional: bool,
+    /// Of the last event of its own stream then; 0: there was none yet.
+    #[serde(skip)]
+    pub version: u32,
+}
+
+/// Some tasks of a job as they were at a time.
+pub struct PastTasks {
+    /// Each with the version of its last event then; 0: it was not written out yet.
+    pub tasks: Vec<(TaskView, u32)>,
+    /// Of the job.
+    pub total: u32,
 }
 
 /// Who may look back now.
@@ -75,6 +86,7 @@ impl Api {
                 object: job_view(&found),
                 as_of: at,
                 provisional: at >= last,
+                version: found.job.version(),
             }),
         }
     }
@@ -93,12 +105,54 @@ impl Api {
                 problem => problem,
             }),
             TaskAsOf::NotYet { submitted_at } => Err(not_yet(id, submitted_at, at)),
-            found @ TaskAsOf::At { .. } => {
-                let object = task_view(id, found).ok_or_else(|| Problem::not_found(id))?;
+            TaskAsOf::At {
+                task,
+                submitted,
+                submitted_at,
+            } => {
+                let job = Submitted::new(&submitted.spec, submitted_at);
+                let object = job.task_view(id, &task).ok_or_else(|| Problem::not_found(id))?;
                 Ok(AsOf {
                     object,
                     as_of: at,
                     provisional: at >= last,
+                    version: task.version(),
+                })
+            }
+        }
+    }
+
+    /// Tasks of a job as they were, by number: up to `limit` of those after `after`.
+    ///
+    /// # Errors
+    /// 404 before its submission, 410 when its day was archived, 422 when too many events would have to be read.
+    pub(super) async fn tasks_as_of(
+        &self,
+        job: JobId,
+        (after, limit): (u32, u32),
+        at: Timestamp,
+    ) -> Result<PastTasks, Problem> {
+        let _turn = self.turns.one().await?;
+        let most = self.parts.options.as_of_events;
+        let (first, last) = (after.saturating_add(1), after.saturating_add(limit));
+        let found = self.parts.log.tasks_as_of(job, (first, last), at, most).await;
+        match found.map_err(|error| unreadable(&error))? {
+            TasksAsOf::Unknown => Err(self.missing_job(job).await),
+            TasksAsOf::NotYet { submitted_at } => Err(not_yet(job, submitted_at, at)),
+            TasksAsOf::TooLong => Err(too_long(format_args!("{limit} tasks of {job}"), most)),
+            TasksAsOf::At {
+                tasks,
+                submitted,
+                submitted_at,
+            } => {
+                let its = Submitted::new(&submitted.spec, submitted_at);
+                let view = |(number, task): (u32, TaskHistory)| {
+                    let view = its.task_view(TaskId { job, number }, &task)?;
+                    Some((view, task.version()))
+                };
+                Ok(PastTasks {
+                    tasks: (first..=last).zip(tasks).filter_map(view).collect(),
+                    total: submitted.spec.task_count,
                 })
             }
         }
@@ -126,38 +180,46 @@ fn job_view(found: &JobAt) -> JobView {
     }
 }
 
-/// `None`: the job has no such task.
-fn task_view(id: TaskId, found: TaskAsOf) -> Option<TaskView> {
-    let TaskAsOf::At {
-        task,
-        submitted,
-        submitted_at,
-    } = found
-    else {
-        return None;
-    };
-    let spec = &submitted.spec;
-    let place = GroupIndex::new(spec).place(spec, id.number)?;
-    let policy = spec.policies.get(place.group.policy as usize);
-    let told = task.told();
-    let failure = told.failure.as_ref().filter(|_| task.state() == TaskState::Failed);
-    Some(TaskView {
-        task_id: id,
-        job_id: id.job,
-        external_id: place.external_id(),
-        replica_index: place.replica_index,
-        state: task.state(),
-        attempt: task.record().map_or(0, |record| record.attempt().0),
-        retry_count: task.record().map_or(0, |record| u32::from(record.retries_used())),
-        max_retries: policy.map_or(0, |policy| u32::from(policy.retry.max_retries)),
-        next_retry_at: task.next_retry_at(),
-        worker_id: told.worker.as_ref().map(ToString::to_string),
-        failure: failure.map(storable_failure).map(FailureView::from),
-        created_at: submitted_at,
-        scheduled_at: told.scheduled_at,
-        started_at: told.started_at,
-        finished_at: told.finished_at,
-    })
+/// A job as it was submitted.
+struct Submitted<'a> {
+    spec: &'a JobSpec,
+    groups: GroupIndex,
+    at: Timestamp,
+}
+
+impl<'a> Submitted<'a> {
+    fn new(spec: &'a JobSpec, at: Timestamp) -> Self {
+        Self {
+            spec,
+            groups: GroupIndex::new(spec),
+            at,
+        }
+    }
+
+    /// `None`: the job has no such task.
+    fn task_view(&self, id: TaskId, task: &TaskHistory) -> Option<TaskView> {
+        let place = self.groups.place(self.spec, id.number)?;
+        let policy = self.spec.policies.get(place.group.policy as usize);
+        let told = task.told();
+        let failure = told.failure.as_ref().filter(|_| task.state() == TaskState::Failed);
+        Some(TaskView {
+            task_id: id,
+            job_id: id.job,
+            external_id: place.external_id(),
+            replica_index: place.replica_index,
+            state: task.state(),
+            attempt: task.record().map_or(0, |record| record.attempt().0),
+            retry_count: task.record().map_or(0, |record| u32::from(record.retries_used())),
+            max_retries: policy.map_or(0, |policy| u32::from(policy.retry.max_retries)),
+            next_retry_at: task.next_retry_at(),
+            worker_id: told.worker.as_ref().map(ToString::to_string),
+            failure: failure.map(storable_failure).map(FailureView::from),
+            created_at: self.at,
+            scheduled_at: told.scheduled_at,
+            started_at: told.started_at,
+            finished_at: told.finished_at,
+        })
+    }
 }
 
 fn not_yet(id: impl std::fmt::Display, submitted_at: Timestamp, at: Timestamp) -> Problem {
@@ -165,10 +227,10 @@ fn not_yet(id: impl std::fmt::Display, submitted_at: Timestamp, at: Timestamp) -
     Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", detail)
 }
 
-fn too_long(id: JobId, most: u32) -> Problem {
+fn too_long(what: impl std::fmt::Display, most: u32) -> Problem {
     let detail = format!(
-        "to know {id} at that time, more than {most} events would have to be read (api.as_of_events): ask for an earlier \
-         time, or for single tasks, or read its events"
+        "to know {what} at that time, more than {most} events would have to be read (api.as_of_events): ask for an earlier \
+         time, for fewer tasks, or for single ones, or read its events"
     );
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "AS_OF_TOO_LONG", detail)
 }

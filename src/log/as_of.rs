@@ -56,6 +56,24 @@ pub enum TaskAsOf {
     },
 }
 
+/// What the log knows of some tasks of a job at a time.
+#[derive(Debug)]
+pub enum TasksAsOf {
+    /// There is no such job, or its day was archived.
+    Unknown,
+    /// The job was submitted later.
+    NotYet { submitted_at: Timestamp },
+    At {
+        /// By number; those that the job has.
+        tasks: Vec<TaskHistory>,
+        /// The job's first event.
+        submitted: Box<JobSubmitted>,
+        submitted_at: Timestamp,
+    },
+    /// More than the bound of events would have to be read.
+    TooLong,
+}
+
 /// What a job's own stream tells.
 #[derive(Clone, Debug)]
 pub struct JobStory {
@@ -126,12 +144,7 @@ impl Log {
     /// # Errors
     /// [`Error::UnreadableEvent`] when one of its events cannot be taken in.
     pub async fn task_as_of(&self, id: TaskId, at: Timestamp) -> Result<TaskAsOf, Error> {
-        let first = self.stream(StreamId::Job(id.job), 0, 1).await?;
-        let Some(first) = first.events.first() else {
-            return Ok(TaskAsOf::Unknown);
-        };
-        let (submitted_at, event) = read(id.job, first)?;
-        let Event::JobSubmitted(submitted) = event else {
+        let Some((submitted_at, submitted)) = self.submission(id.job).await? else {
             return Ok(TaskAsOf::Unknown);
         };
         if submitted_at > at {
@@ -142,6 +155,50 @@ impl Log {
             task,
             submitted,
             submitted_at,
+        })
+    }
+
+    /// A job's first event, and when that was.
+    async fn submission(&self, job: JobId) -> Result<Option<(Timestamp, Box<JobSubmitted>)>, Error> {
+        let first = self.stream(StreamId::Job(job), 0, 1).await?;
+        let Some(first) = first.events.first() else {
+            return Ok(None);
+        };
+        let (at, event) = read(job, first)?;
+        Ok(match event {
+            Event::JobSubmitted(submitted) => Some((at, submitted)),
+            _ => None,
+        })
+    }
+
+    /// The tasks of a job from the number `first` to `last` as of `at`, in one statement; reads at most `most_events` of
+    /// their events.
+    ///
+    /// # Errors
+    /// [`Error::UnreadableEvent`] when one of these events cannot be taken in.
+    pub async fn tasks_as_of(
+        &self,
+        job: JobId,
+        (first, last): (u32, u32),
+        at: Timestamp,
+        most_events: u32,
+    ) -> Result<TasksAsOf, Error> {
+        let Some((submitted_at, submitted)) = self.submission(job).await? else {
+            return Ok(TasksAsOf::Unknown);
+        };
+        if submitted_at > at {
+            return Ok(TasksAsOf::NotYet { submitted_at });
+        }
+        let (first, last) = (first.max(1), last.min(submitted.spec.task_count));
+        let pool = self.inner.pool.clone();
+        let unit = async move { tasks_until(&pool, (job, first, last), at, most_events).await };
+        Ok(match self.run("log.tasks_as_of", unit).await? {
+            Some(tasks) => TasksAsOf::At {
+                tasks,
+                submitted,
+                submitted_at,
+            },
+            None => TasksAsOf::TooLong,
         })
     }
 
@@ -158,19 +215,9 @@ impl Log {
         loop {
             let page = self.stream(StreamId::Task(id), task.version(), PAGE_EVENTS).await?;
             for stored in &page.events {
-                let (at, event) = read(id.job, stored)?;
-                if until.is_some_and(|until| at > until) {
+                if !take(&mut task, id, stored, until)? {
                     return Ok(task);
                 }
-                let fact = Fact {
-                    task: id.number,
-                    version: stored.version,
-                    at,
-                    command: None,
-                    event: &event,
-                };
-                task.apply(fact)
-                    .map_err(|error| unreadable(id.job, stored, error.to_string()))?;
             }
             if !page.more {
                 return Ok(task);
@@ -226,6 +273,62 @@ impl Log {
         };
         self.run("log.job_as_of", unit).await
     }
+}
+
+/// Takes in an event of a task; false: it came later than that.
+fn take(task: &mut TaskHistory, id: TaskId, stored: &StoredEvent, until: Option<Timestamp>) -> Result<bool, Error> {
+    let (at, event) = read(id.job, stored)?;
+    if until.is_some_and(|until| at > until) {
+        return Ok(false);
+    }
+    let fact = Fact {
+        task: id.number,
+        version: stored.version,
+        at,
+        command: None,
+        event: &event,
+    };
+    task.apply(fact)
+        .map_err(|error| unreadable(id.job, stored, error.to_string()))?;
+    Ok(true)
+}
+
+/// The tasks from `first` to `last`; `None`: they have more events than may be read.
+async fn tasks_until(
+    pool: &PgPool,
+    (job, first, last): (JobId, u32, u32),
+    until: Timestamp,
+    most_events: u32,
+) -> Result<Option<Vec<TaskHistory>>, Error> {
+    let mut tasks: Vec<TaskHistory> = (first..=last).map(TaskHistory::new).collect();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events WHERE day = $1 AND job = $2 AND task BETWEEN $3 AND $4
+         ORDER BY task, version LIMIT $5"
+    );
+    let query = sqlx::query(AssertSqlSafe(sql))
+        .bind(job.day())
+        .bind(job.0)
+        .bind(first as i32)
+        .bind(last as i32)
+        .bind(i64::from(most_events) + 1);
+    let mut reading = unhurried(pool).await?;
+    let mut rows = query.fetch(&mut *reading);
+    let mut count = 0;
+    while let Some(row) = rows.try_next().await? {
+        count += 1;
+        if count > most_events {
+            return Ok(None);
+        }
+        let stored = StoredEvent::read(&row)?;
+        let number = stored.task();
+        let task = number
+            .checked_sub(first)
+            .and_then(|place| tasks.get_mut(place as usize));
+        if let Some(task) = task {
+            take(task, TaskId { job, number }, &stored, Some(until))?;
+        }
+    }
+    Ok(Some(tasks))
 }
 
 /// Whether the job has no more events than that; counts no further.

@@ -37,7 +37,7 @@ mod traces;
 mod upgrade;
 pub mod verify;
 
-pub use as_of::{JobAsOf, JobAt, JobStory, TaskAsOf};
+pub use as_of::{JobAsOf, JobAt, JobStory, TaskAsOf, TasksAsOf};
 pub use batch::{CommitOutcome, Committed, Cursor, ShardBatch};
 pub use chain::{Hash, Part};
 pub use claim::Claimed;

@@ -92,7 +92,7 @@ impl JobOutcome {
     async fn job(&self, context: &Context<'_>) -> Answer<Option<Job>> {
         let Some(job) = self.job else { return Ok(None) };
         let job = context.data_unchecked::<Loaders>().load_one(job).await?;
-        Ok(job.map(Job))
+        Ok(job.map(Job::from))
     }
 
     /// Where the command took effect. Null when it was refused, and after a dry run.

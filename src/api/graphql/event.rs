@@ -21,7 +21,7 @@ pub enum EventOrder {
     Asc,
 }
 
-/// Part of a history.
+/// Part of a history; up to the event of that version, when it is that of an object as it was.
 ///
 /// # Errors
 /// 400 for a bad size or cursor; 503 when the log does not answer.
@@ -30,13 +30,18 @@ pub async fn history(
     stream: StreamId,
     (first, after): (i32, Option<String>),
     order: EventOrder,
+    version: Option<u32>,
 ) -> Answer<List<Event>> {
     let limit = size(context, first)?;
     let letter = match order {
         EventOrder::Asc => b'e',
         EventOrder::Desc => b'E',
     };
-    let from = read_cursor(letter, after.as_deref(), read_number)?.unwrap_or(0);
+    let mut from = read_cursor(letter, after.as_deref(), read_number)?.unwrap_or(0);
+    if let (Some(version), EventOrder::Desc) = (version, order) {
+        let end = version.saturating_add(1);
+        from = if from == 0 { end } else { from.min(end) };
+    }
     let part = HistoryPart {
         stream,
         from,
@@ -51,6 +56,7 @@ pub async fn history(
         false => context.data_unchecked::<Loaders>().load_one(part).await?,
     };
     let mut events = found.unwrap_or_default();
+    events.retain(|event| version.is_none_or(|version| event.version <= version));
     let more = events.len() > limit as usize;
     events.truncate(limit as usize);
     let edge = |event: crate::log::StoredEvent| {

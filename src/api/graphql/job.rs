@@ -8,6 +8,7 @@ use super::event::{self, Event, EventOrder};
 use super::fault::{Answer, Fault};
 use super::list::{Counted, EXPLANATION, List, cost, counted, cursor, read_cursor, read_number, size};
 use super::loaders::{DocumentOf, Loaders, TasksAfter};
+use super::past::Then;
 use super::scalar::{DateTime, Json};
 use super::task::Task;
 use crate::api::Api;
@@ -17,7 +18,24 @@ use crate::domain::StreamId;
 
 /// A set of tasks that were submitted together.
 #[derive(Clone)]
-pub struct Job(pub JobView);
+pub struct Job {
+    view: JobView,
+    /// Of a job as it was.
+    then: Option<Then>,
+}
+
+impl From<JobView> for Job {
+    fn from(view: JobView) -> Self {
+        Self { view, then: None }
+    }
+}
+
+impl Job {
+    /// As it was; so are its tasks and its events.
+    pub fn then(view: JobView, then: Then) -> Self {
+        Self { view, then: Some(then) }
+    }
+}
 
 /// How many tasks are in which state. A task that waits for its retry counts as failed.
 #[derive(Clone, Copy, SimpleObject)]
@@ -45,50 +63,50 @@ impl From<crate::api::view::TaskCounters> for TaskCounters {
 impl Job {
     /// `job-<uuid>`.
     async fn id(&self) -> ID {
-        ID(self.0.job_id.to_string())
+        ID(self.view.job_id.to_string())
     }
 
     /// The same as `id`, as REST calls it.
     async fn job_id(&self) -> ID {
-        ID(self.0.job_id.to_string())
+        ID(self.view.job_id.to_string())
     }
 
     /// The client's name for it; need not be unique.
     async fn external_id(&self) -> Option<&str> {
-        self.0.external_id.as_deref()
+        self.view.external_id.as_deref()
     }
 
     /// An object of texts.
     async fn labels(&self) -> Json {
-        Json::of(&self.0.labels)
+        Json::of(&self.view.labels)
     }
 
     async fn created_at(&self) -> DateTime {
-        self.0.created_at.into()
+        self.view.created_at.into()
     }
 
     /// When the last task ended; null while one is unfinished.
     async fn finished_at(&self) -> Option<DateTime> {
-        self.0.finished_at.map(DateTime)
+        self.view.finished_at.map(DateTime)
     }
 
     async fn task_counters(&self) -> TaskCounters {
-        self.0.task_counters.into()
+        self.view.task_counters.into()
     }
 
     /// `EMPTY`, `RUNNING`, `COMPLETED`, `FAILED`, `TIMEOUT` or `MIXED`.
     async fn status(&self) -> &str {
-        &self.0.status
+        &self.view.status
     }
 
     /// Tasks that wait for their retry.
     async fn retries_pending(&self) -> u32 {
-        self.0.retries_pending
+        self.view.retries_pending
     }
 
     /// Finally failed tasks by reason: an object of numbers.
     async fn failure_summary(&self) -> Json {
-        Json::of(&self.0.failure_summary)
+        Json::of(&self.view.failure_summary)
     }
 
     /// Its tasks, by number.
@@ -101,7 +119,10 @@ impl Job {
     ) -> Answer<Counted<Task>> {
         let limit = size(context, first)?;
         let begin = read_cursor(b't', after.as_deref(), read_number)?.unwrap_or(0);
-        let job = self.0.job_id;
+        let job = self.view.job_id;
+        if let Some(then) = self.then {
+            return then.tasks(context, job, (begin, limit)).await;
+        }
         let asked = TasksAfter {
             job,
             after: begin,
@@ -111,13 +132,11 @@ impl Job {
         let Some(found) = found else {
             return Err(Fault(api(context).missing_job(job).await));
         };
-        let more = begin.saturating_add(limit) < found.total;
-        let edge = |task: crate::api::view::TaskView| {
-            let key = task.task_id.number.to_be_bytes();
-            (cursor(b't', &key), Task(task))
-        };
-        let total = i64::from(found.total);
-        Ok(counted(begin > 0, more, total, found.tasks.into_iter().map(edge)))
+        Ok(numbered(
+            (begin, limit),
+            found.total,
+            found.tasks.into_iter().map(Task::from),
+        ))
     }
 
     /// What has happened to the job itself; its tasks have histories of their own.
@@ -129,19 +148,21 @@ impl Job {
         #[graphql(desc = "The cursor of the event before.")] after: Option<String>,
         #[graphql(default)] order: EventOrder,
     ) -> Answer<List<Event>> {
-        event::history(context, StreamId::Job(self.0.job_id), (first, after), order).await
+        let version = self.then.map(|then| then.version);
+        event::history(context, StreamId::Job(self.view.job_id), (first, after), order, version).await
     }
 
-    /// Why it is not further, and what would change that: an object with a reason, a sentence and what is known.
+    /// Why it is not further, and what would change that: an object with a reason, a sentence and what is known. It is
+    /// that of now, of a job as it was too.
     #[graphql(complexity = "EXPLANATION")]
     async fn explain(&self, context: &Context<'_>) -> Answer<Json> {
-        Ok(Json::of(&api(context).explain_job(self.0.job_id).await?))
+        Ok(Json::of(&api(context).explain_job(self.view.job_id).await?))
     }
 
     /// The document as it was submitted.
     #[graphql(complexity = "10 + child_complexity")]
     async fn document(&self, context: &Context<'_>) -> Answer<Document> {
-        let job = self.0.job_id;
+        let job = self.view.job_id;
         let found = context.data_unchecked::<Loaders>().load_one(DocumentOf(job)).await?;
         let Some(found) = found else {
             return Err(Fault(api(context).missing_job(job).await));
@@ -153,21 +174,19 @@ impl Job {
     }
 }
 
-/// A job as it was.
-#[derive(SimpleObject)]
-pub struct JobAsOf {
-    pub job: Job,
-    pub as_of: DateTime,
-    /// The time is not over yet, as far as the job's shard is concerned: what happened then may not all be written.
-    pub provisional: bool,
-}
-
 /// A job's document.
 #[derive(SimpleObject)]
 pub struct Document {
     /// `application/json` or `application/yaml`.
     content_type: String,
     text: String,
+}
+
+/// Some of a job's tasks, by number.
+pub fn numbered((begin, limit): (u32, u32), total: u32, tasks: impl Iterator<Item = Task>) -> Counted<Task> {
+    let more = begin.saturating_add(limit) < total;
+    let edges = tasks.map(|task| (cursor(b't', &task.number().to_be_bytes()), task));
+    counted(begin > 0, more, i64::from(total), edges)
 }
 
 pub fn api<'a>(context: &Context<'a>) -> &'a Arc<Api> {

@@ -22,6 +22,7 @@ mod logs;
 mod mutation;
 mod overview;
 mod page;
+mod past;
 mod query;
 mod request;
 mod scalar;

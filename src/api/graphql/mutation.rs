@@ -99,7 +99,7 @@ async fn of_job(
     let caller = context.data_unchecked::<Caller>();
     let done = api(context).job_command(make(id), id, key(key_text)?, caller).await?;
     Ok(JobPayload {
-        job: Job(done.at.object),
+        job: done.at.object.into(),
         position: done.at.position.to_string(),
         replayed: done.done.replayed,
     })
@@ -115,7 +115,7 @@ async fn of_task(
     let caller = context.data_unchecked::<Caller>();
     let done = api(context).task_command(make(id), id, key(key_text)?, caller).await?;
     Ok(TaskPayload {
-        task: Task(done.at.object),
+        task: done.at.object.into(),
         position: done.at.position.to_string(),
         replayed: done.done.replayed,
     })
@@ -148,7 +148,7 @@ impl Mutation {
         let caller = context.data_unchecked::<Caller>();
         let done = api.submit(body, key(idempotency_key)?, caller).await?;
         Ok(SubmitPayload {
-            job: Some(Job(done.at.object)),
+            job: Some(done.at.object.into()),
             position: Some(done.at.position.to_string()),
             replayed: done.done.replayed,
             task_count: None,
@@ -199,7 +199,7 @@ impl Mutation {
         Ok(ReplayPayload {
             letters: i64::try_from(done.at.object.replayed).unwrap_or(i64::MAX),
             left_out: i64::try_from(done.at.object.left_out).unwrap_or(i64::MAX),
-            job: Job(done.at.object.job),
+            job: done.at.object.job.into(),
             position: done.at.position.to_string(),
             replayed: done.done.replayed,
         })

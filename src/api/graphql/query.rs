@@ -5,24 +5,26 @@ use async_graphql::{Context, ID, Object};
 use super::fault::Answer;
 use super::filter::{JobFilter, JobOrder, TaskFilter, TaskOrder, WorkerFilter, WorkerOrder};
 use super::guard::Needs;
-use super::job::{Job, JobAsOf, api};
+use super::job::{Job, api};
 use super::letters::{self, DeadLetters};
 use super::list::{
     Counted, JobTotal, Jobs, cost, counted, cursor, offset, read_cursor, read_number, signed, size, up_to,
 };
 use super::logs::{LogFilter, LogPage};
 use super::overview::{self, ClusterOverview};
+use super::past::{self, JobAsOf, TaskAsOf};
 use super::scalar::DateTime;
 use super::search::SearchHit;
 use super::series::{MetricFilter, Metrics};
 use super::system::{Info, Quarantined, You};
-use super::task::{Task, TaskAsOf};
+use super::task::Task;
 use super::worker::Worker;
 use crate::api::Caller;
 use crate::api::jobs::NEAR;
 use crate::api::logs::{Bounds, Wanted};
 use crate::api::problem::Problem;
 use crate::api::search::MOST_HITS;
+use crate::api::view::JobView;
 use crate::domain::{JobId, TaskId, WorkerName};
 use crate::projection::{JobKey, RetriesFrom, RetryKey, Start, TaskKey, WorkerKey};
 
@@ -40,7 +42,7 @@ impl Query {
     ) -> Answer<Option<Job>> {
         let (api, id) = (api(context), id.parse::<JobId>()?);
         api.wait_for(min_position.as_deref()).await?;
-        Ok(Some(Job(api.job(id).await?)))
+        Ok(Some(api.job(id).await?.into()))
     }
 
     /// Jobs, newest first unless asked otherwise.
@@ -75,7 +77,7 @@ impl Query {
         let mut list = Jobs::with_additional_fields(after.is_some() || offset > 0, slice.more, JobTotal(filter));
         list.edges.extend(slice.rows.into_iter().map(|row| {
             let key = cursor(b'j', &JobKey::of(&row, order.by).to_bytes());
-            async_graphql::connection::Edge::new(key, Job(row.into()))
+            async_graphql::connection::Edge::new(key, Job::from(JobView::from(row)))
         }));
         Ok(list)
     }
@@ -90,7 +92,7 @@ impl Query {
     ) -> Answer<Option<Task>> {
         let (api, id) = (api(context), id.parse::<TaskId>()?);
         api.wait_for(min_position.as_deref()).await?;
-        Ok(Some(Task(api.task(id).await?)))
+        Ok(Some(api.task(id).await?.into()))
     }
 
     /// Tasks of all jobs, those of the newest job first unless asked otherwise.
@@ -132,7 +134,7 @@ impl Query {
             }
         };
         let (total, slice) = futures::try_join!(total, api.slice_of_tasks(&filter, order, &start, limit))?;
-        let edge = |(key, task): (TaskKey, _)| (cursor(b'T', &key.to_bytes()), Task(task));
+        let edge = |(key, task): (TaskKey, _)| (cursor(b'T', &key.to_bytes()), Task::from(task));
         let edges = slice.rows.into_iter().map(edge);
         Ok(counted(after.is_some() || offset > 0, slice.more, signed(total), edges))
     }
@@ -154,7 +156,7 @@ impl Query {
         api.wait_for(min_position.as_deref()).await?;
         let from = key.map_or(RetriesFrom::Offset(0), RetriesFrom::After);
         let (total, slice) = api.slice_of_retries(job, from, limit).await?;
-        let edge = |(key, task): (RetryKey, _)| (cursor(b'r', &key.to_bytes()), Task(task));
+        let edge = |(key, task): (RetryKey, _)| (cursor(b'r', &key.to_bytes()), Task::from(task));
         let edges = slice.rows.into_iter().map(edge);
         Ok(counted(after.is_some(), slice.more, signed(total), edges))
     }
@@ -216,26 +218,18 @@ impl Query {
         Ok(found.into())
     }
 
-    /// The job as it was at a time.
-    #[graphql(guard = "Needs::Viewer", complexity = "100 + child_complexity")]
+    /// The job as it was at a time; its tasks and events are those of then.
+    #[graphql(guard = "Needs::Viewer", complexity = "past::cost(child_complexity)")]
     async fn job_as_of(&self, context: &Context<'_>, id: ID, at: DateTime) -> Answer<Option<JobAsOf>> {
         let seen = api(context).job_as_of(id.parse::<JobId>()?, at.0).await?;
-        Ok(Some(JobAsOf {
-            job: Job(seen.object),
-            as_of: seen.as_of.into(),
-            provisional: seen.provisional,
-        }))
+        Ok(Some(seen.into()))
     }
 
-    /// The task as it was at a time.
+    /// The task as it was at a time; its attempts and events are those of then.
     #[graphql(guard = "Needs::Viewer", complexity = "100 + child_complexity")]
     async fn task_as_of(&self, context: &Context<'_>, id: ID, at: DateTime) -> Answer<Option<TaskAsOf>> {
         let seen = api(context).task_as_of(id.parse::<TaskId>()?, at.0).await?;
-        Ok(Some(TaskAsOf {
-            task: Task(seen.object),
-            as_of: seen.as_of.into(),
-            provisional: seen.provisional,
-        }))
+        Ok(Some(seen.into()))
     }
 
     /// The worker of that id.

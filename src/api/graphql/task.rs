@@ -7,15 +7,37 @@ use super::fault::Answer;
 use super::job::{Job, api};
 use super::list::{EXPLANATION, List, cost};
 use super::loaders::Loaders;
+use super::past::Then;
 use super::scalar::{DateTime, Json};
 use super::worker::{self, Worker};
 use crate::api::view::{FailureView, TaskView};
-use crate::domain::StreamId;
+use crate::domain::{StreamId, TaskState};
 use crate::projection::AttemptRow;
 
 /// One of the tasks of a job.
 #[derive(Clone)]
-pub struct Task(pub TaskView);
+pub struct Task {
+    view: TaskView,
+    /// Of a task as it was.
+    then: Option<Then>,
+}
+
+impl From<TaskView> for Task {
+    fn from(view: TaskView) -> Self {
+        Self { view, then: None }
+    }
+}
+
+impl Task {
+    /// As it was; so are its attempts and its events.
+    pub fn then(view: TaskView, then: Then) -> Self {
+        Self { view, then: Some(then) }
+    }
+
+    pub const fn number(&self) -> u32 {
+        self.view.task_id.number
+    }
+}
 
 /// Why an attempt failed.
 #[derive(Clone, SimpleObject)]
@@ -50,102 +72,110 @@ impl From<FailureView> for Failure {
 impl Task {
     /// `task-<job uuid>-<number>`.
     async fn id(&self) -> ID {
-        ID(self.0.task_id.to_string())
+        ID(self.view.task_id.to_string())
     }
 
     /// The same as `id`, as REST calls it.
     async fn task_id(&self) -> ID {
-        ID(self.0.task_id.to_string())
+        ID(self.view.task_id.to_string())
     }
 
     async fn job_id(&self) -> ID {
-        ID(self.0.job_id.to_string())
+        ID(self.view.job_id.to_string())
     }
 
     /// Its name in the document; with replicas, followed by the replica's index.
     async fn external_id(&self) -> &str {
-        &self.0.external_id
+        &self.view.external_id
     }
 
     /// From 0.
     async fn replica_index(&self) -> u32 {
-        self.0.replica_index
+        self.view.replica_index
     }
 
     /// `READY`, `SCHEDULED`, `RUNNING`, `COMPLETED` or `FAILED`.
     async fn state(&self) -> &str {
-        self.0.state.name()
+        self.view.state.name()
     }
 
     /// Rises at every scheduling, from 1; 0: not yet scheduled.
     async fn attempt(&self) -> u32 {
-        self.0.attempt
+        self.view.attempt
     }
 
     /// Retries that were charged to its budget.
     async fn retry_count(&self) -> u32 {
-        self.0.retry_count
+        self.view.retry_count
     }
 
     async fn max_retries(&self) -> u32 {
-        self.0.max_retries
+        self.view.max_retries
     }
 
     /// When its scheduled retry is due.
     async fn next_retry_at(&self) -> Option<DateTime> {
-        self.0.next_retry_at.map(DateTime)
+        self.view.next_retry_at.map(DateTime)
     }
 
     async fn worker_id(&self) -> Option<ID> {
-        self.0.worker_id.clone().map(ID)
+        self.view.worker_id.clone().map(ID)
     }
 
     async fn failure(&self) -> Option<Failure> {
-        self.0.failure.clone().map(Failure::from)
+        self.view.failure.clone().map(Failure::from)
     }
 
     async fn created_at(&self) -> DateTime {
-        self.0.created_at.into()
+        self.view.created_at.into()
     }
 
     async fn scheduled_at(&self) -> Option<DateTime> {
-        self.0.scheduled_at.map(DateTime)
+        self.view.scheduled_at.map(DateTime)
     }
 
     async fn started_at(&self) -> Option<DateTime> {
-        self.0.started_at.map(DateTime)
+        self.view.started_at.map(DateTime)
     }
 
     async fn finished_at(&self) -> Option<DateTime> {
-        self.0.finished_at.map(DateTime)
+        self.view.finished_at.map(DateTime)
     }
 
+    /// As it is now, of a task as it was too.
     async fn job(&self, context: &Context<'_>) -> Answer<Option<Job>> {
-        let job = context.data_unchecked::<Loaders>().load_one(self.0.job_id).await?;
-        Ok(job.map(Job))
+        let job = context.data_unchecked::<Loaders>().load_one(self.view.job_id).await?;
+        Ok(job.map(Job::from))
     }
 
     /// The worker of the present attempt, or of the last one.
     async fn worker(&self, context: &Context<'_>) -> Answer<Option<Worker>> {
-        worker::named(context, self.0.worker_id.as_deref()).await
+        worker::named(context, self.view.worker_id.as_deref()).await
     }
 
     /// Every attempt, oldest first; the present one is the last.
     #[graphql(complexity = "5 * child_complexity + 1")]
     async fn attempts(&self, context: &Context<'_>) -> Answer<Vec<Attempt>> {
-        let earlier = context.data_unchecked::<Loaders>().load_one(self.0.task_id).await?;
+        let earlier = context.data_unchecked::<Loaders>().load_one(self.view.task_id).await?;
         let mut attempts: Vec<Attempt> = earlier.unwrap_or_default().into_iter().map(Attempt::from).collect();
+        if self.then.is_some() {
+            // What has been followed by another attempt changes no more.
+            let number = self.view.attempt;
+            let is_over = self.view.state == TaskState::Ready;
+            attempts.retain(|attempt| attempt.number < number || (is_over && attempt.number == number));
+        }
         // Rows are read one after the other: an attempt may have been followed meanwhile.
-        if self.0.attempt > 0 && attempts.iter().all(|attempt| attempt.number < self.0.attempt) {
-            attempts.push(Attempt::present(&self.0));
+        if self.view.attempt > 0 && attempts.iter().all(|attempt| attempt.number < self.view.attempt) {
+            attempts.push(Attempt::present(&self.view));
         }
         Ok(attempts)
     }
 
-    /// Why it is in its state, and what would change that: an object with a reason, a sentence and what is known.
+    /// Why it is in its state, and what would change that: an object with a reason, a sentence and what is known. It is
+    /// that of now, of a task as it was too.
     #[graphql(complexity = "EXPLANATION")]
     async fn explain(&self, context: &Context<'_>) -> Answer<Json> {
-        Ok(Json::of(&api(context).explain_task(self.0.task_id).await?))
+        Ok(Json::of(&api(context).explain_task(self.view.task_id).await?))
     }
 
     /// What has happened to it.
@@ -157,17 +187,16 @@ impl Task {
         #[graphql(desc = "The cursor of the event before.")] after: Option<String>,
         #[graphql(default)] order: EventOrder,
     ) -> Answer<List<Event>> {
-        event::history(context, StreamId::Task(self.0.task_id), (first, after), order).await
+        let version = self.then.map(|then| then.version);
+        event::history(
+            context,
+            StreamId::Task(self.view.task_id),
+            (first, after),
+            order,
+            version,
+        )
+        .await
     }
-}
-
-/// A task as it was.
-#[derive(SimpleObject)]
-pub struct TaskAsOf {
-    pub task: Task,
-    pub as_of: DateTime,
-    /// The time is not over yet, as far as the task's shard is concerned: what happened then may not all be written.
-    pub provisional: bool,
 }
 
 /// One try at a task.

@@ -114,6 +114,13 @@ impl Worker {
         #[graphql(desc = "The cursor of the event before.")] after: Option<String>,
         #[graphql(default)] order: EventOrder,
     ) -> Answer<List<Event>> {
-        event::history(context, StreamId::Worker(self.0.incarnation), (first, after), order).await
+        event::history(
+            context,
+            StreamId::Worker(self.0.incarnation),
+            (first, after),
+            order,
+            None,
+        )
+        .await
     }
 }

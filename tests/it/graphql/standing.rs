@@ -262,6 +262,87 @@ async fn what_was_at_a_time_is_shown_as_in_rest() {
 }
 
 #[actix_web::test]
+async fn what_is_reached_from_a_job_as_it_was_is_of_then() {
+    let grid = Fixture::new().await;
+    let job = grid.submit(HELD).await;
+    let id = text(&job["jobId"]);
+    eventually("all tasks are written out", SOON, async || {
+        let events = grid.get(&format!("/api/v1/jobs/{id}/events")).await;
+        let types: Vec<&str> = events["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| text(&it["type"]))
+            .collect();
+        types.contains(&"FanOutAdvanced").then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let before = text(&grid.get(&format!("/api/v1/jobs/{id}/events?size=1")).await["items"][0]["at"]).to_owned();
+    grid.json(Method::DELETE, &format!("/api/v1/jobs/kill/{id}"), StatusCode::OK)
+        .await;
+    eventually("the job has ended", SOON, async || {
+        let job = grid.get(&format!("/api/v1/jobs/{id}")).await;
+        (!job["finishedAt"].is_null()).then_some(())
+    })
+    .await;
+    let query = "query ($id: ID!, $at: DateTime!, $after: String, $order: EventOrder) { jobAsOf(id: $id, at: $at) { job {
+        events(order: $order) { nodes { type } }
+        tasks(first: 2, after: $after) { totalCount pageInfo { hasNextPage endCursor }
+            nodes { taskId externalId state failure { reason } finishedAt attempts { attempt } events { nodes { type } } } }
+    } } }";
+    let ask = async |at: &str, after: Option<&str>, order: &str| {
+        let variables = json!({"id": id, "at": at, "after": after, "order": order});
+        grid.data(query, &variables).await["jobAsOf"]["job"].clone()
+    };
+    let types = |of: &Value| -> Vec<String> {
+        let nodes = of["events"]["nodes"].as_array().unwrap();
+        nodes.iter().map(|it| text(&it["type"]).to_owned()).collect()
+    };
+    for order in ["ASC", "DESC"] {
+        let then = ask(&before, None, order).await;
+        assert!(
+            types(&then)
+                .iter()
+                .all(|it| !it.contains("Kill") && it != "JobFinished"),
+            "{then:#}"
+        );
+        assert!(types(&then).contains(&"JobSubmitted".to_owned()), "{then:#}");
+    }
+    let mut seen = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let tasks = ask(&before, after.as_deref(), "DESC").await["tasks"].clone();
+        assert_eq!(tasks["totalCount"], 3);
+        for task in tasks["nodes"].as_array().unwrap() {
+            assert_eq!(
+                (&task["state"], &task["failure"]),
+                (&json!("READY"), &Value::Null),
+                "{task:#}"
+            );
+            assert_eq!((&task["finishedAt"], &task["attempts"]), (&Value::Null, &json!([])));
+            assert_eq!(types(task), ["TaskReady"], "{task:#}");
+            seen.push(text(&task["externalId"]).to_owned());
+        }
+        if tasks["pageInfo"]["hasNextPage"] == false {
+            break;
+        }
+        after = Some(text(&tasks["pageInfo"]["endCursor"]).to_owned());
+    }
+    assert_eq!(seen, ["t-0", "t-1", "t-2"]);
+    let now = ask("2999-01-01T00:00:00.000Z", None, "DESC").await;
+    assert!(types(&now).contains(&"JobFinished".to_owned()), "{now:#}");
+    assert_eq!(now["tasks"]["nodes"][0]["failure"]["reason"], "KILLED");
+    // A page costs more than one of the present does.
+    let large =
+        "query ($id: ID!, $at: DateTime!) { jobAsOf(id: $id, at: $at) { job { tasks(first: 500) { nodes { id state
+        attempt retryCount workerId } } } } }";
+    let variables = json!({"id": id, "at": before});
+    assert_eq!(grid.code(large, &variables).await, "QUERY_TOO_COMPLEX");
+    grid.stop().await;
+}
+
+#[actix_web::test]
 async fn jobs_and_tasks_say_why_as_in_rest() {
     let grid = Fixture::new().await;
     let job = grid.submit(HELD).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use grid::domain::event::{Event, StreamId};
 use grid::domain::{Fact, Incarnation, Job, JobId, TaskId, TaskState, Timestamp, WorkerName};
 use grid::event::EventRecord;
-use grid::log::{JobAsOf, JobAt, TaskAsOf};
+use grid::log::{JobAsOf, JobAt, TaskAsOf, TasksAsOf};
 
 use super::loading::Living;
 use super::{Fixture, SHARDS, run};
@@ -95,13 +95,19 @@ fn a_job_is_found_as_it_was_at_every_time() {
     });
 }
 
-/// Every task by itself is what it is in its job.
+/// Every task by itself, and among others, is what it is in its job.
 async fn tasks_are_those_of(fixture: &Fixture, job: &Job, at: Timestamp) {
+    let all = fixture.log.tasks_as_of(job.id(), (1, u32::MAX), at, 10_000).await;
+    let TasksAsOf::At { tasks: all, .. } = all.unwrap() else {
+        panic!("the tasks of {} are not there at {at}", job.id());
+    };
+    assert_eq!(all.len(), job.spec().task_count as usize);
     for number in 1..=job.spec().task_count {
         let id = TaskId { job: job.id(), number };
         let TaskAsOf::At { task, .. } = fixture.log.task_as_of(id, at).await.unwrap() else {
             panic!("{id} is not there at {at}");
         };
+        assert_eq!(*task, all[number as usize - 1], "{id} at {at}");
         let expected = job.task(number);
         assert_eq!(task.version(), job.task_version(number));
         assert_eq!(task.state(), expected.map_or(TaskState::Ready, |it| it.state()));
@@ -159,6 +165,16 @@ fn a_long_job_is_found_near_its_beginning_and_refused_beyond() {
         let before = as_of(submitted - Duration::from_millis(1), 300).await;
         assert!(matches!(before, JobAsOf::NotYet { .. }), "{before:?}");
         let unknown = JobId(uuid::Uuid::now_v7());
+        // Some of its tasks are found at any time, unless they alone have too many events.
+        let tasks = async |id, numbers, at, most| fixture.log.tasks_as_of(id, numbers, at, most).await.unwrap();
+        let TasksAsOf::At { tasks: some, .. } = tasks(id, (151, 160), finished, 100).await else {
+            panic!("ten tasks of {id} are not there");
+        };
+        assert!(some.len() == 10 && some.iter().all(|it| it.state() == TaskState::Completed));
+        assert!(matches!(tasks(id, (151, 160), finished, 20).await, TasksAsOf::TooLong));
+        let early = tasks(id, (1, 2), submitted - Duration::from_millis(1), 20).await;
+        assert!(matches!(early, TasksAsOf::NotYet { submitted_at } if submitted_at == submitted));
+        assert!(matches!(tasks(unknown, (1, 2), finished, 20).await, TasksAsOf::Unknown));
         let nothing = fixture
             .log
             .job_as_of(unknown.shard(SHARDS), unknown, finished, 300)

@@ -18,6 +18,7 @@ use crate::api::graphql::job::Job;
 use crate::api::graphql::task::Task;
 use crate::api::live::Follower;
 use crate::api::problem::Problem;
+use crate::api::view::JobView;
 use crate::domain::{JobId, Position, Seq, ShardId, StreamId, TaskId};
 use crate::log::StoredEvent;
 use crate::projection::PositionToken;
@@ -59,7 +60,7 @@ impl Kind for Jobs {
         let mut found = HashMap::new();
         for at in reads {
             if let Some(at) = at? {
-                found.insert(at.row.id, (Job(at.row.into()), at.through));
+                found.insert(at.row.id, (JobView::from(at.row).into(), at.through));
             }
         }
         Ok(found)
@@ -90,7 +91,7 @@ impl Kind for Tasks {
         for at in rows {
             let (id, through) = (at.row.id, at.through);
             if let Some(view) = api.task_of_row(at.row).await? {
-                found.insert(id, (Task(view), through));
+                found.insert(id, (view.into(), through));
             }
         }
         Ok(found)

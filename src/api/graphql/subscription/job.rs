@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::{JobChange, Source};
 use crate::api::Api;
 use crate::api::graphql::fault::Answer;
-use crate::api::graphql::job::Job;
 use crate::api::live::{Marks, Scope};
+use crate::api::view::JobView;
 use crate::domain::{JobId, Position, Seq};
 use crate::projection::PositionToken;
 
@@ -88,7 +88,7 @@ impl Source for OneJob {
             self.not_before = asked + INTERVAL;
             let places = BTreeMap::from([(place.shard, at.through)]);
             return Ok(Some(JobChange {
-                job: Some(Job(at.row.into())),
+                job: Some(JobView::from(at.row).into()),
                 position: self.api.parts.live.token(&places).to_string(),
             }));
         }

@@ -5,13 +5,13 @@ import { useEffect, useMemo, useState } from "react";
 import { useAnswer } from "../data/useAnswer";
 import { useThrottled } from "../data/useFollowing";
 import { Badge } from "../design/Badge";
-import { Bar } from "../design/Bar";
 import { Trouble } from "../design/Notice";
 import { span, Time, useNow, utc } from "../design/Time";
+import { type Counted, Counters } from "../jobs/Counters";
 import { type JobRow, sum } from "../jobs/query";
 import { turn, usePlace } from "../route/route";
 import { type Kind, type Moment, moments, placeOf } from "./moments";
-import { PastTasks } from "./PastTasks";
+import { PastTasks, ROWS } from "./PastTasks";
 import { JOB_AS_OF, MOMENTS } from "./query";
 
 /** Milliseconds between two looks at what has happened meanwhile. */
@@ -51,32 +51,12 @@ function Strip({ all, place }: { all: readonly Moment[]; place: number }) {
   );
 }
 
-function Counters({ then, now }: { then: JobRow; now: JobRow }) {
-  const all = sum(then);
-  const { completed, failed, running, scheduled } = then.taskCounters;
-  const parts = [
-    { hue: "green", value: completed },
-    { hue: "red", value: failed - then.retriesPending },
-    { hue: "orange", value: then.retriesPending },
-    { hue: "blue", value: running + scheduled },
-  ] as const;
-  return (
-    <>
-      <div className="figures" data-part="past-counters">
-        {(["ready", "scheduled", "running", "completed", "failed"] as const).map((it) => {
-          const change = now.taskCounters[it] - then.taskCounters[it];
-          return (
-            <div key={it} className="figure" data-past-counter={it}>
-              <span className="soft">{it.charAt(0).toUpperCase() + it.slice(1)}</span>
-              <b>{then.taskCounters[it].toLocaleString()}</b>
-              <span className="soft small">{change === 0 ? "as now" : `now ${now.taskCounters[it].toLocaleString()}`}</span>
-            </div>
-          );
-        })}
-      </div>
-      <Bar parts={[...parts]} whole={all} label={`Then ${completed} of ${all} tasks had completed and ${failed} had failed`} />
-    </>
-  );
+/** Its numbers of then, beside those of now. */
+function Then({ then, now }: { then: JobRow; now: JobRow }) {
+  const { completed, failed } = then.taskCounters;
+  const label = `Then ${completed} of ${sum(then)} tasks had completed and ${failed} had failed`;
+  const note = (it: Counted) => (then.taskCounters[it] === now.taskCounters[it] ? "as now" : `now ${now.taskCounters[it].toLocaleString()}`);
+  return <Counters job={then} label={label} mark="data-past-counter" note={note} />;
 }
 
 export default function PastPanel({ job, version }: { job: JobRow; version: string }) {
@@ -86,7 +66,10 @@ export default function PastPanel({ job, version }: { job: JobRow; version: stri
   const known = useAnswer(MOMENTS, { id: job.jobId, filter: { jobId: job.jobId } });
   const look = useThrottled(known.refresh, PACE);
   useEffect(() => look(), [version, look]);
-  const then = useAnswer(JOB_AS_OF, at === null ? null : { id: job.jobId, at });
+  // Tasks keep their numbers, and so their places, at every time.
+  const [before, turnTasks] = useState<readonly string[]>([]);
+  const after = before.at(-1) ?? null;
+  const then = useAnswer(JOB_AS_OF, at === null ? null : { id: job.jobId, at, first: ROWS, after });
   const present = useNow();
   // Times between moments need not move each second.
   const until = job.finishedAt ? Date.parse(job.finishedAt) : Math.floor(present / 30_000) * 30_000;
@@ -100,7 +83,7 @@ export default function PastPanel({ job, version }: { job: JobRow; version: stri
   };
   const moment = all[place];
   const words = moment ? `${moment.text}${moment.more > 0 ? `, and ${moment.more} more at once` : ""}` : "Now";
-  const after = moment ? span(Date.parse(moment.at) - Date.parse(job.createdAt)) : "";
+  const since = moment ? span(Date.parse(moment.at) - Date.parse(job.createdAt)) : "";
   const shown = then.data?.jobAsOf;
   return (
     <section className="panel past" aria-label="As it was" data-part="past">
@@ -108,7 +91,7 @@ export default function PastPanel({ job, version }: { job: JobRow; version: stri
         <h2>As it was</h2>
         {valid !== null && (
           <span title={utc(valid)}>
-            <Time at={valid} /> <span className="soft">({after} after the submission)</span>
+            <Time at={valid} /> <span className="soft">({since} after the submission)</span>
           </span>
         )}
         {shown && <Badge state={shown.job.status} />}
@@ -147,9 +130,11 @@ export default function PastPanel({ job, version }: { job: JobRow; version: stri
           </p>
         </div>
         <Trouble problem={known.problem ?? then.problem} />
-        {valid !== null && shown && <Counters then={shown.job} now={job} />}
       </div>
-      {valid !== null && at !== null && shown && sum(shown.job) > 0 && <PastTasks jobId={job.jobId} at={at} total={sum(shown.job)} present={states} />}
+      {valid !== null && shown && <Then then={shown.job} now={job} />}
+      {valid !== null && at !== null && shown && (
+        <PastTasks tasks={shown.job.tasks} loading={then.loading} present={states} before={before} turn={turnTasks} />
+      )}
     </section>
   );
 }

@@ -1,17 +1,14 @@
 // The tasks of a job as they were at a time, beside what they are now.
-import { useMemo, useState } from "react";
-import { useAnswer } from "../data/useAnswer";
 import { Badge } from "../design/Badge";
-import { Trouble } from "../design/Notice";
 import { NumberHead, Table } from "../design/Table";
 import { Time } from "../design/Time";
 import { Why } from "../design/Why";
 import type { TaskRow } from "../job/query";
 import { Link } from "../route/Link";
-import { tasksAsOf } from "./query";
+import type { PastTasks as Some } from "./query";
 
-/** Each is folded from the log by itself. */
-const ROWS = 20;
+/** Of a page: each is folded from its events. */
+export const ROWS = 50;
 
 const COLUMNS = [
   "Task",
@@ -50,38 +47,36 @@ function Row({ task, now }: { task: TaskRow; now: string | undefined }) {
 }
 
 interface Props {
-  jobId: string;
-  at: string;
-  total: number;
+  tasks: Some;
+  loading: boolean;
   /** The present states by the ids of tasks, as far as they are known. */
   present: ReadonlyMap<string, string>;
+  /** The cursors of the pages before this one. */
+  before: readonly string[];
+  turn(before: readonly string[]): void;
 }
 
-export function PastTasks({ jobId, at, total, present }: Props) {
-  const [page, setPage] = useState(0);
-  const { numbers, document, variables } = useMemo(() => {
-    const count = Math.min(ROWS, total - page * ROWS);
-    const numbers = Array.from({ length: count }, (_, index) => page * ROWS + index + 1);
-    return { numbers, ...tasksAsOf(jobId, numbers, at) };
-  }, [jobId, at, page, total]);
-  const shown = useAnswer(document, variables);
-  const rows = numbers
-    .flatMap((number) => shown.data?.[`t${number}`]?.task ?? [])
-    .map((task) => <Row key={task.taskId} task={task} now={present.get(task.taskId)} />);
-  const pages = Math.ceil(total / ROWS);
+export function PastTasks({ tasks, loading, present, before, turn }: Props) {
+  const { nodes, pageInfo, totalCount } = tasks;
+  const rows = nodes.map((task) => <Row key={task.taskId} task={task} now={present.get(task.taskId)} />);
+  const begin = before.length * ROWS;
   return (
     <>
-      <Trouble problem={shown.problem} />
-      <Table label="Tasks as they were" columns={COLUMNS} loading={shown.loading} rows={shown.data && rows} empty="It had no tasks." />
-      {pages > 1 && (
+      <Table label="Tasks as they were" columns={COLUMNS} loading={loading} rows={rows} empty="It had no tasks." />
+      {totalCount > ROWS && (
         <nav className="pager" aria-label="Pages of tasks as they were">
           <span className="grow">
-            {page * ROWS + 1}–{Math.min(total, (page + 1) * ROWS)} of {total.toLocaleString()} tasks
+            {(begin + 1).toLocaleString()}–{(begin + nodes.length).toLocaleString()} of {totalCount.toLocaleString()} tasks
           </span>
-          <button type="button" disabled={page === 0} onClick={() => setPage(page - 1)} aria-label="Previous tasks">
+          <button type="button" disabled={before.length === 0} onClick={() => turn(before.slice(0, -1))} aria-label="Previous tasks">
             ‹
           </button>
-          <button type="button" disabled={page + 1 >= pages} onClick={() => setPage(page + 1)} aria-label="Next tasks">
+          <button
+            type="button"
+            disabled={!pageInfo.hasNextPage || !pageInfo.endCursor}
+            onClick={() => pageInfo.endCursor && turn([...before, pageInfo.endCursor])}
+            aria-label="Next tasks"
+          >
             ›
           </button>
         </nav>
