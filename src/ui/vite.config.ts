@@ -33,6 +33,8 @@ export default defineConfig({
     // A file is a file: the policy of the page allows no `data:`.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    // Two files are read and compiled at once; and this one stays in the browser's cache when the page changes.
+    rolldownOptions: { output: { codeSplitting: { groups: [{ name: "react", test: /node_modules.(react|react-dom|scheduler)./ }] } } },
   },
   server: {
     proxy: {

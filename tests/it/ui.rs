@@ -1,8 +1,10 @@
 //! The web page in Chromium, on a real `grid standalone` (tests/web/ui).
 
+use serde_json::json;
+
 use crate::api::Fixture;
 use crate::cli::server::Standalone;
-use crate::support::{chromium, node};
+use crate::support::pages;
 
 /// The page is in the program when `make ui` came before the build.
 fn is_built() {
@@ -14,29 +16,35 @@ fn is_built() {
 async fn every_view_lives_and_acts() {
     is_built();
     let grid = Standalone::start();
-    for file in ["ui/views.test.mjs", "ui/submit.test.mjs", "ui/logs.test.mjs"] {
-        node(&grid.url, file, &[chromium()]).await;
-    }
+    pages(&grid.url, &["views", "live", "submit", "logs"], &[]).await;
 }
 
 #[tokio::test]
-async fn what_jobs_do_is_drawn() {
+async fn what_jobs_do_is_drawn_and_everybody_can_use_it() {
     is_built();
     // What is measured is seen soon.
-    let grid = Standalone::start_with(&["--slots", "4", "--set", "metrics.sample_interval=1s"]);
-    for file in ["ui/charts.test.mjs", "ui/pipeline.test.mjs", "ui/past.test.mjs"] {
-        node(&grid.url, file, &[chromium()]).await;
-    }
+    let grid = Standalone::start_with(&["--slots", "8", "--set", "metrics.sample_interval=1s"]);
+    pages(&grid.url, &["accessible", "charts", "past", "pipeline"], &[]).await;
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn who_is_not_known_signs_in_and_is_offered_what_they_may() {
     is_built();
-    let grid = Fixture::closed().await;
-    let tokens = grid.tokens().await.to_string();
-    let url = format!("http://{}", grid.address);
-    node(&url, "ui/sign-in.test.mjs", &[chromium(), ("GRID_TOKENS", tokens)]).await;
-    grid.stop().await;
+    let grid = Standalone::start_with(&["--slots", "4", "--set", "auth.anonymous_role=none"]);
+    let token = |role: &str| {
+        let name = format!("a-{role}");
+        let place = ["--expires", "1d", "--data-dir", "data"];
+        let (code, out, err) = grid.run(&[&["token", "create", "--role", role, "--name", &name], &place[..]].concat());
+        assert_eq!(code, 0, "{err}");
+        out.trim_end().to_owned()
+    };
+    let tokens = json!({
+        "viewer": token("viewer"),
+        "operator": token("operator"),
+        "admin": token("admin"),
+        "revoked": token("viewer"),
+    });
+    pages(&grid.url, &["sign-in"], &[("GRID_TOKENS", tokens.to_string())]).await;
 }
 
 #[actix_web::test]
@@ -51,6 +59,6 @@ async fn a_worker_that_does_not_respond_is_told_of() {
              gone(name, ago, cause)",
     );
     let url = format!("http://{}", grid.address);
-    node(&url, "ui/workers.test.mjs", &[chromium()]).await;
+    pages(&url, &["workers"], &[]).await;
     grid.stop().await;
 }

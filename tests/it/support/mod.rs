@@ -24,7 +24,7 @@ pub use certificates::PASSWORD;
 pub use influx::{InfluxDb, TOKEN};
 pub use kafka::{Guarded, Kafka, Secured};
 pub use metrics::counted;
-pub use node::{chromium, node};
+pub use node::{chromium, node, pages};
 pub use postgres::Postgres;
 pub use python::python;
 pub use victoria::VictoriaLogs;

@@ -6,6 +6,17 @@ use std::time::Duration;
 
 /// Runs one of the files of tests/web against this server; it finds the variables in its environment.
 pub async fn node(url: &str, file: &str, variables: &[(&str, String)]) {
+    let flags = ["--test", "--test-reporter=tap", "--test-timeout=280000"];
+    run(url, &flags, file, &[], variables).await;
+}
+
+/// Runs tests of the web page against this server, side by side in one browser: `views` is tests/web/ui/views.test.mjs.
+pub async fn pages(url: &str, files: &[&str], variables: &[(&str, String)]) {
+    let variables = [&[chromium()][..], variables].concat();
+    run(url, &[], "ui/run.mjs", files, &variables).await;
+}
+
+async fn run(url: &str, flags: &[&str], file: &str, arguments: &[&str], variables: &[(&str, String)]) {
     let root = env!("CARGO_MANIFEST_DIR");
     let modules = tokio::process::Command::new(format!("{root}/scripts/web-modules.sh"))
         .output()
@@ -16,8 +27,9 @@ pub async fn node(url: &str, file: &str, variables: &[(&str, String)]) {
     let own = format!("{modules}/bin/node");
     let node = if Path::new(&own).exists() { &own } else { "node" };
     let node = tokio::process::Command::new(node)
-        .args(["--test", "--test-reporter=tap", "--test-timeout=280000"])
+        .args(flags)
         .arg(format!("{root}/tests/web/{file}"))
+        .args(arguments)
         .env("GRID_URL", url)
         .env("GRID_WEB_MODULES", &modules)
         .envs(variables.iter().map(|(name, value)| (name, value)))

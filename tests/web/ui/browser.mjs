@@ -8,10 +8,18 @@ const { chromium } = load("playwright-core");
 const axe = readFileSync(load.resolve("axe-core/axe.min.js"), "utf8");
 
 /** Milliseconds that anything may take to be seen. */
-const PATIENCE = 15_000;
+const PATIENCE = 30_000;
 
+/** A browser of its own, or the one that all files have (run.mjs). */
 export async function launch() {
-  return chromium.launch({ executablePath: process.env.GRID_CHROMIUM });
+  const shared = process.env.GRID_BROWSER;
+  return shared ? chromium.connect(shared) : chromium.launch({ executablePath: process.env.GRID_CHROMIUM });
+}
+
+/** A browser for several processes: its address, and how it is closed. */
+export async function serveBrowser() {
+  const server = await chromium.launchServer({ executablePath: process.env.GRID_CHROMIUM });
+  return { address: server.wsEndpoint(), close: () => server.close() };
 }
 
 /** Waits until it is so, for so many milliseconds. */
@@ -23,8 +31,8 @@ export async function until(is, patience = PATIENCE) {
   }
 }
 
-/** Opens a view; gives the page, and what went wrong in it. */
-export async function open(browser, path, { base = url, ...options } = {}) {
+/** Opens a view; gives the page, and what went wrong in it. With `clock`, its time can be moved on. */
+export async function open(browser, path, { base = url, clock = false, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
@@ -37,14 +45,18 @@ export async function open(browser, path, { base = url, ...options } = {}) {
   page.on("pageerror", (error) => wrong.push(`${error}`));
   // What the Content-Security-Policy forbids is an error of the console, too.
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && wrong.push(message.text()));
+  if (clock) await page.clock.install();
   await page.goto(`${base}${path}`);
   return { page, wrong, close: () => context.close() };
 }
 
-/** Nothing that WCAG 2.2 AA forbids, as far as axe can tell. */
-export async function assertAccessible(page, name) {
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+/** Nothing that WCAG 2.2 AA forbids, as far as axe can tell; `options` are axe's, when not all rules are of use. */
+export async function assertAccessible(page, name, options = {}) {
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axe);
+  const { violations } = await page.evaluate(
+    (options) => globalThis.axe.run(document, { resultTypes: ["violations"], ...options }),
+    options,
+  );
   const told = violations.map(({ id, nodes }) => `${id}: ${nodes.map((it) => `${it.html} ${it.failureSummary}`).join("\n  ")}`);
   assert.deepEqual(told, [], name);
 }

@@ -26,6 +26,11 @@ export async function kill({ jobId }, token) {
   assert.equal(answer.status, 200);
 }
 
+const RUN = Date.now().toString(36);
+/** With a label by which a test finds its own among those of others and of other runs: `list` is the address of them. */
+export const labelled = (document, test) => ({ ...document, labels: { test: `${test}-${RUN}` } });
+export const list = (test, more = "") => `/jobs?label=test%3D${test}-${RUN}${more}`;
+
 export const quick = (externalId, replicas = 3) => ({ externalId, tasks: [{ externalId: "noop", replicas, executor: "noop" }] });
 
 /** Nothing can run it: it stays until it is killed. */

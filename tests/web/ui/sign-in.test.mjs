@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { url } from "../modules.mjs";
 import { assertAccessible, launch, open } from "./browser.mjs";
-import { held, kill, submit } from "./documents.mjs";
+import { failing, held, kill, submit } from "./documents.mjs";
 
 const tokens = JSON.parse(process.env.GRID_TOKENS);
 let browser;
@@ -31,6 +31,11 @@ test("a token lets in who shows it, is kept in its tab, and is told to this serv
   await heading(page, "Sign in").waitFor();
   assert.equal(await page.getByText("No job fits").count(), 0);
   await assertAccessible(page, "signing in");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await assertAccessible(page, "signing in, dark");
+  await page.setViewportSize({ width: 390, height: 844 });
+  await assertAccessible(page, "signing in, narrow");
+  await page.setViewportSize({ width: 1400, height: 900 });
   await signIn(page, `${tokens.viewer.slice(0, 22)}${"0".repeat(64)}`);
   await page.getByRole("alert").waitFor();
   await assertAccessible(page, "a token that is refused");
@@ -75,31 +80,46 @@ test("a token lets in who shows it, is kept in its tab, and is told to this serv
 });
 
 test("what a role may not do is not offered", async () => {
-  const { jobId } = await submit(held("to be looked at"), tokens.operator);
+  const [{ jobId }, failed] = [await submit(held("to be looked at"), tokens.operator), await submit(failing("to be tried again"), tokens.operator)];
   const offered = async (role) => {
     const it = await open(browser, `/jobs/${jobId}`);
     const { page } = it;
     await signIn(page, tokens[role]);
     await heading(page, "to be looked at").waitFor();
     await page.getByText(`a-${role}`).waitFor();
-    const found = { kill: await page.getByRole("button", { name: "Kill" }).count() };
+    const buttons = (name) => page.getByRole("button", { name, exact: true }).count();
+    const found = { kill: await buttons("Kill"), stop: await buttons("Stop"), retry: await buttons("Retry") };
     found.submit = await page.getByRole("link", { name: "Submit", exact: true }).count();
+    await page.getByRole("link", { name: "Document" }).click();
+    await page.locator("pre", { hasText: "to be looked at" }).waitFor();
+    found.resubmit = await page.getByRole("link", { name: "Submit it changed" }).count();
+    await page.goto(`${url}/jobs/${failed.jobId}?tab=retries`);
+    await row(page, "bad").waitFor();
+    await page.getByText(`a-${role}`).waitFor();
+    [found.now, found.cancel] = [await buttons("Now"), await buttons("Cancel")];
     await page.getByRole("link", { name: "Jobs", exact: true }).click();
     await row(page, jobId).waitFor();
     found.choose = await page.getByRole("checkbox").count();
     found.killMany = await page.getByRole("button", { name: /Kill/ }).count();
+    // What everybody may.
+    assert.equal(await page.getByRole("combobox", { name: "Export" }).count(), 1);
+    await page.goto(`${url}/workers`);
+    await page.locator("tbody tr").first().waitFor();
+    await page.getByText(`a-${role}`).waitFor();
+    [found.cordon, found.drain] = [await buttons("Cordon"), await buttons("Drain")];
     await page.goto(`${url}/submit`);
     const editor = page.getByRole("textbox", { name: "Job document" });
     await page.getByText("needs the role operator").or(editor).waitFor();
+    if ((await editor.count()) === 0) await assertAccessible(page, "what may not be done");
     found.editor = await editor.count();
     assert.deepEqual(besides(it.wrong), []);
     await it.close();
     return found;
   };
-  assert.deepEqual(await offered("viewer"), { kill: 0, submit: 0, choose: 0, killMany: 0, editor: 0 });
-  const may = await offered("operator");
-  assert.ok(Object.values(may).every((count) => count > 0), JSON.stringify(may));
-  await kill({ jobId }, tokens.operator);
+  const [viewer, operator] = await Promise.all([offered("viewer"), offered("operator")]);
+  assert.deepEqual(Object.entries(viewer).filter(([, count]) => count > 0), []);
+  assert.deepEqual(Object.entries(operator).filter(([, count]) => count === 0), []);
+  for (const it of [{ jobId }, failed]) await kill(it, tokens.operator);
 });
 
 test("who is signed in with a token that is revoked has to show another", async () => {

@@ -16,7 +16,12 @@ export function Dialog({ title, close, high = false, children }: Props) {
     const before = document.activeElement;
     element.current?.showModal();
     return () => {
-      if (before instanceof HTMLElement) before.focus();
+      if (!(before instanceof HTMLElement)) return;
+      before.focus();
+      // What was done may have left nothing more to do there: the keys go on in the view.
+      requestAnimationFrame(() => {
+        if (before.matches(":disabled") || !before.isConnected) document.getElementById("main")?.focus();
+      });
     };
   }, []);
   return (

@@ -37,7 +37,7 @@ export function Pager({ page, size, total, what }: Page & { total: number; what:
           ))}
         </select>
       </label>
-      <button type="button" disabled={page === 0} onClick={() => to(0)} aria-label="First page">
+      <button type="button" className="far" disabled={page === 0} onClick={() => to(0)} aria-label="First page">
         «
       </button>
       <button type="button" disabled={page === 0} onClick={() => to(page - 1)} aria-label="Previous page">
@@ -61,7 +61,7 @@ export function Pager({ page, size, total, what }: Page & { total: number; what:
       <button type="button" disabled={page + 1 >= pages} onClick={() => to(page + 1)} aria-label="Next page">
         ›
       </button>
-      <button type="button" disabled={page + 1 >= pages} onClick={() => to(pages - 1)} aria-label="Last page">
+      <button type="button" className="far" disabled={page + 1 >= pages} onClick={() => to(pages - 1)} aria-label="Last page">
         »
       </button>
     </nav>

@@ -1,16 +1,17 @@
 // Times as people have them where they are; in UTC on hover.
 import { useEffect, useState } from "react";
+import { format } from "./format";
 
 const CLOCK = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" } as const;
-const OF_TODAY = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", hourCycle: "h23" });
-const LOCAL = new Intl.DateTimeFormat(undefined, CLOCK);
-const OF_OTHER_YEAR = new Intl.DateTimeFormat(undefined, { ...CLOCK, year: "numeric" });
+const ofToday = format({ timeStyle: "medium", hourCycle: "h23" });
+const ofYear = format(CLOCK);
+const ofOtherYear = format({ ...CLOCK, year: "numeric" });
 
 /** Without the day when it is today, else without the year when it is the present one. */
 function local(at: string): string {
   const [date, now] = [new Date(at), new Date()];
-  if (date.toDateString() === now.toDateString()) return OF_TODAY.format(date);
-  return (date.getFullYear() === now.getFullYear() ? LOCAL : OF_OTHER_YEAR).format(date);
+  if (date.toDateString() === now.toDateString()) return ofToday(date);
+  return date.getFullYear() === now.getFullYear() ? ofYear(date) : ofOtherYear(date);
 }
 
 export const utc = (at: string): string => `${new Date(at).toISOString().replace("T", " ").replace("Z", "")} UTC`;
@@ -40,7 +41,7 @@ export function Ago({ at }: { at: string | null | undefined }) {
   if (!at) return <span className="soft">never</span>;
   const left = Date.parse(at) - now;
   return (
-    <time dateTime={at} title={`${OF_OTHER_YEAR.format(new Date(at))} (${utc(at)})`}>
+    <time dateTime={at} title={`${ofOtherYear(new Date(at))} (${utc(at)})`}>
       {left > 500 ? `in ${span(left)}` : `${span(Math.max(0, -left))} ago`}
     </time>
   );

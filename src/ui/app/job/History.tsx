@@ -21,6 +21,22 @@ interface Props {
   current?: string | undefined;
 }
 
+/** Characters of details that are shown without being asked for. */
+const SHORT = 90;
+
+function Details({ data }: { data: unknown }) {
+  const text = JSON.stringify(data);
+  if (text.length <= SHORT) return <code>{text}</code>;
+  return (
+    <details>
+      <summary>
+        <code>{text.slice(0, SHORT)}…</code>
+      </summary>
+      <pre>{JSON.stringify(data, null, 2)}</pre>
+    </details>
+  );
+}
+
 export function History({ events, to, current }: Props) {
   const row = (event: Happened) => (
     <tr key={event.position} aria-current={event.position === current ? "true" : undefined}>
@@ -39,7 +55,7 @@ export function History({ events, to, current }: Props) {
       </td>
       <td>{event.principal}</td>
       <td className="wide">
-        <code>{JSON.stringify(event.data)}</code>
+        <Details data={event.data} />
       </td>
     </tr>
   );

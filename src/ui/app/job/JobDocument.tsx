@@ -1,23 +1,37 @@
 import { useAnswer } from "../data/useAnswer";
+import { useMayAct } from "../data/you";
 import { Trouble } from "../design/Notice";
 import { Link } from "../route/Link";
 import { JOB_DOCUMENT } from "./query";
 
+/** What a program wrote in one line is easier read in many. */
+function readable(text: string): string {
+  if (text.trim().includes("\n")) return text;
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+}
+
 /** As it was submitted. */
 export function JobDocument({ jobId }: { jobId: string }) {
   const shown = useAnswer(JOB_DOCUMENT, { id: jobId });
+  const mayAct = useMayAct();
   const document = shown.data?.job?.document;
   return (
     <div className="panel">
       <header>
         <h2 className="grow">As it was submitted</h2>
-        <Link className="button" href={`/submit?from=${jobId}`}>
-          Submit it changed
-        </Link>
+        {mayAct && (
+          <Link className="button" href={`/submit?from=${jobId}`}>
+            Submit it changed
+          </Link>
+        )}
       </header>
       <div className="body">
         <Trouble problem={shown.problem} />
-        <pre>{document?.text}</pre>
+        <pre>{document && readable(document.text)}</pre>
       </div>
     </div>
   );

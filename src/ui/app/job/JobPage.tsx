@@ -89,14 +89,6 @@ export function JobPage({ id }: { id: string }) {
         )}
       </dl>
       <Explain explain={job.explain} />
-      <div className="figures" data-part="counters">
-        {(["ready", "scheduled", "running", "completed", "failed"] as const).map((it) => (
-          <div key={it} className="figure" data-counter={it}>
-            <span className="soft">{it.charAt(0).toUpperCase() + it.slice(1)}</span>
-            <b>{job.taskCounters[it].toLocaleString()}</b>
-          </div>
-        ))}
-      </div>
       <Progress job={job} />
       <Tabs
         chosen={tab}

@@ -1,7 +1,7 @@
-// How far a job is: a bar, what it gets done in a second, and when it may be over.
+// How far a job is: its tasks by state, what it gets done in a second, and when it may be over.
 import { useEffect, useRef } from "react";
-import { Bar } from "../design/Bar";
 import { span, useNow } from "../design/Time";
+import { Counters } from "../jobs/Counters";
 import { type JobRow, sum } from "../jobs/query";
 
 /** The rate is that of so many milliseconds before now. */
@@ -29,29 +29,24 @@ const rounded = (rate: number) => (rate >= 10 ? Math.round(rate).toLocaleString(
 
 export function Progress({ job }: { job: JobRow }) {
   const now = useNow();
-  const { completed, failed, running, scheduled } = job.taskCounters;
+  const { completed, failed } = job.taskCounters;
   const ended = completed + failed - job.retriesPending;
   const all = sum(job);
   const rate = useRate(ended, job.createdAt, now);
   const label = `${ended.toLocaleString()} of ${all.toLocaleString()} tasks have ended`;
-  const parts = [
-    { hue: "green", value: completed },
-    { hue: "red", value: failed - job.retriesPending },
-    { hue: "orange", value: job.retriesPending },
-    { hue: "blue", value: running + scheduled },
-  ] as const;
   return (
-    <div className="stack" data-part="progress">
-      <Bar parts={[...parts]} whole={all} label={label} />
-      <p className="soft">
-        {label}
-        {job.status === "RUNNING" ? (
-          // Slower than that nothing can be said of its end.
-          rate >= 0.05 && ` · ${rounded(rate)} a second · about ${span((1_000 * (all - ended)) / rate)} to go`
-        ) : (
-          job.finishedAt && ` · took ${span(Date.parse(job.finishedAt) - Date.parse(job.createdAt))}`
-        )}
-      </p>
+    <div className="panel" data-part="progress">
+      <Counters job={job} label={label}>
+        <span className="soft">
+          {label}
+          {job.status === "RUNNING" ? (
+            // Slower than that nothing can be said of its end.
+            rate >= 0.05 && ` · ${rounded(rate)} a second · about ${span((1_000 * (all - ended)) / rate)} to go`
+          ) : (
+            job.finishedAt && ` · took ${span(Date.parse(job.finishedAt) - Date.parse(job.createdAt))}`
+          )}
+        </span>
+      </Counters>
     </div>
   );
 }

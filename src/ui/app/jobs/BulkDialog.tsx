@@ -9,25 +9,34 @@ import { type Action, carryOut, type Outcome, type Wanted } from "./bulk";
 const jobs = (count: number) => (count === 1 ? "1 job" : `${count.toLocaleString()} jobs`);
 const tasks = (count: number) => (count === 1 ? "1 task" : `${count.toLocaleString()} tasks`);
 
+/** Tasks that have failed for good, and would be tried again. */
+const failedOf = ({ taskCounters, retriesPending }: NonNullable<Outcome["job"]>) => Math.max(0, taskCounters.failed - retriesPending);
+
+/** Those to which something would happen. */
+function acted(action: Action, outcomes: Outcome[]): NonNullable<Outcome["job"]>[] {
+  const going = outcomes.flatMap(({ job, error }) => (job && !error ? [job] : []));
+  return going.filter((job) => (action === "retry" ? failedOf(job) > 0 : job.status === "RUNNING"));
+}
+
 /** In words, from what the server says that it would do. */
 export function consequence(action: Action, outcomes: Outcome[]): string[] {
-  const going = outcomes.filter(({ job, error }) => !error && job);
-  const counted = (count: (it: NonNullable<Outcome["job"]>) => number) =>
-    going.reduce((all, { job }) => all + (job ? count(job) : 0), 0);
-  const running = going.filter(({ job }) => job?.status === "RUNNING").length;
-  const refused = outcomes.length - going.length;
-  const unfinished = counted((it) => it.taskCounters.ready + it.taskCounters.scheduled + it.taskCounters.running);
-  const waiting = counted((it) => it.retriesPending);
+  const going = acted(action, outcomes);
+  const counted = (count: (it: NonNullable<Outcome["job"]>) => number) => going.reduce((all, job) => all + count(job), 0);
+  const refused = outcomes.filter(({ job, error }) => error || !job).length;
+  const rest = outcomes.length - refused - going.length;
+  const unfinished = counted(({ taskCounters: it, retriesPending }) => it.ready + it.scheduled + it.running + retriesPending);
   const said: string[] = [];
-  if (action === "kill") {
-    said.push(`${jobs(running)} will be killed: ${tasks(unfinished + waiting)} that have not finished end at once, as KILLED.`);
+  if (going.length === 0) {
+    // Nothing but what follows.
+  } else if (action === "kill") {
+    said.push(`${jobs(going.length)} will be killed: ${tasks(unfinished)} that have not finished end at once, as KILLED.`);
   } else if (action === "stop") {
-    said.push(`${jobs(running)} will be stopped: running tasks come to a good end, ${tasks(unfinished + waiting)} at most; those that have not begun fail as KILLED.`);
+    said.push(`${jobs(going.length)} will be stopped: running tasks come to a good end, ${tasks(unfinished)} at most; those that have not begun fail as KILLED.`);
   } else {
-    const failed = counted((it) => Math.max(0, it.taskCounters.failed - it.retriesPending));
-    said.push(`${tasks(failed)} of ${jobs(going.length)} that have failed for good will be tried again, with new budgets.`);
+    said.push(`${tasks(counted(failedOf))} of ${jobs(going.length)} that have failed for good will be tried again, with new budgets.`);
   }
-  if (action !== "retry" && going.length > running) said.push(`${jobs(going.length - running)} finished already: nothing changes there.`);
+  if (rest > 0 && action !== "retry") said.push(`${jobs(rest)} finished already: nothing changes there.`);
+  if (rest > 0 && action === "retry") said.push(`${jobs(rest)} with no task that has failed for good: nothing changes there.`);
   if (refused > 0) said.push(`${jobs(refused)} cannot be acted on and will be left as they are.`);
   return said;
 }
@@ -63,12 +72,13 @@ export function BulkDialog({ action, wanted, close, done }: Props) {
     if (first) tell("bad", `${TITLES[action]}: refused for ${jobs(refused.length)}: ${first.error?.message ?? ""}`);
     done();
   };
+  const going = would && acted(action, would).length;
   return (
     <Confirm
-      title={`${TITLES[action]} ${would ? jobs(would.length) : "jobs"}?`}
-      action={would ? `${TITLES[action]} ${jobs(would.length)}` : TITLES[action]}
+      title={`${TITLES[action]} ${going ? jobs(going) : "jobs"}?`}
+      action={going ? `${TITLES[action]} ${jobs(going)}` : TITLES[action]}
       danger={action !== "retry"}
-      ready={would !== undefined && would.length > 0}
+      ready={Boolean(going)}
       run={run}
       close={close}
     >

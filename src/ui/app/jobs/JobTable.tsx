@@ -57,7 +57,7 @@ const Row = memo(function Row({ job, chosen, mayAct, toggle }: RowProps) {
         </td>
       )}
       <td>
-        <Link className="mono" href={`/jobs/${job.jobId}`}>
+        <Link className="mono id" href={`/jobs/${job.jobId}`} title={job.jobId}>
           {job.jobId}
         </Link>
       </td>

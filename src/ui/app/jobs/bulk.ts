@@ -31,15 +31,25 @@ export type Outcome = BulkKillMutation["outcomes"][number];
 /** Jobs by their ids, or all that a filter lets through. */
 export type Wanted = { ids: string[] } | { matching: MatchingJobs };
 
-/** Many calls when one does not take them all. */
+/** Jobs of one call: what is asked of each counts against what a document may ask for. */
+const TOGETHER = 200;
+
+/** As many calls as it takes. */
 export async function carryOut(action: Action, wanted: Wanted, dryRun: boolean): Promise<Outcome[]> {
   const all: Outcome[] = [];
-  let part: Wanted = wanted;
+  if ("ids" in wanted) {
+    for (let begin = 0; begin < wanted.ids.length; begin += TOGETHER) {
+      const ids = wanted.ids.slice(begin, begin + TOGETHER);
+      all.push(...(await ask(ACTIONS[action], { ids, dryRun })).outcomes);
+    }
+    return all;
+  }
+  let after = wanted.matching.after;
   for (;;) {
-    const { outcomes } = await ask(ACTIONS[action], { ...part, dryRun });
+    const matching = { ...wanted.matching, first: TOGETHER, ...(after && { after }) };
+    const { outcomes } = await ask(ACTIONS[action], { matching, dryRun });
     all.push(...outcomes);
-    const next = outcomes.at(-1)?.nextCursor;
-    if (!next || !("matching" in part)) return all;
-    part = { matching: { ...part.matching, after: next } };
+    after = outcomes.at(-1)?.nextCursor;
+    if (!after) return all;
   }
 }

@@ -1,6 +1,7 @@
 // A long list of lines of which only those in sight exist.
 import { useEffect, useLayoutEffect, useRef, useState } from "react";
 import { utc } from "../design/Time";
+import { format } from "../design/format";
 import type { Line } from "./lines";
 
 /** Pixels of a line; `.lines` in logs.css says the same. */
@@ -8,7 +9,7 @@ const HEIGHT = 20;
 /** Lines beyond the edges, so that a quick turn of the wheel shows no gap. */
 const BEYOND = 10;
 
-const CLOCK = new Intl.DateTimeFormat(undefined, {
+const clock = format({
   month: "2-digit",
   day: "2-digit",
   hour: "2-digit",
@@ -72,7 +73,7 @@ export function VirtualLines({ lines, prepended, follows, setFollows, atTop, nam
             // oxlint-disable-next-line react/no-array-index-key
             <li key={index} className={`line ${line.level.toLowerCase()}`}>
               <time dateTime={line.at} title={utc(line.at)}>
-                {CLOCK.format(new Date(line.at))}
+                {clock(new Date(line.at))}
               </time>
               <b>{line.level}</b>
               {nameTask && <span className="soft">{line.taskId.split("-").at(-1)}</span>}

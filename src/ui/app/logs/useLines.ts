@@ -1,6 +1,9 @@
 // The lines of a viewer: what is kept, and what comes while it tails.
 import { useCallback, useEffect, useRef, useState } from "react";
 import { Problem } from "../data/problem";
+import { useStore } from "../data/store";
+import { link } from "../data/socket";
+import { REFRESH } from "../data/useAnswer";
 import { useFollowing } from "../data/useFollowing";
 import { type Asked, earlier, type Line, sameness, TAIL } from "./lines";
 
@@ -8,6 +11,15 @@ import { type Asked, earlier, type Line, sameness, TAIL } from "./lines";
 const MOST = 200_000;
 /** Milliseconds in which what comes is gathered before it is shown. */
 const GATHER = 100;
+/** Lines among which one that has come by two ways is looked for. */
+const NEAR = 5_000;
+
+/** Those that are not there yet, behind those that are; of later than `until` none is there. */
+function joined(lines: Line[], come: Line[], until: string): Line[] {
+  if (come.every(({ at }) => at > until)) return [...lines, ...come].slice(-MOST);
+  const known = new Set(lines.slice(-NEAR).map(sameness));
+  return [...lines, ...come.filter((it) => it.at > until || !known.has(sameness(it)))].slice(-MOST);
+}
 
 export interface Lines {
   lines: Line[];
@@ -30,6 +42,8 @@ export function useLines(asked: Asked, to: string | null): Lines {
   const latest = useRef({ asked, to });
   latest.current = { asked, to };
   const under = useRef<AbortController | undefined>(undefined);
+  // What has been asked for may come by itself as well, a little later.
+  const askedUntil = useRef("");
 
   const load = useCallback((from: string | null) => {
     const stop = new AbortController();
@@ -39,6 +53,7 @@ export function useLines(asked: Asked, to: string | null): Lines {
     earlier(latest.current.asked, latest.current.to ?? "now", from, stop.signal).then(
       (found) => {
         if (stop.signal.aborted) return;
+        if (from === null) askedUntil.current = found.lines.at(-1)?.at ?? "";
         setLines((lines) => {
           // At the first page lines may have come already, which are in it as well.
           if (from !== null) return [...found.lines, ...lines];
@@ -65,6 +80,27 @@ export function useLines(asked: Asked, to: string | null): Lines {
     return () => under.current?.abort();
   }, [key, load]);
 
+  // What does not come by itself is asked for.
+  const down = useStore(link) !== "open";
+  useEffect(() => {
+    if (!down || to !== null) return undefined;
+    const stop = new AbortController();
+    const timer = setInterval(() => {
+      earlier(latest.current.asked, "now", null, stop.signal).then(
+        (found) => {
+          setLines((lines) => joined(lines, found.lines, lines.at(-1)?.at ?? ""));
+          askedUntil.current = found.lines.at(-1)?.at ?? askedUntil.current;
+        },
+        // That nothing is answered is told for all views at once.
+        () => {},
+      );
+    }, REFRESH);
+    return () => {
+      stop.abort();
+      clearInterval(timer);
+    };
+  }, [down, to, key]);
+
   const gathered = useRef<Line[]>([]);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   useEffect(() => {
@@ -84,7 +120,8 @@ export function useLines(asked: Asked, to: string | null): Lines {
         timer.current = undefined;
         const come = gathered.current;
         gathered.current = [];
-        setLines((lines) => [...lines, ...come].slice(-MOST));
+        const until = askedUntil.current;
+        setLines((lines) => joined(lines, come, until));
       }, GATHER);
     },
     () => load(null),

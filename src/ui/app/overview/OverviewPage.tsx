@@ -1,4 +1,5 @@
 // The cluster at a glance, and what needs attention first. Asked every five seconds.
+import type { ReactNode } from "react";
 import { useAnswer } from "../data/useAnswer";
 import { Badge } from "../design/Badge";
 import { Bar } from "../design/Bar";
@@ -30,28 +31,43 @@ const OVERVIEW = graphql(`
 
 type Overview = OverviewQuery["clusterOverview"];
 
-function Figure({ label, value, of, href }: { label: string; value: number; of?: number; href?: string }) {
+function Figure({ label, value, of, href, children }: { label: string; value: number; of?: number; href?: string; children?: ReactNode }) {
   const text = value.toLocaleString() + (of === undefined ? "" : ` / ${of.toLocaleString()}`);
   return (
     <div className="figure">
       <span className="soft">{label}</span>
       <b>{href ? <Link href={href}>{text}</Link> : text}</b>
+      {children}
     </div>
   );
 }
 
-function Capacity({ workers }: { workers: Overview["workers"] }) {
-  const label = `${workers.currentTasks} of ${workers.maxCapacity} slots of active workers are taken`;
-  const full = workers.currentTasks >= workers.maxCapacity;
+function Figures({ of: { jobs, tasks, workers } }: { of: Overview }) {
+  const full = workers.maxCapacity > 0 && workers.currentTasks >= workers.maxCapacity;
+  const taken = `${workers.currentTasks} of ${workers.maxCapacity} slots of active workers are taken`;
   return (
-    <div className="panel">
-      <header>
-        <h2 className="grow">Capacity</h2>
-        <span className="soft">{label}</span>
-      </header>
-      <div className="body">
-        <Bar parts={[{ hue: full ? "orange" : "blue", value: workers.currentTasks }]} whole={workers.maxCapacity} label={label} />
-      </div>
+    <div className="groups">
+      <section aria-labelledby="of-cluster">
+        <h2 id="of-cluster">Cluster</h2>
+        <div className="figures">
+          <Figure label="Jobs running" value={jobs.unfinished} of={jobs.total} href="/jobs?status=RUNNING" />
+          <Figure label="Workers active" value={workers.active} href="/workers" />
+          <Figure label="Slots taken" value={workers.currentTasks} of={workers.maxCapacity}>
+            <Bar parts={[{ hue: full ? "orange" : "blue", value: workers.currentTasks }]} whole={workers.maxCapacity} label={taken} />
+          </Figure>
+        </div>
+      </section>
+      <section aria-labelledby="of-tasks">
+        <h2 id="of-tasks">Tasks of unfinished jobs</h2>
+        <div className="figures">
+          <Figure label="Ready" value={tasks.ready} />
+          <Figure label="Scheduled" value={tasks.scheduled} />
+          <Figure label="Running" value={tasks.running} />
+          <Figure label="Completed" value={tasks.completed} />
+          <Figure label="Failed" value={tasks.failed} />
+          <Figure label="Retrying" value={tasks.retriesPending} />
+        </div>
+      </section>
     </div>
   );
 }
@@ -99,18 +115,7 @@ export function OverviewPage() {
       {data && (
         <>
           <Attention data={data} />
-          <div className="figures">
-            <Figure label="Jobs running" value={data.clusterOverview.jobs.unfinished} of={data.clusterOverview.jobs.total} href="/jobs?status=RUNNING" />
-            <Figure label="Workers active" value={data.clusterOverview.workers.active} href="/workers" />
-            <Figure label="Tasks ready" value={data.clusterOverview.tasks.ready} />
-            <Figure label="Scheduled" value={data.clusterOverview.tasks.scheduled} />
-            <Figure label="Running" value={data.clusterOverview.tasks.running} />
-            <Figure label="Completed" value={data.clusterOverview.tasks.completed} />
-            <Figure label="Failed" value={data.clusterOverview.tasks.failed} />
-            <Figure label="Retrying" value={data.clusterOverview.tasks.retriesPending} />
-          </div>
-          <p className="soft small">Tasks are those of unfinished jobs.</p>
-          <Capacity workers={data.clusterOverview.workers} />
+          <Figures of={data.clusterOverview} />
           <Trends />
           <Failing jobs={data.failing.nodes.slice(0, 8)} />
         </>

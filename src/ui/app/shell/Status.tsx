@@ -1,8 +1,9 @@
 // Whether what is shown is fresh: always in sight, and loud when it is not.
 import { useFreshness } from "../data/freshness";
+import { format } from "../design/format";
 import { Notice } from "../design/Notice";
 
-const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const clock = format({ timeStyle: "medium", hourCycle: "h23" });
 
 export function Status() {
   const fresh = useFreshness();
@@ -28,7 +29,7 @@ export function StaleNotice() {
   if (fresh.kind === "stale") {
     return (
       <Notice kind="bad">
-        Grid does not answer. What is shown is of {CLOCK.format(fresh.since)}; it is asked again every 5 seconds.
+        Grid does not answer. What is shown is of {clock(fresh.since)}; it is asked again every 5 seconds.
       </Notice>
     );
   }
