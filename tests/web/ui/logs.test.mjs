@@ -46,6 +46,13 @@ test("lines come while one looks, are held back, searched, and told by their lev
   await page.waitForFunction(() => document.querySelector(".lines").dataset.count === "1");
   assert.match(page.url(), /q=%22tick\+2%22/);
   const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download" }).click()]);
+  // Back in time, where there is nothing yet; and here again.
+  await page.getByLabel("Up to").fill("2020-01-01T00:00:00");
+  await page.getByLabel("Up to").blur();
+  await page.getByText("No lines.").waitFor();
+  assert.match(page.url(), /to=20/);
+  await page.getByRole("button", { name: "Back to now" }).click();
+  await page.waitForFunction(() => document.querySelector(".lines").dataset.count === "1");
   assert.equal(file.suggestedFilename(), "logs.ndjson");
   await kill(job);
   assert.deepEqual(it.wrong, []);

@@ -39,7 +39,7 @@ test("a document is checked while it is written, at its line, and submitted once
 });
 
 test("Ctrl-K finds a job by its name and goes there by keys alone", async () => {
-  const { jobId } = await submit(quick("needle in the hay", 1));
+  const { jobId } = await submit({ ...quick("needle in the hay", 1), labels: { found: "by-its-label" } });
   const it = await open(browser, "/workers");
   const { page } = it;
   await page.locator('[data-fresh="live"]').waitFor();
@@ -50,6 +50,19 @@ test("Ctrl-K finds a job by its name and goes there by keys alone", async () => 
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { level: 1, name: "needle in the hay" }).waitFor();
   assert.equal(new URL(page.url()).pathname, `/jobs/${jobId}`);
+  // By a label, by an id of a task, by a worker.
+  const [{ workerId }] = (await get("/api/v1/workers")).items;
+  const taskId = `${jobId.replace("job-", "task-")}-1`;
+  for (const [typed, found] of [
+    ["found=by-its", "found=by-its-label"],
+    [taskId, taskId],
+    [workerId, workerId],
+  ]) {
+    await page.keyboard.press("Control+k");
+    await page.keyboard.type(typed);
+    await page.getByRole("option").filter({ hasText: found }).first().waitFor();
+    await page.keyboard.press("Escape");
+  }
   await page.keyboard.press("Control+k");
   await page.keyboard.type("work");
   await page.getByRole("option", { name: "Workers" }).waitFor();

@@ -143,6 +143,11 @@ test("a job is followed, explained, its retry cancelled, and its history told", 
   const { page } = it;
   await page.getByText("Retries (1)").waitFor();
   const retry = row(page, "bad");
+  await retry.getByText("1 of 2").waitFor();
+  await retry.getByRole("button", { name: "Now" }).click();
+  await page.getByRole("dialog").getByText("bad is tried again at once.").waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Retry now" }).click();
+  await retry.getByText("2 of 2").waitFor();
   await retry.getByRole("button", { name: "Cancel" }).click();
   await page.getByRole("dialog").getByText("The failure of bad becomes final.").waitFor();
   await page.getByRole("dialog").getByRole("button", { name: "Cancel the retry" }).click();
@@ -153,6 +158,35 @@ test("a job is followed, explained, its retry cancelled, and its history told", 
   for (const type of ["JobSubmitted", "JobFinished"]) await row(page, type).waitFor();
   await page.getByRole("link", { name: "Tasks", exact: true }).click();
   await badge(row(page, "bad"), "FAILED").waitFor();
+  assert.deepEqual(it.wrong, []);
+  await it.close();
+});
+
+test("a job that runs says how quickly, and when it may be over", async () => {
+  const task = { externalId: "sleeps", replicas: 24, command: ["sleep", "0.4"] };
+  const { jobId } = await submit({ externalId: "takes a while", tasks: [task] });
+  const it = await open(browser, `/jobs/${jobId}`);
+  const { page } = it;
+  await page.getByText(/of 24 tasks have ended · [0-9.]+ a second · about .* to go$/).waitFor();
+  await page.getByText(/^24 of 24 tasks have ended · took [0-9.]+ s$/).waitFor();
+  await page.getByRole("img", { name: "24 of 24 tasks have ended" }).waitFor();
+  assert.deepEqual(it.wrong, []);
+  await it.close();
+});
+
+test("the overview says what needs attention, with the way there", async () => {
+  const failed = await submit({ externalId: "fails for good", tasks: [{ externalId: "bad", command: ["false"], retry: { maxRetries: 0 } }] });
+  const it = await open(browser, "/", { clock: true });
+  const { page } = it;
+  const attention = page.getByRole("region", { name: "Needs attention" });
+  await attention.waitFor();
+  const { jobId } = await submit(labelled(held("grows", 20), "grows"));
+  await page.clock.fastForward(5_000);
+  await attention.getByText("The queue grows").waitFor();
+  await attention.getByRole("link", { name: /jobs? failed$/ }).click();
+  await row(page, failed.jobId).waitFor();
+  assert.match(page.url(), /status=FAILED/);
+  await kill({ jobId });
   assert.deepEqual(it.wrong, []);
   await it.close();
 });

@@ -26,6 +26,12 @@ test("one that does not respond is told of, one that said goodbye is not", async
   await row("worker-lost").locator('[data-state="LOST"]').waitFor();
   await row("worker-left").locator('[data-state="DRAINED"]').waitFor();
   await assertAccessible(page, "lost workers");
+  // Page by page, of the size that is wanted.
+  await page.goto(`${url}/workers?size=2&sort=WORKER_ID`);
+  await page.getByText("1–2 of 3 workers").waitFor();
+  await page.getByRole("button", { name: "Next page" }).click();
+  await page.getByText("3–3 of 3 workers").waitFor();
+  await row("worker-old").waitFor();
   // It is told of whichever rows are shown.
   await page.goto(`${url}/workers?state=ACTIVE`);
   await alert.getByRole("link", { name: "worker-lost" }).click();

@@ -44,15 +44,15 @@ export interface Earlier {
   cursor: string | null;
 }
 
-/** As far back as lines are looked for. */
-const FROM = "-30d";
+/** Milliseconds before the last line, as far back as lines are looked for. */
+const REACH = 30 * 86_400_000;
 /** REST gives as many as 10,000 at once; GraphQL 500, which is few for a log. */
 const PAGE = 5_000;
 
 /** The last lines before a time, or before those of the page with this cursor. */
 export async function earlier(asked: Asked, to: string, cursor: string | null, stop: AbortSignal): Promise<Earlier> {
   const query = parameters(asked);
-  query.set("from", FROM);
+  query.set("from", new Date((to === "now" ? Date.now() : Date.parse(to)) - REACH).toISOString());
   query.set("to", to);
   query.set("limit", String(PAGE));
   if (cursor !== null) query.set("cursor", cursor);
