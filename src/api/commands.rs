@@ -110,7 +110,7 @@ impl Commands {
                     .bind(&hash)
                     .bind(&normalised)
                     .bind(job.0)
-                    .bind(&content_type)
+                    .bind(content_type)
                     .bind(&body)
                     .execute(&pool)
             };

@@ -274,7 +274,7 @@ async fn finish(cluster: &mut Cluster<'_>, older: &Path) {
         cluster.migrate(older, &["--finish-upgrade"]),
         Command::new(older)
             .args(["jobmaster", "--listen", "127.0.0.1:0"])
-            .args(&cluster.command(&[]).get_args().collect::<Vec<_>>())
+            .args(cluster.command(&[]).get_args().collect::<Vec<_>>())
             .output()
             .unwrap(),
     ] {
