@@ -19,10 +19,14 @@ fn waits_for(migration: &Migration) -> Option<Format> {
 
 /// Those that may be applied while `active` is. What newer programs have applied is left alone.
 pub(super) fn allowed(active: Format) -> Migrator {
-    let may = |migration: &&Migration| waits_for(migration).is_none_or(|format| format <= active);
-    let mut migrator = Migrator::with_migrations(ALL.iter().filter(may).cloned().collect());
+    let mut migrator = Migrator::with_migrations(of(ALL.iter(), active));
     migrator.set_ignore_missing(true);
     migrator
+}
+
+fn of<'a>(all: impl Iterator<Item = &'a Migration>, active: Format) -> Vec<Migration> {
+    let may = |migration: &&Migration| waits_for(migration).is_none_or(|format| format <= active);
+    all.filter(may).cloned().collect()
 }
 
 /// The first of those without which this program does not work that is not `applied`.
@@ -193,6 +197,9 @@ mod tests {
             Some(Format(3))
         );
         assert_eq!(waits_for(&named("add contracts")), None);
+        let both = [named("add a column"), named("contract 3 take away the old column")];
+        assert_eq!(of(both.iter(), Format(2)).len(), 1);
+        assert_eq!(of(both.iter(), Format(3)).len(), 2);
         let whole = ALL.iter().count();
         assert_eq!(allowed(Format::known()).iter().count(), whole);
         assert_eq!(missing(&ALL.iter().map(|it| it.version).collect::<Vec<_>>()), None);

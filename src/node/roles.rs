@@ -21,7 +21,7 @@ use crate::config::Secret;
 use crate::config::whole::Config;
 use crate::domain::{Incarnation, WorkerName};
 use crate::embedded::{self, Embedded, Role};
-use crate::log::{Error as LogError, Log, Others, finish_upgrade};
+use crate::log::{Error as LogError, Log, Others, Setup, finish_upgrade};
 use crate::logs::recent::Recent;
 use crate::metrics::Points;
 use crate::telemetry::Telemetry;
@@ -141,17 +141,9 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         }
         None => service_url(&config)?,
     };
-    let owner = config.postgres.owner_url.clone().unwrap_or_else(|| url.clone());
-    for lost in prepare(&config, &owner).await?.lost {
-        tracing::error!(%lost, "node.cursor_lost");
-    }
-    if config.kafka.brokers.is_none() {
-        finish_alone(&owner, database.is_some()).await?;
-    }
-    let (log, setup) = open_log(&config, url, Some(config.shards.count)).await?;
-    let anonymous_role = match access::anonymous_role(&config, &log).await {
-        Ok(role) => role,
-        Err(refused) => return Err(leave(log, database, refused).await),
+    let (log, setup, anonymous_role) = match open_store(&config, url, database.is_some()).await {
+        Ok(store) => store,
+        Err(why) => return Err(leave(database, why).await),
     };
     let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
     // Only who holds the lock of the data folder, and the whole bus, knows that earlier workers are gone.
@@ -214,8 +206,26 @@ async fn until_end(log: &Log) -> anyhow::Result<anyhow::Result<()>> {
     }
 }
 
-/// Without Kafka there is nobody beside a standalone, so nobody to wait for: what it knows is written from now on. `sure`:
-/// it holds the data folder, so that nobody can be.
+/// The log, prepared and opened, and what may be done without a token. `sure`: nobody else can work on it.
+async fn open_store(config: &Config, url: Secret, sure: bool) -> anyhow::Result<(Log, Setup, Option<api::Role>)> {
+    let owner = config.postgres.owner_url.clone().unwrap_or_else(|| url.clone());
+    for lost in prepare(config, &owner).await?.lost {
+        tracing::error!(%lost, "node.cursor_lost");
+    }
+    if config.kafka.brokers.is_none() {
+        finish_alone(&owner, sure).await?;
+    }
+    let (log, setup) = open_log(config, url, Some(config.shards.count)).await?;
+    match access::anonymous_role(config, &log).await {
+        Ok(role) => Ok((log, setup, role)),
+        Err(refused) => {
+            log.close().await;
+            Err(refused)
+        }
+    }
+}
+
+/// Without Kafka there is nobody beside a standalone, so nobody to wait for: what it knows is written from now on.
 async fn finish_alone(owner: &Secret, sure: bool) -> anyhow::Result<()> {
     let others = if sure { Others::Nobody } else { Others::AsTheySay };
     match finish_upgrade(owner, others).await {
@@ -233,9 +243,8 @@ async fn finish_alone(owner: &Secret, sure: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes apart what was opened for a server that may not start; gives why.
-async fn leave(log: Log, database: Option<Embedded>, why: anyhow::Error) -> anyhow::Error {
-    log.close().await;
+/// Ends the private database of a server that may not start; gives why.
+async fn leave(database: Option<Embedded>, why: anyhow::Error) -> anyhow::Error {
     let stopped = match database {
         Some(database) => database.stop().await,
         None => Ok(()),

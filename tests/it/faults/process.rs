@@ -51,6 +51,11 @@ impl Grid {
     /// SIGTERM, upon which it must end well; then another executable on the same address, as an upgrade does.
     pub fn replace(&mut self, program: &Path) {
         self.end();
+        self.restart_as(program);
+    }
+
+    /// As [`Grid::restart`], from another executable.
+    pub fn restart_as(&mut self, program: &Path) {
         program.clone_into(&mut self.program);
         self.restart();
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::check::{Ended, check};
 use super::load::{Load, Programs, all_finished, get, submitted};
-use super::process::{Folder, Grid, no_stray_processes};
+use super::process::{Folder, GRID, Grid, no_stray_processes};
 use super::times;
 use crate::support::eventually;
 
@@ -26,11 +26,16 @@ impl Standalone {
     }
 
     pub async fn start_with(flags: &[&str]) -> Self {
+        Self::start_program(Path::new(GRID), flags).await
+    }
+
+    pub async fn start_program(program: &Path, flags: &[&str]) -> Self {
         let folder = Folder::new("/var/tmp");
         let data = folder.path().join("data");
         let arguments = ["standalone", "--data-dir", data.to_str().unwrap(), "--slots", "8"];
         let arguments = [&arguments[..], flags].concat();
-        let mut grid = Grid::start(
+        let mut grid = Grid::start_program(
+            program,
             folder.path(),
             "standalone",
             arguments.iter().map(|text| (*text).to_owned()).collect(),
@@ -57,9 +62,14 @@ impl Standalone {
 
     /// In order; nothing may be left.
     pub fn end(mut self) {
-        let data = self.data();
         self.grid.take().unwrap().stop();
-        assert_eq!(postmaster(&data), None, "the private Postgres outlived an orderly end");
+        self.has_left_nothing();
+    }
+
+    /// After an orderly end.
+    pub fn has_left_nothing(&self) {
+        let postmaster = postmaster(&self.data());
+        assert_eq!(postmaster, None, "the private Postgres outlived an orderly end");
     }
 
     async fn finish(self, load: Load, never: &str) {

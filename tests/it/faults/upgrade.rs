@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::cluster::{Cluster, Patience};
 use super::load::get;
 use super::process::GRID;
+use super::standalone::Standalone;
 use crate::support::{Kafka, Postgres, eventually};
 
 /// What runs goes on while jobmasters come and go.
@@ -19,11 +20,13 @@ const NEVER: &str = "WORKER_LOST,TIMEOUT";
 const SOON: Duration = Duration::from_secs(60);
 /// The longest that the API may leave a client waiting, who tries its servers in turn: that of a takeover, and what a busy
 /// machine adds.
-const LONGEST_GAP: Duration = Duration::from_secs(10);
+const LONGEST_GAP: Duration = Duration::from_secs(20);
 
 const MARK: &[u8] = b"grid-log-format:";
 const NEW: &str = "0002";
 const OLD: &str = "0001";
+/// What every older program says once the upgrade is finished.
+const OUTGROWN: &str = "this program knows up to 1: an upgrade to a newer one was finished";
 
 /// The executable that is tested, made to know less.
 struct Older {
@@ -130,8 +133,8 @@ impl Client {
     }
 }
 
-async fn cordon(server: &str, act: &str) -> (u16, Value) {
-    let request = reqwest::Client::new().post(format!("{server}/api/v1/workers/w0/{act}"));
+async fn cordon(server: &str, worker: &str, act: &str) -> (u16, Value) {
+    let request = reqwest::Client::new().post(format!("{server}/api/v1/workers/{worker}/{act}"));
     let answer = request.send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
@@ -221,7 +224,7 @@ async fn roll(cluster: &mut Cluster<'_>, older: &Path) {
     assert_eq!((&info["logFormat"], &info["newestLogFormat"]), (&json!(1), &json!(2)));
     // What an older program could not read is refused, wherever it is asked for.
     for url in cluster.urls() {
-        let (status, problem) = cordon(&url, "cordon").await;
+        let (status, problem) = cordon(&url, "w0", "cordon").await;
         assert_eq!(
             (status, &problem["code"]),
             (409, &json!("UPGRADE_UNFINISHED")),
@@ -266,8 +269,7 @@ async fn finish(cluster: &mut Cluster<'_>, older: &Path) {
     );
     late.resume();
     assert_eq!(late.ended().code(), Some(1));
-    let why = "this program knows up to 1: an upgrade to a newer one was finished";
-    assert!(late.log_text().contains(why), "{}", late.log_text());
+    assert!(late.log_text().contains(OUTGROWN), "{}", late.log_text());
 
     for role in [
         cluster.migrate(older, &[]),
@@ -279,7 +281,7 @@ async fn finish(cluster: &mut Cluster<'_>, older: &Path) {
             .unwrap(),
     ] {
         assert_eq!(role.status.code(), Some(1), "{}", said(&role));
-        assert!(said(&role).contains(why), "{}", said(&role));
+        assert!(said(&role).contains(OUTGROWN), "{}", said(&role));
     }
     let again = cluster.migrate(new, &["--finish-upgrade"]);
     assert!(
@@ -290,9 +292,35 @@ async fn finish(cluster: &mut Cluster<'_>, older: &Path) {
     // What waited for it is allowed, at each of them.
     for (url, act) in cluster.urls().iter().zip(["cordon", "uncordon"]) {
         eventually("the new format to be written", SOON, async || {
-            (cordon(url, act).await.0 == 200).then_some(())
+            (cordon(url, "w0", act).await.0 == 200).then_some(())
         })
         .await;
     }
     until_both_own(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standalone_finishes_its_upgrade_by_itself_and_does_not_go_back() {
+    let older = Older::make();
+    let mut standalone = Standalone::start_program(&older.program, &[]).await;
+    let url = standalone.grid().url.clone();
+    let (status, problem) = cordon(&url, "local", "cordon").await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (409, &json!("UPGRADE_UNFINISHED")),
+        "{problem}"
+    );
+    let new = Path::new(GRID);
+    standalone.grid().replace(new);
+    standalone.grid().ready().await;
+    let info = get(&url, "/api/v1/info").await;
+    assert_eq!((&info["logFormat"], &info["newestLogFormat"]), (&json!(2), &json!(2)));
+    assert_eq!(cordon(&url, "local", "cordon").await.0, 200);
+    standalone.grid().replace(&older.program);
+    assert_eq!(standalone.grid().ended().code(), Some(1));
+    assert!(standalone.grid().log_text().contains(OUTGROWN));
+    standalone.has_left_nothing();
+    standalone.grid().restart_as(new);
+    standalone.grid().ready().await;
+    standalone.end();
 }
