@@ -68,6 +68,36 @@ export const invoices = {
   ],
 };
 
+/** Runs longer than it may. */
+export const backup = {
+  externalId: "warehouse-backup",
+  labels: { team: "platform" },
+  retry: { maxRetries: 0 },
+  timeouts: { run: "1s" },
+  tasks: [{ externalId: "dump", command: ["sleep", "60"] }],
+};
+
+/** One part of it runs too long, one fails. */
+export const reports = {
+  externalId: "weekly-reports",
+  labels: { team: "billing" },
+  retry: { maxRetries: 0 },
+  tasks: [
+    { externalId: "revenue", command: ["sleep", "60"], timeouts: { run: "1s" } },
+    { externalId: "churn", command: ["sh", "-c", "echo 'ERROR no such table: accounts' >&2; exit 1"] },
+    { externalId: "signups", command: ["true"] },
+  ],
+};
+
+/** No worker has what it needs. */
+export const training = {
+  externalId: "model-training",
+  labels: { team: "search" },
+  tasks: [{ externalId: "epoch", replicas: 8, executor: "noop", requires: { gpu: "a100" } }],
+};
+
+export const nothing = { externalId: "dead-letters-replay", labels: { team: "payments" }, tasks: [] };
+
 export const index = {
   externalId: "search-index",
   labels: { team: "search" },

@@ -4,6 +4,7 @@ import { after, before, test } from "node:test";
 import { url } from "../modules.mjs";
 import { launch, open } from "./browser.mjs";
 import { failing, get, held, kill, labelled, list, quick, submit } from "./documents.mjs";
+import { backup, invoices, nothing, reports, training } from "./scenes.mjs";
 
 let browser;
 before(async () => {
@@ -76,6 +77,27 @@ test("a list of jobs lives, is filtered, sorted and turned over, and its address
   assert.equal(await page.getByRole("button", { name: "Next page" }).isDisabled(), true);
   await page.getByRole("combobox", { name: "Rows" }).selectOption("50");
   await page.getByText("1–3 of 3 jobs").waitFor();
+  assert.deepEqual(it.wrong, []);
+  await it.close();
+});
+
+test("each status has a colour, a sign and a word of its own", async () => {
+  const colours = { COMPLETED: "green", RUNNING: "blue", FAILED: "red", TIMEOUT: "orange", MIXED: "yellow", EMPTY: "gray" };
+  const documents = [quick("completes", 1), training, invoices, backup, reports, nothing];
+  const jobs = await Promise.all(documents.map((it) => submit(labelled(it, "status"))));
+  const it = await open(browser, list("status"));
+  const { page } = it;
+  const signs = new Set();
+  for (const [at, [status, hue]] of Object.entries(colours).entries()) {
+    const its = badge(row(page, jobs[at].jobId), status);
+    await its.waitFor();
+    assert.match(await its.getAttribute("class"), new RegExp(`\\b${hue}$`));
+    const [sign, word] = [await its.locator("[aria-hidden]").textContent(), (await its.textContent()).slice(1)];
+    assert.equal(word, status);
+    signs.add(sign);
+  }
+  assert.equal(signs.size, 6);
+  await kill(jobs[1]);
   assert.deepEqual(it.wrong, []);
   await it.close();
 });
