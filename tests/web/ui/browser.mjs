@@ -61,22 +61,26 @@ export async function assertAccessible(page, name, options = {}) {
   assert.deepEqual(told, [], name);
 }
 
-/** A wire to the server: `cutSockets` takes WebSockets from it, `cut` everything, `mend` gives all back. */
+/**
+ * A wire to the server: `cutSockets` takes WebSockets from it, `cut` everything, `mend` gives all back; `hold` keeps what
+ * is said over WebSockets from coming there until `release`.
+ */
 export async function wire() {
   const { hostname, port } = new URL(url);
   const pairs = new Set();
-  let [cutAll, cutSockets] = [false, false];
+  let [cutAll, cutSockets, holds] = [false, false, false];
   const server = createServer((near) => {
     if (cutAll) return near.destroy();
     const far = connect(Number(port), hostname);
-    const pair = { socket: false, end: () => [near, far].forEach((it) => it.destroy()) };
+    const pair = { socket: false, held: [], far, end: () => [near, far].forEach((it) => it.destroy()) };
     pairs.add(pair);
     near.on("data", (bytes) => {
       if (/upgrade: websocket/i.test(bytes.toString("latin1"))) {
         pair.socket = true;
         if (cutSockets) pair.end();
       }
-      if (!far.destroyed) far.write(bytes);
+      if (pair.socket && holds) pair.held.push(bytes);
+      else if (!far.destroyed) far.write(bytes);
     });
     far.on("data", (bytes) => !near.destroyed && near.write(bytes));
     for (const one of [near, far]) {
@@ -98,6 +102,13 @@ export async function wire() {
     cut() {
       cutAll = true;
       end(() => true);
+    },
+    hold() {
+      holds = true;
+    },
+    release() {
+      holds = false;
+      for (const { held, far } of pairs) for (const bytes of held.splice(0)) far.write(bytes);
     },
     mend() {
       [cutAll, cutSockets] = [false, false];

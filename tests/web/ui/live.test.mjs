@@ -60,6 +60,7 @@ test("every view of jobs lives by what comes, is asked for every 5 s without, an
   line.cutSockets();
   await each((page) => fresh(page, "polling"));
   await each((page) => page.getByText("The live connection is lost").waitFor());
+  await assertAccessible(opened[0].page, "without its socket");
   await retry(job);
   await each((page) => page.clock.fastForward(REFRESH));
   await sees(1);
@@ -77,6 +78,26 @@ test("every view of jobs lives by what comes, is asked for every 5 s without, an
   await retry(job);
   await sees(3);
   await kill(job);
+  await Promise.all(opened.map((it) => it.close()));
+});
+
+test("what happens before anything can be followed is not missed", async (t) => {
+  const line = await wire();
+  t.after(() => line.close());
+  const job = await submit(labelled(held("early", 1), "early"));
+  line.hold();
+  const views = [list("early"), `/jobs/${job.jobId}`, `/tasks/${job.jobId.replace("job-", "task-")}-1`];
+  const opened = await Promise.all(views.map((path) => open(browser, path, { base: line.base, clock: true })));
+  const each = (what) => Promise.all(opened.map(({ page }) => what(page)));
+  const shown = (state) => (page) => page.locator(`main [data-state="${state}"]`).first().waitFor();
+  await each((page) => page.locator('[data-state="RUNNING"], [data-state="READY"]').first().waitFor());
+  // Nothing is asked for by the clock while it stands still.
+  await each(async (page) => page.clock.pauseAt((await page.evaluate(() => Date.now())) + 1_000));
+  await kill(job);
+  line.release();
+  await each((page) => fresh(page, "live"));
+  await each((page) => page.clock.runFor(2_500));
+  await each(shown("FAILED"));
   await Promise.all(opened.map((it) => it.close()));
 });
 
@@ -146,6 +167,8 @@ test("that nothing answers is said, and what was missed comes when all is back",
   await page.getByRole("alert").filter({ hasText: "Grid does not answer" }).waitFor();
   assert.equal(await row(page, known.jobId).count(), 1, "what was known is still shown");
   await assertAccessible(page, "stale");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await assertAccessible(page, "stale, dark");
   const missed = await submit(labelled(held("missed"), "outage"));
   await kill(known);
   line.mend();

@@ -26,6 +26,8 @@ test("one that does not respond is told of, one that said goodbye is not", async
   await row("worker-lost").locator('[data-state="LOST"]').waitFor();
   await row("worker-left").locator('[data-state="DRAINED"]').waitFor();
   await assertAccessible(page, "lost workers");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await assertAccessible(page, "lost workers, dark");
   // Page by page, of the size that is wanted.
   await page.goto(`${url}/workers?size=2&sort=WORKER_ID`);
   await page.getByText("1–2 of 3 workers").waitFor();

@@ -2,11 +2,13 @@
 import { useCallback, useEffect, useRef } from "react";
 import type { TypedDocumentString } from "../gen/graphql";
 import { token } from "./session";
-import { follow } from "./socket";
+import { follow, link } from "./socket";
 import { useStore } from "./store";
 
 /** Milliseconds before a subscription that could not go on is begun anew. */
 const AGAIN = 2_000;
+/** Milliseconds after which a subscription has begun, as a rule; its first item proves it. */
+const BEGUN = 1_000;
 
 /** `null` follows nothing. `gap`: something may have been missed. */
 export function useFollowing<R extends object, V extends Record<string, unknown>>(
@@ -22,12 +24,26 @@ export function useFollowing<R extends object, V extends Record<string, unknown>
     const { variables } = latest.current;
     if (variables === null) return undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let asking: ReturnType<typeof setTimeout> | undefined;
     let stop = () => {};
+    // What happened between the answer that is shown and the beginning of what follows comes with neither: it is asked
+    // for, but not so soon that it would keep the first answer from coming.
+    const catchUp = () => {
+      clearTimeout(asking);
+      asking = setTimeout(() => latest.current.gap(), BEGUN);
+    };
     const begin = () => {
+      let proved = false;
+      catchUp();
       stop = follow(document, variables, {
-        item: (it) => latest.current.item(it),
+        item: (it) => {
+          if (!proved) catchUp();
+          proved = true;
+          latest.current.item(it);
+        },
         gap: () => {
           stop();
+          clearTimeout(asking);
           timer = setTimeout(() => {
             latest.current.gap();
             begin();
@@ -36,8 +52,11 @@ export function useFollowing<R extends object, V extends Record<string, unknown>
       });
     };
     begin();
+    const unfollow = link.follow(() => link.get() === "open" && catchUp());
     return () => {
+      unfollow();
       clearTimeout(timer);
+      clearTimeout(asking);
       stop();
     };
   }, [document, key]);

@@ -11,14 +11,17 @@ import { type Asked, earlier, type Line, sameness, TAIL } from "./lines";
 const MOST = 200_000;
 /** Milliseconds in which what comes is gathered before it is shown. */
 const GATHER = 100;
-/** Lines among which one that has come by two ways is looked for. */
-const NEAR = 5_000;
+/** Lines among which one that has come by two ways is looked for: more than one answer has. */
+const NEAR = 10_000;
 
-/** Those that are not there yet, behind those that are; of later than `until` none is there. */
+/** With those that are not there yet, by their time; of later than `until` none is there. */
 function joined(lines: Line[], come: Line[], until: string): Line[] {
   if (come.every(({ at }) => at > until)) return [...lines, ...come].slice(-MOST);
-  const known = new Set(lines.slice(-NEAR).map(sameness));
-  return [...lines, ...come.filter((it) => it.at > until || !known.has(sameness(it)))].slice(-MOST);
+  const near = lines.slice(-NEAR);
+  const known = new Set(near.map(sameness));
+  near.push(...come.filter((it) => it.at > until || !known.has(sameness(it))));
+  near.sort((a, b) => (a.at < b.at ? -1 : Number(a.at > b.at)));
+  return [...lines.slice(0, -NEAR), ...near].slice(-MOST);
 }
 
 export interface Lines {
@@ -80,26 +83,29 @@ export function useLines(asked: Asked, to: string | null): Lines {
     return () => under.current?.abort();
   }, [key, load]);
 
-  // What does not come by itself is asked for.
+  // What does not come by itself, or came before anything could, is asked for.
+  const catching = useRef<AbortController | undefined>(undefined);
+  const catchUp = useCallback(() => {
+    const stop = new AbortController();
+    catching.current?.abort();
+    catching.current = stop;
+    earlier(latest.current.asked, "now", null, stop.signal).then(
+      (found) => {
+        if (stop.signal.aborted) return;
+        setLines((lines) => joined(lines, found.lines, lines.at(-1)?.at ?? ""));
+        askedUntil.current = found.lines.at(-1)?.at ?? askedUntil.current;
+      },
+      // That nothing is answered is told for all views at once.
+      () => {},
+    );
+  }, []);
+  useEffect(() => () => catching.current?.abort(), [key]);
   const down = useStore(link) !== "open";
   useEffect(() => {
     if (!down || to !== null) return undefined;
-    const stop = new AbortController();
-    const timer = setInterval(() => {
-      earlier(latest.current.asked, "now", null, stop.signal).then(
-        (found) => {
-          setLines((lines) => joined(lines, found.lines, lines.at(-1)?.at ?? ""));
-          askedUntil.current = found.lines.at(-1)?.at ?? askedUntil.current;
-        },
-        // That nothing is answered is told for all views at once.
-        () => {},
-      );
-    }, REFRESH);
-    return () => {
-      stop.abort();
-      clearInterval(timer);
-    };
-  }, [down, to, key]);
+    const timer = setInterval(catchUp, REFRESH);
+    return () => clearInterval(timer);
+  }, [down, to, catchUp]);
 
   const gathered = useRef<Line[]>([]);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
@@ -124,7 +130,7 @@ export function useLines(asked: Asked, to: string | null): Lines {
         setLines((lines) => joined(lines, come, until));
       }, GATHER);
     },
-    () => load(null),
+    catchUp,
   );
 
   const more = useCallback(() => {
