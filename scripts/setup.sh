@@ -41,7 +41,7 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
-need "Postgres server programs (14 or later)" postgresql has_postgres
+need "Postgres server programs (15 or later)" postgresql has_postgres
 need "psql" postgresql-client command -v psql
 need "a JDK, 17 or later (the tests' Kafka)" jdk has_jdk
 need "Maven (fetches the tests' Kafka)" maven command -v mvn

@@ -18,7 +18,9 @@ use super::problem::Problem;
 use super::replies::Replies;
 use crate::bus::{Bus, Message, SendError, Topic};
 use crate::clock;
-use crate::domain::{Incarnation, JobId, JobSpec, Position, RefusalCode, ShardId, StreamId, Timestamp, WorkerName};
+use crate::domain::{
+    Incarnation, JobId, JobSpec, Position, Refusal, RefusalCode, ShardId, StreamId, Timestamp, WorkerName,
+};
 use crate::event::{Command, CommandMessage, Version, Wire};
 use crate::log::{Format, Log};
 use crate::projection::Watermarks;
@@ -33,9 +35,13 @@ pub struct Commands {
     replies: Replies,
     pub(super) reservations: Reservations,
     shards: u16,
+    trouble: Trouble,
     /// Commands that each shard may still be sent.
     room: Vec<Arc<Semaphore>>,
 }
+
+/// Why a shard of this process does not work at the moment, when it does not.
+pub type Trouble = Arc<dyn Fn(ShardId) -> Option<String> + Send + Sync>;
 
 /// A document that is ready to become a job.
 pub struct Submission {
@@ -47,7 +53,13 @@ pub struct Submission {
 }
 
 impl Commands {
-    pub fn new(options: ApiOptions, log: Log, bus: Arc<dyn Bus>, watermarks: Watermarks, replies: Replies) -> Self {
+    pub fn new(
+        (options, trouble): (ApiOptions, Trouble),
+        log: Log,
+        bus: Arc<dyn Bus>,
+        watermarks: Watermarks,
+        replies: Replies,
+    ) -> Self {
         let shards = bus.partitions().of(Topic::Commands);
         let room = (0..shards)
             .map(|_| Arc::new(Semaphore::new(options.unanswered_per_shard as usize)))
@@ -60,6 +72,7 @@ impl Commands {
             watermarks,
             replies,
             shards,
+            trouble,
             room,
         }
     }
@@ -220,13 +233,14 @@ impl Commands {
             Ok(Ok(Ok(accepted))) => accepted.position,
             // One that arrived twice may have had its effect the first time.
             Ok(Ok(Err(refusal))) if refusal.code == RefusalCode::Expired => {
-                return Err(Unanswered::perhaps(about.tell(Problem::from(refusal).retry_after(1))));
+                let left = timeout.saturating_sub(begun.elapsed());
+                return Err(Unanswered::perhaps(about.tell(expired(refusal, left).retry_after(1))));
             }
             Ok(Ok(Err(refusal))) => return Err(Unanswered::never(refusal.into())),
             Ok(Err(_)) | Err(_) => {
                 metrics::counter!("grid_api_unanswered_total").increment(1);
                 let found = self.find(sought).await;
-                let unknown = || Unanswered::perhaps(about.tell(self.unknown()));
+                let unknown = || Unanswered::perhaps(about.tell(self.unknown(about.shard(self.shards))));
                 found.map_err(|_| unknown())?.ok_or_else(unknown)?
             }
         };
@@ -266,12 +280,17 @@ impl Commands {
         }
     }
 
-    fn unknown(&self) -> Problem {
+    fn unknown(&self, shard: ShardId) -> Problem {
         let waited: Duration = self.options.command_timeout;
-        let detail = format!(
+        let mut detail = format!(
             "no answer within {waited:?}: whether the command was carried out is not known yet; look before you send it \
              again"
         );
+        if let Some(why) = (self.trouble)(shard) {
+            detail.push_str(&format!(
+                ". Shard {shard}, which decides it, does not work at the moment: {why}"
+            ));
+        }
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "OUTCOME_UNKNOWN", detail)
     }
 }
@@ -392,6 +411,20 @@ impl Sought {
     }
 }
 
+/// A command that came too late by the clock of who decides it, with so much of its time left by the clock of this process:
+/// when any is left, the two clocks differ by that at least.
+fn expired(mut refusal: Refusal, left: Duration) -> Problem {
+    if left >= clock::AGREE {
+        metrics::counter!("grid_api_clocks_differ_total").increment(1);
+        tracing::warn!(at_least = ?left, "clock.differs.jobmaster_ahead");
+        refusal.message.push_str(&format!(
+            "; the clock of the jobmaster that decides it is at least {left:.1?} ahead of this server's: set the clocks of \
+             both machines (NTP)"
+        ));
+    }
+    Problem::from(refusal)
+}
+
 fn not_sent(error: SendError) -> Problem {
     match error {
         SendError::Full { .. } => {
@@ -412,5 +445,19 @@ fn not_sent(error: SendError) -> Problem {
             tracing::warn!(%error, "api.command.not_sent");
             Problem::unavailable("the bus does not take commands at the moment; try again")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_is_late_by_another_clock_alone_says_so() {
+        let refusal = || Refusal::new(RefusalCode::Expired, "it arrived after noon, up to which it was wanted");
+        let late = expired(refusal(), Duration::from_millis(1_900)).to_string();
+        assert!(late.ends_with("up to which it was wanted"), "{late}");
+        let early = expired(refusal(), Duration::from_secs(9)).to_string();
+        assert!(early.contains("is at least 9.0s ahead of this server's"), "{early}");
     }
 }

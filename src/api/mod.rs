@@ -44,14 +44,14 @@ mod workers;
 mod tests;
 
 pub use auth::{Access, AnonymousRole, AuthOptions, Caller, Role};
-pub use commands::{Commands, Submission};
+pub use commands::{Commands, Submission, Trouble};
 pub use idempotency::{Done, IdempotencyKey};
 pub use logs::{HeardWorkers, Tailing, WayToLines};
 pub use options::ApiOptions;
 pub use problem::{Mistake, Problem};
 pub use replies::Replies;
 pub use routes::{Rule, rules};
-pub use server::{Error, Server, serve};
+pub use server::{Error, LISTEN, METRICS_LISTEN, Server, bind, can_listen, serve};
 pub use tls::{Tls, TlsError};
 
 use std::sync::Arc;
@@ -106,6 +106,7 @@ pub struct ApiParts {
     pub live_workers: LiveWorkers,
     pub placing: PlacingOf,
     pub waiting_for: WaitingFor,
+    pub trouble: Trouble,
     pub metrics: RenderMetrics,
     /// Points of metrics.
     pub metric_store: Arc<dyn MetricStore>,

@@ -136,9 +136,12 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", detail)
     }
 
-    pub fn database(error: &dyn fmt::Display) -> Self {
+    pub fn database(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::warn!(error = %error, "api.database_error");
         metrics::counter!("grid_api_database_errors_total").increment(1);
+        if crate::log::has_no_room(error) {
+            return Self::unavailable(crate::log::NO_ROOM);
+        }
         Self::unavailable("the database does not answer; try again")
     }
 

@@ -20,6 +20,7 @@ use super::routes::Offer;
 use super::tls::{Tls, TlsError};
 use super::{Api, ApiOptions, ApiParts, Commands, auth, routes};
 use crate::bus::{BusError, Topic};
+use crate::config::ServerOptions;
 use crate::letters::{Letters, Limits};
 use crate::projection::Reading;
 
@@ -28,17 +29,37 @@ use crate::projection::Reading;
 /// before; not so long that many who never end hold many connections.
 const LAST_WORDS: Duration = Duration::from_secs(6);
 
+/// What names the addresses.
+pub const LISTEN: &str = "--listen";
+pub const METRICS_LISTEN: &str = "server.metrics_listen";
+
 /// Why the API cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot listen on {address}: {source}; is another process there? Choose another with --listen")]
-    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot listen on {address}: {source}; {}{option}", advice(source))]
+    Listen {
+        address: SocketAddr,
+        /// What says so.
+        option: &'static str,
+        source: io::Error,
+    },
     #[error("cannot serve: {0}")]
     Serve(#[from] io::Error),
     #[error("answers of shards cannot be read: {0}")]
     Bus(#[from] BusError),
     #[error("{0}")]
     Tls(#[from] TlsError),
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another process listens there (ss -ltnp says which): end it, or choose another address with "
+        }
+        io::ErrorKind::AddrNotAvailable => "it is no address of this machine: choose another with ",
+        io::ErrorKind::PermissionDenied => "only root has ports below 1024: choose another with ",
+        _ => "choose another address with ",
+    }
 }
 
 /// A running server. Dropping it leaves it running; [`Server::stop`] ends it.
@@ -96,10 +117,14 @@ impl Server {
 pub async fn serve(listen: SocketAddr, parts: ApiParts) -> Result<Server, Error> {
     let server = &parts.server;
     let tls = Tls::of(server)?;
-    let (listener, address) = bind(listen)?;
-    let inner = (tls.is_some() && parts.inner_workers).then(|| bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
+    let (listener, address) = bind(listen, LISTEN)?;
+    let inner =
+        (tls.is_some() && parts.inner_workers).then(|| bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), LISTEN));
     let inner = inner.transpose()?;
-    let scraped = server.metrics_listen.map(bind).transpose()?;
+    let scraped = server
+        .metrics_listen
+        .map(|address| bind(address, METRICS_LISTEN))
+        .transpose()?;
     let replies = Replies::start(parts.bus.clone(), parts.node).await?;
     let (gate, options) = (web::Data::new(Gate::new(&parts, address)), parts.options.clone());
     let (ending, told) = watch::channel(false);
@@ -139,6 +164,18 @@ pub async fn serve(listen: SocketAddr, parts: ApiParts) -> Result<Server, Error>
     })
 }
 
+/// Whether the addresses that the options name can be listened on; before anything else is begun for nothing.
+///
+/// # Errors
+/// When one is taken, or is not of this machine.
+pub fn can_listen(options: &ServerOptions) -> Result<(), Error> {
+    // Nobody connects, so that they are free again at once.
+    drop(bind(options.listen, LISTEN)?);
+    options
+        .metrics_listen
+        .map_or(Ok(()), |address| bind(address, METRICS_LISTEN).map(drop))
+}
+
 /// How this process reaches it.
 fn from_here(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
@@ -149,8 +186,16 @@ fn from_here(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
-    let failed = |source| Error::Listen { address, source };
+/// Listens on the address that an option names; gives the real port when 0 was asked for.
+///
+/// # Errors
+/// When it is taken, or is not of this machine.
+pub fn bind(address: SocketAddr, option: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |source| Error::Listen {
+        address,
+        option,
+        source,
+    };
     let listener = TcpListener::bind(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
@@ -160,7 +205,7 @@ fn api(parts: ApiParts, replies: Replies) -> Api {
     let reading = Reading::new(parts.log.pool().clone());
     Api {
         commands: Commands::new(
-            parts.options.clone(),
+            (parts.options.clone(), Arc::clone(&parts.trouble)),
             parts.log.clone(),
             parts.bus.clone(),
             parts.watermarks.clone(),

@@ -215,7 +215,7 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
             ExitCode::from(2)
         }
         None => {
-            output::tell(&format!("error: {error:#}"));
+            output::tell(&format!("error: {}", crate::causes::chain(&*error)));
             ExitCode::FAILURE
         }
     }

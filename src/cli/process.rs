@@ -2,6 +2,7 @@
 
 use super::output::{print, print_json, tell};
 use super::{Failure, Output, ProcessCommand, RebuildArgs, RepublishArgs, StoreCommand, VerifyArgs};
+use crate::causes::chain;
 use crate::config::whole::Loaded;
 use crate::{node, telemetry};
 
@@ -88,7 +89,7 @@ fn verify(args: &VerifyArgs, output: Output) -> anyhow::Result<()> {
     let report = match checked {
         Ok(report) => report,
         Err(error) => {
-            tell(&format!("error: the log could not be checked: {error:#}"));
+            tell(&format!("error: the log could not be checked: {}", chain(&*error)));
             return Err(Failure::Told(3).into());
         }
     };

@@ -19,7 +19,8 @@ pub use error::{Error, Problem};
 pub use options::{Key, Options, Reader, Schema};
 pub use secret::Secret;
 pub use sections::{
-    LogFormat, LogOptions, PostgresOptions, ServerOptions, ShardsOptions, StandaloneOptions, TracingOptions,
+    LogFormat, LogOptions, OLDEST_POSTGRES, PostgresOptions, ServerOptions, ShardsOptions, StandaloneOptions,
+    TracingOptions,
 };
 pub use setting::{Properties, Setting, Shape};
 pub use sources::{Flag, Origin, Sources};

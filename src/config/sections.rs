@@ -9,6 +9,9 @@ use figment::value::Value;
 use super::{Secret, Setting};
 use crate::options;
 
+/// The oldest major version of Postgres that Grid works with.
+pub const OLDEST_POSTGRES: u32 = 15;
+
 options! {
     /// Options of the HTTP server.
     pub struct ServerOptions {

@@ -186,10 +186,16 @@ impl Cluster {
             .map_err(Error::io("run initdb for", &unfinished))?;
         if !output.status.success() {
             let output_text = [output.stdout, output.stderr].concat();
+            let output_text = String::from_utf8_lossy(&output_text);
+            // It speaks the language of the locale C.
+            if output_text.contains("No space left on device") {
+                let full = std::io::Error::from_raw_os_error(nix::libc::ENOSPC);
+                return Err(Error::io("make a database in", &self.root)(full));
+            }
             return Err(Error::Program {
                 program: "initdb",
                 status: output.status.to_string(),
-                output: String::from_utf8_lossy(&output_text).trim().to_owned(),
+                output: output_text.trim().to_owned(),
             });
         }
         let data = self.data();

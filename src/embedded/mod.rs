@@ -85,7 +85,7 @@ pub enum Error {
     ForeignOwner { path: PathBuf, owner: u32, uid: u32 },
     #[error("no user to run Postgres as: it refuses to run as root, and there is neither a user postgres nor nobody")]
     NoAccount,
-    #[error("cannot {what} {}: {source}", path.display())]
+    #[error("cannot {what} {}: {source}{}", path.display(), advice(source))]
     Io {
         what: &'static str,
         path: PathBuf,
@@ -113,6 +113,19 @@ pub enum Error {
     Database(#[from] sqlx::Error),
     #[error("the task that watches Postgres ended: {0}")]
     Supervisor(#[from] tokio::task::JoinError),
+}
+
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::ReadOnlyFilesystem => "; mount it for writing, or choose another folder with --data-dir",
+        std::io::ErrorKind::StorageFull => {
+            "; free some space there and start again, or choose another folder with --data-dir"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; let the user of this process write there, or choose another folder with --data-dir"
+        }
+        _ => "",
+    }
 }
 
 impl Error {

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Error;
-
-/// The oldest major version whose SQL the migrations use.
-const OLDEST: u32 = 14;
+use crate::config::OLDEST_POSTGRES;
 
 /// The programs of one installed version.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +23,7 @@ impl Programs {
         let mut found: Vec<Self> = candidates.iter().filter_map(|dir| Self::at(dir)).collect();
         found.sort_by_key(|programs| std::cmp::Reverse(programs.major));
         let Some((path, wanted)) = data else {
-            let newest = found.into_iter().find(|programs| programs.major >= OLDEST);
+            let newest = found.into_iter().find(|programs| programs.major >= OLDEST_POSTGRES);
             return newest.ok_or_else(|| Error::NoPrograms {
                 searched: searched(&candidates),
             });
@@ -70,7 +68,10 @@ fn searched(candidates: &[PathBuf]) -> String {
         return "searched /usr/lib/postgresql, PATH and pg_config".to_owned();
     }
     let dirs: Vec<String> = candidates.iter().map(|dir| dir.display().to_string()).collect();
-    format!("searched {}; version {OLDEST} or later is needed", dirs.join(", "))
+    format!(
+        "searched {}; version {OLDEST_POSTGRES} or later is needed",
+        dirs.join(", ")
+    )
 }
 
 fn candidates() -> Vec<PathBuf> {

@@ -22,7 +22,11 @@ pub struct WorkerBeat {
     pub v: Version<1>,
     pub worker: WorkerName,
     pub incarnation: Incarnation,
+    /// By the worker's own clock, which never jumps.
     pub sent_at: Timestamp,
+    /// What the clock of its machine said then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub clock: Option<Timestamp>,
     pub endpoint_url: String,
     pub max_capacity: u32,
     /// Attempts that run now.

@@ -11,6 +11,7 @@ use sqlx::postgres::{PgBindIterExt, PgConnectOptions, PgConnection};
 
 use super::batch::CommitOutcome;
 use super::gather::Chained;
+use super::reach::told;
 use crate::domain::ShardId;
 
 const COMMIT: &str = "
@@ -238,10 +239,7 @@ impl From<Failed> for CommitOutcome {
 fn classify(error: &sqlx::Error) -> Failed {
     match error {
         sqlx::Error::Database(database) => {
-            let message = match database.constraint() {
-                Some(constraint) => format!("{} ({constraint})", database.message()),
-                None => database.message().to_owned(),
-            };
+            let message = told(error);
             let class = database
                 .code()
                 .map(|code| code.chars().take(2).collect::<String>())

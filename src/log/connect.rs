@@ -4,15 +4,16 @@
 //! only Postgres (statement and lock timeouts) and the pool (waiting for a connection) end it early.
 
 use std::future::Future;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Postgres, Transaction};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
+use super::reach::{Place, connected, options_of};
 use super::{Error, Format};
 use crate::config::Secret;
 
@@ -64,7 +65,7 @@ impl Options {
 
     fn base_options(&self) -> Result<PgConnectOptions, Error> {
         let milliseconds = |duration: Duration| duration.as_millis().to_string();
-        let options = PgConnectOptions::from_str(self.url.reveal())?.application_name("grid");
+        let options = options_of(&self.url)?.application_name("grid");
         Ok(options.options([
             ("statement_timeout", milliseconds(self.statement_timeout).as_str()),
             ("lock_timeout", milliseconds(self.lock_timeout).as_str()),
@@ -91,6 +92,7 @@ pub struct Log {
 
 pub(super) struct Inner {
     pub options: Options,
+    pub place: Place,
     pub pool: PgPool,
     pub runtime: Handle,
     pub loads: Semaphore,
@@ -103,6 +105,9 @@ impl Log {
     /// Connects. Work runs on the runtime from which this is called.
     pub async fn connect(options: Options) -> Result<Self, Error> {
         let connect = options.connect_options()?;
+        let place = Place::of(&connect);
+        // A pool tells of its patience, not of what it met.
+        connected(&connect, options.connect_timeout).await?.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections.max(2))
             .acquire_timeout(options.connect_timeout)
@@ -113,6 +118,7 @@ impl Log {
         Ok(Self {
             inner: Arc::new(Inner {
                 options,
+                place,
                 pool,
                 runtime: Handle::current(),
                 loads,

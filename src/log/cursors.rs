@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, Row};
 
 use super::{Cursor, Error, Log};
 use crate::config::Secret;
@@ -162,8 +162,7 @@ pub async fn reset_cursor(owner_url: &Secret, reset: &CursorReset) -> Result<boo
 }
 
 async fn connect(owner_url: &Secret) -> Result<sqlx::PgConnection, Error> {
-    let options: PgConnectOptions = owner_url.reveal().parse()?;
-    let mut connection = options.application_name("grid migrate").connect().await?;
+    let mut connection = super::migrate::connect_as_owner(owner_url).await?;
     super::migrate::become_owner(&mut connection).await?;
     Ok(connection)
 }

@@ -1,13 +1,29 @@
 //! What can go wrong between this process and the log.
 
 use super::Format;
+use super::reach::{Place, told};
+use crate::config::OLDEST_POSTGRES;
 use crate::domain::{JobId, Position, ShardId};
 
 /// An error of the log. None of them means that something was written, and none that nothing was.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the log's database: {0}")]
+    #[error("the log's database: {}", told(.0))]
     Database(#[from] sqlx::Error),
+    #[error("it is no URL of Postgres (postgres://USER:PASSWORD@HOST:PORT/DATABASE): {0}")]
+    BadUrl(String),
+    #[error("{place} cannot be used as {user}: {why}; {advice}")]
+    Unreachable {
+        place: Place,
+        user: String,
+        why: String,
+        advice: &'static str,
+    },
+    #[error(
+        "{place} is of Postgres {found}, and {OLDEST_POSTGRES} or newer is needed: move it to a newer server (pg_upgrade, \
+         or a dump), or name another one"
+    )]
+    OldPostgres { place: Place, found: String },
     #[error("the log's database is not prepared: {0}; run `grid migrate`")]
     NotMigrated(String),
     #[error("the migrations cannot be applied: {0}")]

@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, Executor, Row};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Executor, Row};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::reach::{Place, check_version, clock_ahead_ms, connected, options_of, tell_clock};
 use super::{Error, Format, Log, migrations};
 use crate::config::Secret;
 
@@ -42,8 +43,7 @@ pub struct Migrated {
 /// # Errors
 /// When the log has another number of shards, or a statement fails. What was done until then stays, and can be repeated.
 pub async fn migrate(owner_url: &Secret, shards: u16) -> Result<Migrated, Error> {
-    let options: PgConnectOptions = owner_url.reveal().parse()?;
-    let mut connection = options.application_name("grid migrate").connect().await?;
+    let mut connection = connect_as_owner(owner_url).await?;
     become_owner(&mut connection).await?;
     // A log that is begun now has nobody who knows less.
     let active = read_format(&mut connection).await?.unwrap_or_else(Format::known);
@@ -75,6 +75,17 @@ pub(super) async fn migrate_to(connection: &mut PgConnection, active: Format) ->
     let migrator = migrations::allowed(active);
     migrator.run_direct(None, connection, false).await?;
     Ok(applied(connection).await?.len() - before.len())
+}
+
+/// How long a server that is just starting is waited for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection of the tables' owner, or of a superuser.
+pub(super) async fn connect_as_owner(owner_url: &Secret) -> Result<PgConnection, Error> {
+    let options = options_of(owner_url)?.application_name("grid migrate");
+    let connection = connected(&options, PATIENCE).await?;
+    check_version(&connection, &Place::of(&options))?;
+    Ok(connection)
 }
 
 pub(super) async fn become_owner(connection: &mut PgConnection) -> Result<(), Error> {
@@ -192,7 +203,7 @@ impl Log {
         let setup = self
             .run("log.check", async move {
                 let connection = &mut *log.inner.pool.acquire().await?;
-                check_server(connection).await?;
+                check_server(connection, &log.inner.place).await?;
                 check_rights(connection).await?;
                 read_setup(connection).await
             })
@@ -215,7 +226,7 @@ impl Log {
         let log = self.clone();
         let unit = async move {
             let connection = &mut *log.inner.pool.acquire().await?;
-            check_server(connection).await?;
+            check_server(connection, &log.inner.place).await?;
             read_setup(connection).await
         };
         self.run("log.check", unit).await
@@ -233,6 +244,16 @@ impl Log {
         self.run("log.make_days", unit).await
     }
 
+    /// Tells when the database's clock and this machine's differ.
+    async fn compare_clocks(&self) {
+        let pool = self.inner.pool.clone();
+        let asked = async move { Ok(clock_ahead_ms(&mut *pool.acquire().await?).await?) };
+        match self.run("log.compare_clocks", asked).await {
+            Ok((ahead_ms, give_ms)) => tell_clock(&self.inner.place, ahead_ms, give_ms),
+            Err(error) => tracing::warn!(%error, "clock.not_compared"),
+        }
+    }
+
     /// Makes partitions now and every hour, until the handle is aborted. A failure is tried again the next time: there
     /// is a week for it.
     pub fn keep_days(&self) -> JoinHandle<()> {
@@ -241,6 +262,7 @@ impl Log {
             let mut hourly = tokio::time::interval(Duration::from_secs(3600));
             loop {
                 hourly.tick().await;
+                log.compare_clocks().await;
                 match log.make_days().await {
                     Ok(0) => {}
                     Ok(days) => tracing::info!(days, "log.partitions_made"),
@@ -254,13 +276,8 @@ impl Log {
     }
 }
 
-async fn check_server(connection: &mut PgConnection) -> Result<(), Error> {
-    let version = connection.server_version_num().unwrap_or(0);
-    if version < 150_000 {
-        return Err(Error::Unsafe(format!(
-            "Postgres 15 or newer is needed, this is {version}"
-        )));
-    }
+async fn check_server(connection: &mut PgConnection, place: &Place) -> Result<(), Error> {
+    check_version(connection, place)?;
     for setting in ["fsync", "synchronous_commit"] {
         let value: String = sqlx::query_scalar("SELECT current_setting($1)")
             .bind(setting)
@@ -268,7 +285,7 @@ async fn check_server(connection: &mut PgConnection) -> Result<(), Error> {
             .await?;
         if value == "off" {
             return Err(Error::Unsafe(format!(
-                "{setting} is off, so a crash loses what was acknowledged; set it to on"
+                "{setting} is off in {place}, so a crash loses what was acknowledged; set it to on"
             )));
         }
     }
@@ -278,11 +295,11 @@ async fn check_server(connection: &mut PgConnection) -> Result<(), Error> {
     .fetch_one(&mut *connection)
     .await?;
     if !prepared {
-        return Err(Error::NotMigrated("it has no log".to_owned()));
+        return Err(Error::NotMigrated(format!("{place} has no log")));
     }
     let applied = applied(connection).await?;
     if let Some(missing) = migrations::missing(&applied) {
-        return Err(Error::NotMigrated(format!("migration {missing} is missing")));
+        return Err(Error::NotMigrated(format!("{place} lacks migration {missing}")));
     }
     Ok(())
 }

@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, Executor, Row};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Executor, Row};
 use uuid::Uuid;
 
+use super::migrate::PATIENCE;
+use super::reach::{connected, options_of};
 use super::{Error, Holders, Log};
 use crate::config::Secret;
 use crate::domain::{JobId, ShardId};
@@ -41,11 +43,10 @@ impl Retention {
     /// # Errors
     /// When somebody else archives, or the database does not answer.
     pub async fn begin(owner_url: &Secret) -> Result<Self, Error> {
-        let options: PgConnectOptions = owner_url.reveal().parse()?;
-        let options = options
+        let options = options_of(owner_url)?
             .application_name("grid archive")
             .options([("statement_timeout", "0")]);
-        let mut connection = options.connect().await?;
+        let mut connection = connected(&options, PATIENCE).await?;
         super::migrate::become_owner(&mut connection).await?;
         if !sqlx::query_scalar::<_, bool>(ONE_AT_A_TIME)
             .fetch_one(&mut connection)

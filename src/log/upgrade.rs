@@ -3,11 +3,11 @@
 //! Must stay true: the format is not raised while a process lives that does not know it; what a migration takes away
 //! ("contracts") goes only when no program that still needs it can work on the log any more.
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Row};
 
 use super::jobmasters::GONE_AFTER_S;
-use super::migrate::{become_owner, migrate_to, read_format};
+use super::migrate::{become_owner, connect_as_owner, migrate_to, read_format};
 use super::{Error, Format};
 use crate::config::Secret;
 
@@ -36,8 +36,7 @@ pub struct Finished {
 /// [`Error::OlderProcesses`] while one lives that does not know the format; [`Error::NewerFormat`] when this program is
 /// the older one.
 pub async fn finish_upgrade(owner_url: &Secret, others: Others) -> Result<Finished, Error> {
-    let options: PgConnectOptions = owner_url.reveal().parse()?;
-    let mut connection = options.application_name("grid migrate").connect().await?;
+    let mut connection = connect_as_owner(owner_url).await?;
     become_owner(&mut connection).await?;
     let before = read_format(&mut connection).await?;
     let before = before.ok_or_else(|| Error::NotMigrated("the log was not begun".to_owned()))?;

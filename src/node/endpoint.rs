@@ -1,16 +1,15 @@
 //! The HTTP endpoint of a worker process: health, metrics, and the last lines of its tasks.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use anyhow::Context;
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::recent_lines::{self, RecentLines};
-use crate::api::Tls;
+use crate::api::{LISTEN, METRICS_LISTEN, Tls, bind};
 use crate::config::ServerOptions;
 use crate::telemetry::Telemetry;
 use crate::worker::WorkerState;
@@ -49,10 +48,10 @@ impl Endpoint {
 /// When an address is taken, or a file of TLS cannot be used.
 pub fn serve(options: &ServerOptions, telemetry: Telemetry, lines: RecentLines) -> anyhow::Result<Endpoint> {
     let tls = Tls::of(options)?;
-    let (listener, address) = bind(options.listen, "--listen")?;
+    let (listener, address) = bind(options.listen, LISTEN)?;
     let scraped = options
         .metrics_listen
-        .map(|listen| bind(listen, "server.metrics_listen"))
+        .map(|listen| bind(listen, METRICS_LISTEN))
         .transpose()?;
     let open = Open {
         telemetry,
@@ -91,13 +90,6 @@ pub fn serve(options: &ServerOptions, telemetry: Telemetry, lines: RecentLines) 
         states,
         _tls: tls,
     })
-}
-
-fn bind(listen: SocketAddr, option: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(listen)
-        .with_context(|| format!("cannot listen on {listen}; choose another with {option}"))?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
 }
 
 /// What anybody may ask.

@@ -20,7 +20,7 @@ use crate::bus::{self, Bus, Topic};
 use crate::config::Secret;
 use crate::config::whole::Config;
 use crate::domain::{Incarnation, WorkerName};
-use crate::embedded::{self, Embedded, Role};
+use crate::embedded::{self, DataDir, Embedded, Role};
 use crate::log::{Error as LogError, Log, Others, Setup, finish_upgrade};
 use crate::logs::recent::Recent;
 use crate::metrics::Points;
@@ -79,7 +79,7 @@ fn api_parts(
     (keys, tailing): (Keys, Option<Tailing>),
 ) -> ApiParts {
     let host = || Arc::clone(core.host());
-    let (live, placing, ready) = (host(), host(), host());
+    let (live, placing, ready, trouble) = (host(), host(), host(), host());
     ApiParts {
         options: config.api.clone(),
         graphql: config.graphql.clone(),
@@ -94,6 +94,7 @@ fn api_parts(
         inner_workers: keys.inner_workers,
         live_workers: Arc::new(move |name| live.live_worker(name, crate::clock::now())),
         placing: Arc::new(move |shard| placing.placing(shard, crate::clock::now())),
+        trouble: Arc::new(move |shard| trouble.trouble(shard)),
         waiting_for: Arc::new(move || ready.waiting_for()),
         metrics: Arc::new(move || telemetry.render()),
         metric_store: Arc::clone(&measuring.store),
@@ -128,23 +129,49 @@ async fn measure(
 /// # Errors
 /// Says what could not be started and what to do.
 pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
+    let is_given = config.postgres.url.as_ref().is_some_and(|url| !url.reveal().is_empty());
+    if let Err(taken) = api::can_listen(&config.server) {
+        // Who starts the same twice is told who has its folder.
+        if !is_given && config.standalone.data_dir.exists() {
+            drop(DataDir::lock(&config.standalone.data_dir)?);
+        }
+        return Err(taken.into());
+    }
     let incarnation = Incarnation(Uuid::now_v7());
     name_jobmaster(&mut config, incarnation);
-    let database = match &config.postgres.url {
-        Some(url) if !url.reveal().is_empty() => None,
-        _ => Some(Embedded::start(embedded::Options::of(&config.postgres, &config.standalone)).await?),
+    let database = if is_given {
+        None
+    } else {
+        Some(Embedded::start(embedded::Options::of(&config.postgres, &config.standalone)).await?)
     };
-    let url = match &database {
+    let served = serve_all(config, telemetry, (incarnation, database.as_ref())).await;
+    let stopped = match database {
+        Some(database) => database.stop().await,
+        None => Ok(()),
+    };
+    match (&served, stopped) {
+        (Ok(()), stopped) => stopped?,
+        (Err(_), Ok(())) => {}
+        (Err(_), Err(error)) => tracing::warn!(%error, "node.database.not_stopped"),
+    }
+    tracing::info!("node.ended");
+    served
+}
+
+/// All of a standalone but its private database.
+async fn serve_all(
+    mut config: Config,
+    telemetry: Telemetry,
+    (incarnation, database): (Incarnation, Option<&Embedded>),
+) -> anyhow::Result<()> {
+    let url = match database {
         Some(database) => {
             config.postgres.owner_url = Some(database.url(Role::Owner));
             database.url(Role::Service)
         }
         None => service_url(&config)?,
     };
-    let (log, setup, anonymous_role) = match open_store(&config, url, database.is_some()).await {
-        Ok(store) => store,
-        Err(why) => return Err(leave(database, why).await),
-    };
+    let (log, setup, anonymous_role) = open_store(&config, url, database.is_some()).await?;
     let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
     // Only who holds the lock of the data folder, and the whole bus, knows that earlier workers are gone.
     let dead_before = (database.is_some() && config.kafka.brokers.is_none()).then_some(incarnation);
@@ -157,6 +184,9 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
         dead_before,
     };
     let core = Core::start(parts).await?;
+    if let Some(database) = database {
+        await_database(&core, database);
+    }
     let measuring = measure(&core, &config, &telemetry, "standalone").await?;
     // Workers in processes of their own show the configured one.
     let token = config.worker.api_token.clone();
@@ -184,10 +214,6 @@ pub async fn standalone(mut config: Config, telemetry: Telemetry) -> anyhow::Res
     measuring.stop().await;
     core.stop().await;
     close_bus(&*bus).await;
-    if let Some(database) = database {
-        database.stop().await?;
-    }
-    tracing::info!("node.ended");
     outgrown
 }
 
@@ -243,16 +269,13 @@ async fn finish_alone(owner: &Secret, sure: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends the private database of a server that may not start; gives why.
-async fn leave(database: Option<Embedded>, why: anyhow::Error) -> anyhow::Error {
-    let stopped = match database {
-        Some(database) => database.stop().await,
-        None => Ok(()),
-    };
-    if let Err(error) = stopped {
-        tracing::warn!(%error, "node.database.not_stopped");
-    }
-    why
+/// While the private database is away, the process is not ready.
+fn await_database(core: &Core, database: &Embedded) {
+    let state = database.state();
+    core.host().wait_for("postgres", move || match &*state.borrow() {
+        embedded::State::Down { why, .. } => Some(format!("it ended and is started again: {why}")),
+        embedded::State::Ready { .. } | embedded::State::Stopped => None,
+    });
 }
 
 /// Where workers inside this process find it, and others them.
@@ -331,6 +354,7 @@ pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Resu
         config.kafka.brokers.is_some(),
         "kafka.brokers is not set: a jobmaster needs Kafka; give --kafka"
     );
+    api::can_listen(&config.server)?;
     let incarnation = Incarnation(Uuid::now_v7());
     name_jobmaster(&mut config, incarnation);
     let (log, setup) = open_log(&config, service_url(&config)?, None).await?;
@@ -383,6 +407,7 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
         config.kafka.brokers.is_some(),
         "kafka.brokers is not set: a worker needs Kafka; give --kafka"
     );
+    api::can_listen(&config.server)?;
     let api_url = config
         .worker
         .api_url

@@ -38,7 +38,7 @@ pub async fn open_log(config: &Config, url: Secret, shards: Option<u16>) -> anyh
     };
     let log = Log::connect(options)
         .await
-        .context("the log's database (postgres.url) cannot be reached")?;
+        .context("the log's database (postgres.url)")?;
     let setup = log.check(shards).await?;
     Ok((log, setup))
 }
@@ -56,7 +56,9 @@ pub struct Prepared {
 /// # Errors
 /// Says what could not be prepared.
 pub async fn prepare(config: &Config, owner: &Secret) -> anyhow::Result<Prepared> {
-    let migrated = crate::log::migrate(owner, config.shards.count).await?;
+    let migrated = crate::log::migrate(owner, config.shards.count)
+        .await
+        .context("the log's database (postgres.owner_url, else postgres.url)")?;
     tracing::info!(
         shards = migrated.setup.shards,
         applied = migrated.migrations_applied,

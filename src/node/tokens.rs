@@ -2,20 +2,26 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 use super::database::Database;
 use crate::api::auth::{self, NewToken, REVOKED_WITHIN, TokenId, TokenRow, Wanted};
 use crate::config::whole::Config;
+use crate::log::reachable;
 
 async fn with_pool<T>(config: &Config, work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let database = Database::open(config).await?;
+    let (owner, patience) = (database.owner_url(), config.postgres.connect_timeout);
     let done = async {
+        reachable(&owner, patience)
+            .await
+            .context("the database of the tokens")?;
         let pool = PgPoolOptions::new()
             .max_connections(1)
-            .acquire_timeout(config.postgres.connect_timeout)
-            .connect(database.owner_url().reveal())
+            .acquire_timeout(patience)
+            .connect(owner.reveal())
             .await?;
         let done = work(&pool).await;
         pool.close().await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use super::clocks::{Clocks, Kind, News};
 use super::host::Host;
 use crate::bus::{BusError, Message as BusMessage, Record, Start, Subscription, Topic};
 use crate::clock;
@@ -32,6 +33,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Keeps the directory of workers for all shards of the process.
 pub struct WorkerDirectory {
     host: Arc<Host>,
+    clocks: Clocks,
     soon: Option<SpawnHandle>,
 }
 
@@ -44,6 +46,7 @@ impl WorkerDirectory {
         let mut subscription = host.bus.subscribe(Topic::Heartbeats, 0, Start::End).await?;
         let address = Self {
             host: Arc::clone(&host),
+            clocks: Clocks::default(),
             soon: None,
         }
         .start();
@@ -76,7 +79,11 @@ impl WorkerDirectory {
             .post(Topic::Heartbeats, 0, BusMessage::new(Beat::Jobmaster(beat).encode()));
     }
 
-    fn tick(&self) {
+    fn tick(&mut self) {
+        self.clocks.tick(clock::now());
+        for kind in Kind::ALL {
+            metrics::gauge!("grid_clock_difference_seconds", "of" => kind.label()).set(self.clocks.worst_seconds(kind));
+        }
         let gone = {
             let mut directory = self.host.directory();
             let mut credits = self.host.credits();
@@ -85,6 +92,16 @@ impl WorkerDirectory {
             gone
         };
         self.host.tell_gone(&gone);
+    }
+}
+
+fn tell(news: &News) {
+    let News { of, ahead_ms, differs } = news;
+    if *differs {
+        let advice = "set the clocks of both machines by NTP: times of lines, points and retries are off by that";
+        tracing::warn!(of, ahead_ms, advice, "clock.differs");
+    } else {
+        tracing::info!(of, ahead_ms, "clock.agrees");
     }
 }
 
@@ -121,6 +138,8 @@ impl Handler<Heard> for WorkerDirectory {
         for record in records {
             match Beat::decode(&record.message.payload) {
                 Ok(beat) => {
+                    let news = self.clocks.heard(&beat, self.host.jobmaster, clock::now());
+                    news.iter().for_each(tell);
                     let mut directory = self.host.directory();
                     gone.extend(directory.on_beat(beat, clock::now(), &mut self.host.credits()));
                 }

@@ -315,6 +315,7 @@ mod tests {
             worker: "w".parse().unwrap(),
             incarnation: incarnation(number),
             sent_at,
+            clock: None,
             endpoint_url: String::new(),
             max_capacity: 1,
             running: 0,

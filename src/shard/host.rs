@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use actix::Recipient;
 use bytes::Bytes;
@@ -60,10 +61,18 @@ pub struct Host {
     assigned: RwLock<BTreeSet<ShardId>>,
     /// Of these the ones that cannot be opened until somebody has done something, and what.
     stopped: RwLock<BTreeMap<ShardId, String>>,
+    /// Why the ones that ended last, or could not be opened, did so, and when. They are tried again.
+    failed: RwLock<BTreeMap<ShardId, (Instant, String)>>,
     conditions: RwLock<Vec<(&'static str, Condition)>>,
     /// The days before this one (since 1970) shall be closed.
     close_before: AtomicI32,
 }
+
+/// Shards whose failure is told one by one: most fail for the same reason.
+const MOST_TOLD: usize = 3;
+
+/// For how long a failure of a shard says why it does not answer: a few tries.
+const FRESH: Duration = Duration::from_secs(15);
 
 /// What something waits for; `None`: nothing.
 type Condition = Box<dyn Fn() -> Option<String> + Send + Sync>;
@@ -108,6 +117,7 @@ impl Host {
             told_hunger: Mutex::default(),
             assigned: RwLock::new(BTreeSet::new()),
             stopped: RwLock::new(BTreeMap::new()),
+            failed: RwLock::new(BTreeMap::new()),
             conditions: RwLock::new(Vec::new()),
             close_before: AtomicI32::new(0),
         }
@@ -234,12 +244,14 @@ impl Host {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .contains_key(&shard);
+        let failing = (!here).then(|| self.trouble(shard)).flatten();
         let stopped = self.stopped.read().unwrap_or_else(PoisonError::into_inner);
         let stopped = stopped.get(&shard).cloned();
         let directory = self.directory();
         Placing {
             here,
             stopped,
+            failing,
             connected: directory.is_connected(now),
             lost_after: self.options.worker_lost_after,
             workers: directory.candidates(now, &self.credits()),
@@ -255,6 +267,35 @@ impl Host {
         };
         drop(shards);
         self.set_stopped(shard, None);
+        let mut failed = self.failed.write().unwrap_or_else(PoisonError::into_inner);
+        failed.remove(&shard);
+    }
+
+    pub(super) fn set_failed(&self, shard: ShardId, why: &str) {
+        let mut failed = self.failed.write().unwrap_or_else(PoisonError::into_inner);
+        failed.insert(shard, (Instant::now(), why.to_owned()));
+    }
+
+    /// Why a shard of this process does not work at the moment, when it does not.
+    pub fn trouble(&self, shard: ShardId) -> Option<String> {
+        let stopped = self.stopped.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = stopped.get(&shard) {
+            return Some(why.clone());
+        }
+        let failed = self.failed.read().unwrap_or_else(PoisonError::into_inner);
+        let (at, why) = failed.get(&shard)?;
+        (at.elapsed() < FRESH).then(|| why.clone())
+    }
+
+    /// The shards that are assigned and not loaded, of which it is known why.
+    fn not_loaded(&self) -> Vec<String> {
+        let assigned = self.assigned.read().unwrap_or_else(PoisonError::into_inner);
+        let serving = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
+        let stopped = self.stopped.read().unwrap_or_else(PoisonError::into_inner);
+        let failed = self.failed.read().unwrap_or_else(PoisonError::into_inner);
+        let away = |shard: &&ShardId| !serving.contains_key(shard) && !stopped.contains_key(shard);
+        let told = |shard: &ShardId| failed.get(shard).map(|(_, why)| format!("shard {shard}: {why}"));
+        assigned.iter().filter(away).filter_map(told).take(MOST_TOLD).collect()
     }
 
     pub(super) fn set_stopped(&self, shard: ShardId, why: Option<String>) {
@@ -283,6 +324,7 @@ impl Host {
             waiting.push("shards: none is assigned to this process yet".to_owned());
         } else if serving < assigned {
             waiting.push(format!("shards: {serving} of {assigned} are loaded"));
+            waiting.extend(self.not_loaded());
         }
         let stopped = self.stopped.read().unwrap_or_else(PoisonError::into_inner);
         waiting.extend(

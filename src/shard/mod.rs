@@ -3,6 +3,7 @@
 
 mod actor;
 mod beats;
+mod clocks;
 mod closing;
 mod credits;
 mod directory;

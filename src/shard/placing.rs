@@ -15,6 +15,8 @@ pub struct Placing {
     pub here: bool,
     /// The shard is this process' and cannot be opened until somebody has done something.
     pub stopped: Option<String>,
+    /// The shard is this process' and does not work at the moment; it is tried again and again.
+    pub failing: Option<String>,
     /// Heartbeats can be heard at the moment.
     pub connected: bool,
     /// Silence after which a worker's attempts are lost.

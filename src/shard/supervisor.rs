@@ -227,6 +227,7 @@ impl Supervisor {
         slot.failures += 1;
         let wait = Duration::from_millis((50 << slot.failures.min(8)).min(5_000));
         tracing::warn!(shard = partition, why, failures = slot.failures, "shard.open.failed");
+        self.host.set_failed(ShardId(partition), why);
         metrics::counter!("grid_shard_restarts_total").increment(1);
         self.open_later(partition, generation, wait, ctx);
     }

@@ -229,6 +229,7 @@ impl WorkerActor {
 
     fn beat(&mut self, mut beat: WorkerBeat, ctx: &mut Context<Self>) {
         (beat.cpu_cores, beat.memory_bytes) = self.load.look();
+        beat.clock = Some(crate::clock::now());
         let sent_at = beat.sent_at;
         let message = BusMessage::new(Beat::Worker(beat).encode());
         match self.bus.send(Topic::Heartbeats, 0, message) {

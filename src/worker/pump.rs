@@ -116,6 +116,7 @@ mod tests {
             worker: name.parse().unwrap(),
             incarnation: Incarnation::default(),
             sent_at: Timestamp::ZERO,
+            clock: None,
             endpoint_url: "http://somewhere".into(),
             max_capacity: 1,
             running: 0,

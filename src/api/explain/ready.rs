@@ -45,6 +45,14 @@ impl Ready<'_> {
             let remedy = "Do what the sentence says, or look at /health/ready of the process that owns the shard.";
             return Some(Explanation::new(Reason::ShardStopped, sentence).remedy(remedy));
         }
+        if let Some(why) = &self.placing.failing {
+            let sentence = format!(
+                "Its shard, {}, does not work at the moment, and is tried again: {why}.",
+                self.shard
+            );
+            let remedy = "Do what the sentence says; nothing has to be started again.";
+            return Some(Explanation::new(Reason::ShardStopped, sentence).remedy(remedy));
+        }
         let under_way = self.story.requests.under_way();
         if let Some(request) = under_way.filter(|request| request.fan_out.kind.ends_tasks()) {
             return Some(ending(request, self.story, self.spec().task_count));

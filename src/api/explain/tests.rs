@@ -78,6 +78,7 @@ fn placing(workers: Vec<Candidate>) -> Placing {
     Placing {
         here: true,
         stopped: None,
+        failing: None,
         connected: true,
         lost_after: Duration::from_secs(45),
         workers,

@@ -77,12 +77,33 @@ fn can_grow(topic: Topic) -> bool {
 fn wrong_count(settings: &Settings, topic: Topic, have: u16, want: u16) -> String {
     let name = settings.name(topic);
     let advice = match topic {
-        Topic::Commands | Topic::Reports | Topic::Events => "set shards.count to it: the number of shards is fixed",
+        Topic::Commands | Topic::Reports | Topic::Events => {
+            return format!(
+                "{name} has {have} partitions instead of {want}; {}",
+                shards_advice(name, have, want)
+            );
+        }
         Topic::Assignments => "set bus.assignment_partitions to it, or run `grid migrate` to have more",
         Topic::Replies => "set bus.reply_partitions to it, or run `grid migrate` to have more",
         Topic::Heartbeats => "delete the topic and run `grid migrate`: it holds nothing of worth",
     };
     format!("{name} has {have} partitions instead of {want}; {advice}")
+}
+
+/// A shard is a partition, and the number of shards is fixed: only what is missing can be added, and not by Grid, which
+/// cannot know whether the topic is its own.
+fn shards_advice(name: &str, have: u16, want: u16) -> String {
+    if have < want {
+        format!(
+            "each shard needs one, and their number is fixed: add the missing ones (kafka-topics.sh --alter --topic {name} \
+             --partitions {want}), or set shards.count to {have} for a log that is not begun yet"
+        )
+    } else {
+        format!(
+            "each shard has one, and their number is fixed: is it the topic of another Grid (kafka.topic_prefix)? Delete \
+             it if nobody needs it and run `grid migrate`, or set shards.count to {have} for a log that is not begun yet"
+        )
+    }
 }
 
 /// Asks the brokers, and tells them what to make.

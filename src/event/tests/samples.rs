@@ -513,6 +513,7 @@ pub fn beats() -> Vec<Beat> {
         worker: worker(),
         incarnation: incarnation(),
         sent_at: at(2_000),
+        clock: None,
         endpoint_url: "http://10.0.0.1:9000".into(),
         max_capacity: 8,
         running: 3,
@@ -555,5 +556,9 @@ pub fn beats() -> Vec<Beat> {
                 unwanted: true,
             }],
         )),
+        Beat::Worker(WorkerBeat {
+            clock: Some(at(2_010)),
+            ..worker_beat(false)
+        }),
     ]
 }

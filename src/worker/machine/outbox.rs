@@ -123,6 +123,7 @@ impl WorkerMachine {
             worker: self.identity.worker.clone(),
             incarnation: self.identity.incarnation,
             sent_at: now,
+            clock: None,
             endpoint_url: self.identity.endpoint_url.clone(),
             max_capacity: self.options.slots,
             running: self.running,

@@ -179,6 +179,7 @@ impl Fixture {
                 let host = placing.read().unwrap().clone();
                 host.expect("a jobmaster").placing(shard, grid::clock::now())
             }),
+            trouble: Arc::new(|_| None),
             waiting_for: Arc::new(move || {
                 if is_ready.load(Ordering::Relaxed) {
                     Vec::new()
