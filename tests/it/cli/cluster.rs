@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::server::Standalone as Process;
 use super::{grid, run, told};
+use crate::docs::case::shows;
 use crate::support::{Authority, Kafka, Postgres, free_port};
 
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -85,6 +86,9 @@ fn a_jobmaster_that_others_can_reach_starts_only_when_it_is_said_who_may_use_it(
     let advice = "grid token create --role admin --expires 90d --postgres URL";
     assert!(err.contains(&listen) && err.contains(advice), "{err}");
     assert!(err.contains("auth.anonymous_role=none"), "{err}");
+    let port = listen.rsplit_once(':').unwrap().1;
+    let section = "A server that others can reach does not start";
+    shows(section, "grid jobmaster", &[("8080", port)], &err);
 }
 
 #[test]

@@ -99,6 +99,47 @@ impl Page {
         self.blocks().into_iter().filter_map(named).collect()
     }
 
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Its headings of any level.
+    pub fn headings(&self) -> Vec<String> {
+        let mut fenced = false;
+        let mut headings = Vec::new();
+        for line in self.text.lines() {
+            fenced ^= line.starts_with("```");
+            let marks = line.chars().take_while(|char| *char == '#').count();
+            if !fenced && marks > 0 && line[marks..].starts_with(' ') {
+                headings.push(line[marks..].trim().to_owned());
+            }
+        }
+        headings
+    }
+
+    /// Links to sections, of this page or of another: where they lead, and the section's name.
+    pub fn fragments(&self) -> Vec<(PathBuf, String)> {
+        let folder = Path::new(&self.name).parent().unwrap().to_owned();
+        let targets = self
+            .text
+            .split("](")
+            .skip(1)
+            .map(|rest| rest.split(')').next().unwrap());
+        let inner = targets.filter(|target| !target.contains("://"));
+        inner
+            .filter_map(|target| target.split_once('#'))
+            .map(|(path, fragment)| {
+                let path = if path.is_empty() {
+                    PathBuf::from(&self.name)
+                } else {
+                    folder.join(path)
+                };
+                (path, fragment.to_owned())
+            })
+            .filter(|(path, _)| path.extension().is_some_and(|end| end == "md"))
+            .collect()
+    }
+
     /// Where its links lead that do not leave the repository: paths from its root, without their fragments.
     pub fn links(&self) -> Vec<PathBuf> {
         let folder = Path::new(&self.name).parent().unwrap().to_owned();

@@ -3,10 +3,14 @@
 //! Must stay true: no page is tried against anything but a real `grid standalone`, and no command is passed over in
 //! silence: a page's blocks `console` are run whole, and commands in its prose are held against the command line's help.
 
+pub mod case;
 mod expectation;
+mod install;
 mod markdown;
+mod names;
 mod readme;
-mod session;
+pub mod session;
+mod troubleshooting;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

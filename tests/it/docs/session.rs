@@ -50,12 +50,13 @@ impl Session {
     }
 
     /// Runs a command, and holds what it prints against what the page says. What only looks is asked again until its
-    /// answer fits: points and lines take a moment.
+    /// answer fits: points and lines take a moment. One that the page ends with `error: …` must be refused so; what a process
+    /// logged before is left out.
     pub fn run(&mut self, command: &Command) -> String {
         for (name, _) in PLACEHOLDERS {
             let named = command
                 .text
-                .split(|char: char| !char.is_ascii_alphanumeric())
+                .split(|char: char| !char.is_ascii_alphanumeric() && char != '_')
                 .any(|word| word == name);
             assert!(
                 !named || self.values.contains_key(name),
@@ -69,14 +70,23 @@ impl Session {
         if text.split(' ').any(|word| word == "-f" || word == "--follow") {
             return self.follow(&text, expected);
         }
+        let is_refused = expected.first().is_some_and(|line| line.starts_with(REFUSAL));
         let begun = Instant::now();
         loop {
-            let (code, out, err) = told(self.shell(&text).output().unwrap());
+            let mut process = if is_refused {
+                self.bounded(&text)
+            } else {
+                self.shell(&text)
+            };
+            let (code, mut out, err) = told(process.output().unwrap());
+            if is_refused {
+                refusal(&err).clone_into(&mut out);
+            }
             let found = match &command.prints {
                 Some(expected) => printed(expected, &out, &self.values),
                 None => Some(self.values.clone()),
             };
-            if let (0, Some(values)) = (code, found) {
+            if let (true, Some(values)) = ((code == 0) != is_refused, found) {
                 self.values = values;
                 return out;
             }
@@ -136,9 +146,19 @@ impl Session {
     }
 
     fn shell(&self, text: &str) -> Process {
+        self.prepared(Process::new("sh"), text)
+    }
+
+    /// A process that should refuse to run, and runs, is ended after a while.
+    fn bounded(&self, text: &str) -> Process {
+        let mut timeout = Process::new("timeout");
+        timeout.args(["60", "sh"]);
+        self.prepared(timeout, text)
+    }
+
+    fn prepared(&self, mut shell: Process, text: &str) -> Process {
         // As `grid` is made, so that nothing of the one who runs the tests gets in.
         let program = grid(&self.folder, &[]);
-        let mut shell = Process::new("sh");
         shell.args(["-c", text]).current_dir(&self.folder).stdin(Stdio::null());
         for (name, value) in program.get_envs() {
             match value {
@@ -155,6 +175,18 @@ impl Session {
             .stderr(Stdio::piped());
         shell
     }
+}
+
+const REFUSAL: &str = "error: ";
+
+/// What a command said at its end.
+pub fn refusal(err: &str) -> &str {
+    let at = if err.starts_with(REFUSAL) {
+        Some(0)
+    } else {
+        err.rfind("\nerror: ").map(|at| at + 1)
+    };
+    at.map_or(err, |at| &err[at..])
 }
 
 pub struct Background(Child);

@@ -14,7 +14,9 @@
 
 pub mod check;
 mod checkpoints;
+mod clocks;
 pub mod cluster;
+mod full_disk;
 mod jobmasters;
 pub mod load;
 mod outages;

@@ -10,6 +10,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::{Value, json};
 
+use crate::docs::case::shows;
 use crate::faults::process::{Folder, Grid};
 use crate::support::{Kafka, Postgres, eventually};
 
@@ -199,6 +200,7 @@ async fn shards_whose_topic_was_lost_wait_until_that_is_accepted() {
     ] {
         assert!(said(&told).contains(part), "{part}: {}", said(&told));
     }
+    shows("A Kafka topic was lost", "grid migrate", &[], &said(&told));
     assert_eq!(lab.psql("SELECT count(*) FROM cursor_resets"), "0");
 
     let jobmaster = lab.jobmaster();
