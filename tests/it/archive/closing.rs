@@ -8,7 +8,7 @@ use grid::projection::{ReadModelCheck, rebuild};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use super::past::database;
+use super::past::{Past, database};
 use super::{command, grid, json};
 use crate::api::{Fixture, Options, text};
 use crate::support::eventually;
@@ -44,98 +44,133 @@ async fn assert_is_whole(server: &Fixture) {
     assert!(report.is_clean(), "{:#?}", report.differences);
 }
 
-#[actix_web::test]
-async fn days_are_closed_archived_and_dropped_while_the_server_serves() {
-    let (url, past) = database(&[5, 3, 2], false).await;
-    let server = over(&url).await;
-    let folder = tempfile::tempdir().unwrap();
-    let (old, newer) = (past.of(5).next().unwrap(), past.of(2).next().unwrap());
-    let path = |job| format!("/api/v1/jobs/{job}");
+/// Until the read models have all jobs of the past.
+async fn all_are_read(server: &Fixture, past: &Past) {
     eventually("the read models have all jobs", SOON, async || {
         (server.get("/api/v1/jobs").await["total"] == past.jobs.len()).then_some(())
     })
     .await;
+}
+
+/// Jobs are submitted one after the other, and each is there.
+async fn serve(server: &Fixture) {
+    loop {
+        let job = server.submit("tasks: []").await;
+        server.get(&format!("/api/v1/jobs/{}", text(&job["jobId"]))).await;
+    }
+}
+
+fn path(job: JobId) -> String {
+    format!("/api/v1/jobs/{job}")
+}
+
+#[actix_web::test]
+async fn days_are_closed_and_archived_while_the_server_serves() {
+    let (url, past) = database(&[5, 3, 2], false).await;
+    let server = over(&url).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (old, newer) = (past.of(5).next().unwrap(), past.of(2).next().unwrap());
+    all_are_read(&server, &past).await;
     // Until its day is closed a job takes commands.
-    let kill = format!("/api/v1/jobs/kill/{old}");
-    server.json(Method::DELETE, &kill, StatusCode::OK).await;
+    let kill = |job: JobId| format!("/api/v1/jobs/kill/{job}");
+    server.json(Method::DELETE, &kill(old), StatusCode::OK).await;
 
     let before = past.date(2);
     let archive = ["archive", "--before", &before, "--to", "archive"];
-    let (code, done) = json(&server, folder.path(), &archive).await;
-    assert_eq!((code, done["days"].as_array().unwrap().len()), (0, 2), "{done:#}");
-    for (day, ago) in done["days"].as_array().unwrap().iter().zip([5, 3]) {
-        assert_eq!(
-            (text(&day["date"]), &day["written"]),
-            (past.date(ago).as_str(), &json!(true))
-        );
+    let (code, done) = tokio::select! {
+        done = json(&server, folder.path(), &archive) => done,
+        () = serve(&server) => unreachable!("it serves until then"),
+    };
+    let days = done["days"].as_array().unwrap();
+    assert_eq!((code, days.len()), (0, 2), "{done:#}");
+    for (day, ago) in days.iter().zip([5, 3]) {
+        let date = past.date(ago);
+        assert_eq!((text(&day["date"]), &day["written"]), (date.as_str(), &json!(true)));
         assert_eq!((&day["dropped"], day["commits"].as_u64()), (&json!(false), Some(8)));
     }
     // Its events are still there, to be read.
     assert_is_closed(&server, old).await;
     assert_eq!(server.get(&path(old)).await["status"], "COMPLETED");
-    server
-        .json(Method::DELETE, &format!("/api/v1/jobs/kill/{newer}"), StatusCode::OK)
-        .await;
-    let written = |day: &str| {
-        let file = folder.path().join(format!("archive/events-{day}.ndjson.zst"));
-        std::fs::metadata(file).unwrap().modified().unwrap()
-    };
-    let at = written(&past.date(5));
+    server.json(Method::DELETE, &kill(newer), StatusCode::OK).await;
+    // A file that is there is not written again.
+    let file = folder
+        .path()
+        .join(format!("archive/events-{}.ndjson.zst", past.date(5)));
+    let written = || std::fs::metadata(&file).unwrap().modified().unwrap();
+    let at = written();
+    let (code, done) = json(&server, folder.path(), &archive).await;
+    let days = done["days"].as_array().unwrap();
+    assert!(code == 0 && days.iter().all(|day| day["written"] == false), "{done:#}");
+    assert_eq!(written(), at);
+    assert_is_whole(&server).await;
+    server.stop().await;
+}
 
-    let during: JobId = text(&server.submit("tasks: []").await["jobId"]).parse().unwrap();
-    let (code, done) = json(&server, folder.path(), &[&archive[..], &["--drop"]].concat()).await;
-    assert_eq!((code, &done["jobsForgotten"]), (0, &json!(8)), "{done:#}");
-    assert!(
-        done["days"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|day| day["written"] == false && day["dropped"] == true)
-    );
-    assert_eq!(written(&past.date(5)), at);
-    for job in past.of(5).chain(past.of(3)) {
-        assert_eq!(
-            server.json(Method::GET, &path(job), StatusCode::GONE).await["code"],
-            "GONE"
-        );
-        let history = format!("{}/events", path(job));
-        assert_eq!(
-            server.json(Method::GET, &history, StatusCode::GONE).await["code"],
-            "GONE"
-        );
-    }
-    assert_is_closed(&server, old).await;
-    assert_eq!(server.get(&path(newer)).await["status"], "COMPLETED");
-    assert_eq!(server.get(&path(during)).await["status"], "EMPTY");
-    // Nothing of the jobs is left, and their document stays as long as a job has it.
-    let left =
-        "SELECT concat_ws(' ', (SELECT count(*) FROM grid_read.tasks), (SELECT count(*) FROM grid_read.job_specs),
+/// What is kept beside the log of a job.
+const BESIDE: &str = "
+    INSERT INTO checkpoints (job, task, attempt, ts, data) VALUES (JOB, 1, 1, 7, 'x');
+    INSERT INTO dead_letters (job, task, number, attempt, at, node, error, record, is_cut)
+        VALUES (JOB, 1, 1, 1, 7, 'n', 'e', '{}', false);
+    INSERT INTO dead_letter_tasks (job, task, attempt, after, failed) VALUES (JOB, 1, 1, 0, 1);
+    INSERT INTO dead_letter_jobs (job) VALUES (JOB);
+    SELECT grid_make_log_hours(1, 1);
+    INSERT INTO log_lines (at, id, job_id, task_id, worker_id, attempt, level, logger_name, source, service, stream,
+        message, fields) VALUES (3600001, 1, 'job-' || JOB, '', '', '', '', '', '', '', '', '', '{}')";
+/// Of everything that is beside the log, or made from it; of what is counted by day, what is before that day.
+const LEFT: &str = "
+    SELECT concat_ws(' ', (SELECT count(*) FROM checkpoints), (SELECT count(*) FROM dead_letters),
+        (SELECT count(*) FROM dead_letter_tasks), (SELECT count(*) FROM dead_letter_jobs), (SELECT count(*) FROM log_lines),
+        (SELECT count(*) FROM grid_read.tasks), (SELECT count(*) FROM grid_read.job_specs),
         (SELECT count(*) FROM grid_read.task_names), (SELECT count(*) FROM snapshots WHERE job < grid_first_id(DAY)),
         (SELECT count(*) FROM submissions WHERE job < grid_first_id(DAY)),
         (SELECT count(*) FROM documents WHERE hash = repeat('0', 64)))";
-    let left = |ago: i32| server.psql(&left.replace("DAY", &(past.today - ago).to_string()));
-    assert_eq!(left(2), "12 5 4 0 0 1");
+
+#[actix_web::test]
+async fn a_day_is_dropped_with_all_that_goes_with_its_jobs() {
+    let (url, past) = database(&[5, 3, 2], false).await;
+    let server = over(&url).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (old, newer) = (past.of(5).next().unwrap(), past.of(2).next().unwrap());
+    all_are_read(&server, &past).await;
+    for job in [old, newer] {
+        server.psql(&BESIDE.replace("JOB", &format!("'{}'", job.0)));
+    }
+    let left = |ago: i32| server.psql(&LEFT.replace("DAY", &(past.today - ago).to_string()));
+    let today: JobId = text(&server.submit("tasks: []").await["jobId"]).parse().unwrap();
+
+    let before = past.date(2);
+    let archive = ["archive", "--before", &before, "--to", "archive", "--drop"];
+    let (code, done) = json(&server, folder.path(), &archive).await;
+    assert_eq!((code, &done["jobsForgotten"]), (0, &json!(8)), "{done:#}");
+    for job in past.of(5).chain(past.of(3)) {
+        for path in [path(job), format!("{}/events", path(job))] {
+            let gone = server.json(Method::GET, &path, StatusCode::GONE).await;
+            assert_eq!(gone["code"], "GONE", "{path}");
+        }
+    }
+    assert_is_closed(&server, old).await;
+    assert_eq!(server.get(&path(newer)).await["status"], "COMPLETED");
+    assert_eq!(server.get(&path(today)).await["status"], "EMPTY");
+    // Their document stays as long as a job has it.
+    assert_eq!(left(2), "1 1 1 1 1 12 5 4 0 0 1");
     assert_is_whole(&server).await;
 
-    // The rest; a rebuild finds what is there.
-    let (code, done) = json(
-        &server,
-        folder.path(),
-        &["archive", "--older-than", "0d", "--to", "archive", "--drop"],
-    )
-    .await;
-    assert_eq!(code, 0, "{done:#}");
-    assert_eq!(left(0), "0 1 0 0 0 0");
+    // The rest. A rebuild finds the job of today, and keeps the worker that registered on the first day.
+    let rest = ["archive", "--older-than", "0d", "--to", "archive", "--drop"];
+    let (code, done) = json(&server, folder.path(), &rest).await;
+    assert_eq!((code, left(0).as_str()), (0, "0 0 0 0 0 0 1 0 0 0 0"), "{done:#}");
     rebuild(&server.log, &Secret::new(server.url.clone())).await.unwrap();
+    let worker = past.worker.clone().unwrap();
+    let shown = server.get(&format!("/api/v1/workers/{worker}")).await;
+    assert_eq!(shown["endpointUrl"], "http://there");
     assert_is_whole(&server).await;
-    let (code, report) = json(&server, folder.path(), &["verify"]).await;
-    assert_eq!(
-        (code, report["archivedEvents"].as_u64()),
-        (0, Some(past.events)),
-        "{report:#}"
-    );
-    let (code, report) = json(&server, folder.path(), &["verify", "--archive", "archive"]).await;
-    assert_eq!((code, report["events"].as_u64()), (0, Some(past.events)), "{report:#}");
+    for (flags, events) in [
+        (&["verify"][..], "archivedEvents"),
+        (&["verify", "--archive", "archive"], "events"),
+    ] {
+        let (code, report) = json(&server, folder.path(), flags).await;
+        assert_eq!((code, report[events].as_u64()), (0, Some(past.events)), "{report:#}");
+    }
     server.stop().await;
 }
 

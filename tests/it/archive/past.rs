@@ -1,13 +1,16 @@
 //! Jobs of days gone by, as the log has them.
 
 use grid::config::Secret;
-use grid::domain::{JobId, Seq, ShardId, Timestamp};
+use grid::domain::event::WorkerRegistered;
+use grid::domain::{Event, Incarnation, JobId, Labels, Seq, ShardId, StreamId, Timestamp, WorkerName};
+use grid::event::EventRecord;
 use grid::log::{Journal, JournalOptions, Log, Options, migrate};
 use sqlx::{Connection, Executor, PgConnection};
+use uuid::Uuid;
 
 use crate::api::SHARDS;
 use crate::log::histories::Histories;
-use crate::log::{batch, committed, service};
+use crate::log::{batch, committed, meta, service};
 use crate::support::Postgres;
 
 const DAY_MS: i64 = 86_400_000;
@@ -20,6 +23,8 @@ pub struct Past {
     pub jobs: Vec<JobId>,
     /// A job whose tasks wait.
     pub unfinished: Option<JobId>,
+    /// It registered on the first of the days, and was not heard of again.
+    pub worker: Option<WorkerName>,
     pub events: u64,
 }
 
@@ -84,7 +89,12 @@ pub async fn fill(
         let mut batches = Vec::new();
         for ago in days_ago {
             histories.now = Timestamp::from_ms(i64::from(past.today - ago) * DAY_MS + 3_600_000);
-            let (job, submitted) = histories.submit(3);
+            let (job, mut submitted) = histories.submit(3);
+            if shard == 0 && past.worker.is_none() {
+                let name = worker_of(shard, all);
+                submitted.push(registered(&name, histories.now));
+                past.worker = Some(name);
+            }
             batches.push(submitted);
             batches.push(histories.complete(job));
             past.jobs.push(job);
@@ -104,4 +114,26 @@ pub async fn fill(
     }
     log.close().await;
     past
+}
+
+/// One whose history is in that shard.
+fn worker_of(shard: u16, all: u16) -> WorkerName {
+    let mut names = (0..).map(|number| format!("old-{number}").parse::<WorkerName>().unwrap());
+    names.find(|name| name.slot(all) == shard).unwrap()
+}
+
+fn registered(worker: &WorkerName, at: Timestamp) -> EventRecord {
+    let incarnation = Incarnation(Uuid::now_v7());
+    EventRecord {
+        stream: StreamId::Worker(incarnation),
+        version: 1,
+        meta: meta(at),
+        event: Event::WorkerRegistered(Box::new(WorkerRegistered {
+            worker: worker.clone(),
+            incarnation,
+            endpoint_url: "http://there".to_owned(),
+            max_capacity: 1,
+            labels: Labels::new(),
+        })),
+    }
 }
