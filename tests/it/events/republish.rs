@@ -87,8 +87,14 @@ async fn a_lost_topic_is_filled_from_the_log_and_readers_go_on() {
     validate(&brokers, &topic, &heads);
     // Again it finds nothing to do, and takes no shard from anybody.
     let before = psql(&cluster.database, "SELECT sum(epoch) FROM shards");
+    // It says what it cannot have.
+    psql(
+        &cluster.database,
+        "INSERT INTO retired_days (day, events) VALUES (20000, 7)",
+    );
     let done = republish(&cluster);
     assert_eq!((&done["events"], &done["complete"]), (&json!(0), &json!(8)), "{done}");
+    assert_eq!(done["archived"], 7, "{done}");
     assert_eq!(psql(&cluster.database, "SELECT sum(epoch) FROM shards"), before);
     run_jobs(&cluster, 1, 1).await;
     cluster.stop();
