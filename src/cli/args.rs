@@ -73,7 +73,7 @@ impl Flags {
         });
     }
 
-    fn text<T: ToString + ?Sized>(&mut self, flag: &str, key: &str, value: Option<&T>) {
+    pub(super) fn text<T: ToString + ?Sized>(&mut self, flag: &str, key: &str, value: Option<&T>) {
         if let Some(value) = value {
             self.set(flag, key, Value::from(value.to_string()));
         }

@@ -26,6 +26,7 @@ mod migrate;
 mod output;
 mod problem;
 mod process;
+mod restore;
 mod retries;
 mod search;
 mod submit;
@@ -115,6 +116,8 @@ pub enum StoreCommand {
     Verify(Box<VerifyArgs>),
     /// Write days of the log into files, prove them, and drop them from the database
     Archive(Box<archive::ArchiveArgs>),
+    /// Begin a new timeline of a log that was restored from a backup
+    Restore(Box<restore::RestoreArgs>),
     /// Make, list and revoke API tokens
     Token(Box<token::TokenArgs>),
     /// Make the read models anew from the log, beside the present ones, and swap them; a running process goes on

@@ -33,6 +33,7 @@ pub fn run_on_store(command: StoreCommand, output: Output) -> anyhow::Result<()>
         StoreCommand::Verify(args) => verify(&args, output),
         StoreCommand::Archive(args) => super::archive::run(&args, output),
         StoreCommand::Rebuild(args) => rebuild(&args, output),
+        StoreCommand::Restore(args) => super::restore::run(&args, output),
         StoreCommand::Token(args) => super::token::run(&args, output),
     }
 }

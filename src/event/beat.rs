@@ -1,6 +1,7 @@
 //! Heartbeats (on `grid.heartbeats`, one partition, read by every jobmaster and worker): liveness, load and credits.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::version::{Version, Wire};
 use crate::domain::{Incarnation, Labels, Timestamp, WorkerName};
@@ -10,6 +11,16 @@ use crate::domain::{Incarnation, Labels, Timestamp, WorkerName};
 pub enum Beat {
     Worker(WorkerBeat),
     Jobmaster(JobmasterBeat),
+}
+
+impl Beat {
+    /// Of the log that its sender works on, when it says so.
+    pub const fn timeline(&self) -> Option<Uuid> {
+        match self {
+            Self::Worker(beat) => beat.timeline,
+            Self::Jobmaster(beat) => beat.timeline,
+        }
+    }
 }
 
 impl Wire for Beat {
@@ -22,6 +33,9 @@ pub struct WorkerBeat {
     pub v: Version<1>,
     pub worker: WorkerName,
     pub incarnation: Incarnation,
+    /// Of the log that it works on; absent: written before it stood here.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub timeline: Option<Uuid>,
     /// By the worker's own clock, which never jumps.
     pub sent_at: Timestamp,
     /// What the clock of its machine said then.
@@ -66,6 +80,9 @@ pub struct Grant {
 pub struct JobmasterBeat {
     pub v: Version<1>,
     pub jobmaster: Incarnation,
+    /// Of the log that it works on; absent: written before it stood here.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub timeline: Option<Uuid>,
     pub sent_at: Timestamp,
     /// Has READY tasks that wait for a credit.
     pub hungry: bool,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::assignment::AttemptRef;
 use super::beat::Grant;
@@ -17,6 +18,10 @@ pub struct ReportMessage {
     pub v: Version<1>,
     pub worker: WorkerName,
     pub incarnation: Incarnation,
+    /// Of the log whose assignments it speaks of: those of another one mean nothing to a shard. Absent: written before it
+    /// stood here.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub timeline: Option<Uuid>,
     pub sent_at: Timestamp,
     /// What the worker grants, to the jobmaster that owns the shard among others.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]

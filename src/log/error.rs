@@ -40,6 +40,8 @@ pub enum Error {
          or end them (one that was killed counts for 15 s) and try again"
     )]
     OlderProcesses { wanted: i32, older: String },
+    #[error("no new timeline was begun: {0}")]
+    NotRestorable(String),
     #[error("{0} does not exist in this log")]
     UnknownShard(ShardId),
     #[error("the database is not safe to use: {0}")]

@@ -180,7 +180,7 @@ pub(super) async fn read_format(connection: &mut PgConnection) -> Result<Option<
     }
 }
 
-async fn read_setup(connection: &mut PgConnection) -> Result<Setup, Error> {
+pub(super) async fn read_setup(connection: &mut PgConnection) -> Result<Setup, Error> {
     let not_begun = || Error::NotMigrated("the log was not begun".to_owned());
     let format = read_format(connection).await?.ok_or_else(not_begun)?;
     let row = sqlx::query("SELECT timeline, shards FROM log_meta")

@@ -89,6 +89,7 @@ impl Core {
         let options = config.jobmaster.clone();
         let directory = Directory::new(DirectoryOptions {
             jobmaster: incarnation,
+            timeline: setup.timeline,
             inactive_after: options.worker_inactive_after,
             lost_after: options.worker_lost_after,
             feed_fresh_for: 2 * options.heartbeat_interval,

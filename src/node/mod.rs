@@ -14,6 +14,7 @@ mod lost_topics;
 mod measure;
 mod recent_lines;
 mod republish;
+mod restore;
 mod roles;
 mod signals;
 mod stores;
@@ -24,6 +25,7 @@ mod vitals;
 
 pub use archive::{archive, verify_archive, verify_archive_alone};
 pub use republish::{Republished, republish};
+pub use restore::restore;
 pub use roles::{jobmaster, run, standalone, worker};
 pub use stores::{Formats, MigrateWishes, migrate, open_log, service_url};
 pub use tokens::{create_token, list_tokens, revoke_token};

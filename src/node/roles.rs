@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::core::{Core, CoreParts};
 use super::measure::{Measuring, OfWorker};
 use super::recent_lines::RecentLines;
+use super::restore::{left_behind, refuse_if_left_behind};
 use super::stores::{open_log, prepare, service_url};
 use super::tailing::OwnWorkers;
 use super::vitals::Whose;
@@ -26,7 +27,7 @@ use crate::logs::recent::Recent;
 use crate::metrics::Points;
 use crate::telemetry::Telemetry;
 use crate::worker::executor::{Guardian, GuardianOptions};
-use crate::worker::{Worker, WorkerHandle, WorkerOptions, WorkerSetup, api_urls, trust};
+use crate::worker::{Worker, WorkerEnded, WorkerHandle, WorkerOptions, WorkerSetup, api_urls, trust};
 
 /// Runs `work` on an actix system over a runtime of several threads, so that the log and the bus are never held up by
 /// an actor.
@@ -173,6 +174,9 @@ async fn serve_all(
     };
     let (log, setup, anonymous_role) = open_store(&config, url, database.is_some()).await?;
     let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
+    if let Err(refused) = refuse_if_left_behind(&*bus, setup.timeline).await {
+        return Err(leave(log, database, refused).await);
+    }
     // Only who holds the lock of the data folder, and the whole bus, knows that earlier workers are gone.
     let dead_before = (database.is_some() && config.kafka.brokers.is_none()).then_some(incarnation);
     let parts = CoreParts {
@@ -207,7 +211,7 @@ async fn serve_all(
         endpoint_url: url,
     };
     let workers = start_workers(&config, &core, &addresses, (&token, &measuring.points), own)?;
-    let outgrown = until_end(&core.log).await?;
+    let outgrown = until_end(&core).await?;
     drain(&workers).await;
     drop(workers);
     server.stop().await;
@@ -217,17 +221,22 @@ async fn serve_all(
     outgrown
 }
 
-/// Until the process is told to end, or may not go on because an upgrade was finished that it is too old for: that is the
-/// inner error.
-async fn until_end(log: &Log) -> anyhow::Result<anyhow::Result<()>> {
+/// Until the process is told to end, or may not go on because an upgrade was finished that it is too old for, or because the
+/// log was restored elsewhere: that is the inner error.
+async fn until_end(core: &Core) -> anyhow::Result<anyhow::Result<()>> {
     tokio::select! {
         why = signals::told_to_end() => {
             tracing::info!(why = why?, "node.ending");
             Ok(Ok(()))
         }
-        error = log.outgrown() => {
+        error = core.log.outgrown() => {
             tracing::error!(%error, "node.outgrown");
             Ok(Err(error.into()))
+        }
+        newer = core.host().restored() => {
+            let error = left_behind(core.setup.timeline, newer);
+            tracing::error!(%error, "node.left_behind");
+            Ok(Err(error))
         }
     }
 }
@@ -360,6 +369,7 @@ pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Resu
     let (log, setup) = open_log(&config, service_url(&config)?, None).await?;
     let anonymous_role = access::anonymous_role(&config, &log).await?;
     let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
+    refuse_if_left_behind(&*bus, setup.timeline).await?;
     let parts = CoreParts {
         config: &config,
         log,
@@ -380,7 +390,7 @@ pub async fn jobmaster(mut config: Config, telemetry: Telemetry) -> anyhow::Resu
     let server = api::serve(config.server.listen, parts).await?;
     let url = public_url(&config, server.address, server.secured);
     tracing::info!(address = %server.address, url, "node.serving");
-    let outgrown = until_end(&core.log).await?;
+    let outgrown = until_end(&core).await?;
     // Others take the shards over while requests under way still get their answers.
     core.supervisor.leave().await;
     server.stop().await;
@@ -460,6 +470,10 @@ pub async fn worker(config: Config, telemetry: Telemetry) -> anyhow::Result<()> 
     endpoint.stop().await;
     close_bus(&*bus).await;
     tracing::info!(?ended, "node.ended");
+    anyhow::ensure!(
+        ended != WorkerEnded::Restored,
+        "the log was restored from a backup and has a new timeline: start this worker again, so that it works on that one"
+    );
     Ok(())
 }
 

@@ -150,6 +150,10 @@ impl Handler<Heard> for WorkerDirectory {
             }
         }
         self.host.tell_gone(&gone);
+        let newer = self.host.directory().newer_timeline();
+        if let Some(newer) = newer {
+            self.host.heard_of(newer);
+        }
         self.host.wake_next(None);
     }
 }

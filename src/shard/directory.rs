@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::credits::CreditPool;
 use super::machine::WorkerGone;
 use super::placing::Candidate;
@@ -17,6 +19,8 @@ use crate::event::{Beat, JobmasterBeat, Version, WorkerBeat};
 pub struct DirectoryOptions {
     /// This jobmaster process.
     pub jobmaster: Incarnation,
+    /// Of the log that it works on: beats of another one are not for it.
+    pub timeline: Uuid,
     /// Silence after which a worker gets no new work.
     pub inactive_after: Duration,
     /// Silence after which its attempts are lost.
@@ -60,6 +64,8 @@ pub struct Directory {
     gone: BTreeMap<Incarnation, WorkerGone>,
     own_beat_at: Option<Timestamp>,
     others: BTreeMap<Incarnation, Timestamp>,
+    /// Somebody works on a later timeline of the log.
+    newer: Option<Uuid>,
 }
 
 /// How many dead processes are remembered.
@@ -74,11 +80,27 @@ impl Directory {
             gone: BTreeMap::new(),
             own_beat_at: None,
             others: BTreeMap::new(),
+            newer: None,
         }
+    }
+
+    /// The latest timeline that was heard of, when it is later than this one: the log was restored, and whoever works on
+    /// this one has to end.
+    pub fn newer_timeline(&self) -> Option<Uuid> {
+        self.newer
     }
 
     /// Takes in one heartbeat; gives the worker processes that are dead because of it.
     pub fn on_beat(&mut self, beat: Beat, now: Timestamp, credits: &mut CreditPool) -> Vec<WorkerGone> {
+        if let Some(timeline) = beat.timeline()
+            && timeline != self.options.timeline
+        {
+            // What it can do is promised to others, and its silence means nothing here.
+            self.newer = self
+                .newer
+                .max(Some(timeline).filter(|newer| *newer > self.options.timeline));
+            return Vec::new();
+        }
         match beat {
             Beat::Jobmaster(beat) if beat.jobmaster == self.options.jobmaster => {
                 if !self.is_connected(now) {
@@ -227,6 +249,7 @@ impl Directory {
         JobmasterBeat {
             v: Version,
             jobmaster: self.options.jobmaster,
+            timeline: Some(self.options.timeline),
             sent_at: now,
             hungry: credits.is_hungry(),
             leaving,
@@ -289,7 +312,8 @@ impl Directory {
 mod tests {
     use super::*;
     use crate::domain::Labels;
-    use uuid::Uuid;
+
+    const TIMELINE: Uuid = Uuid::from_u128(7);
 
     fn incarnation(number: u128) -> Incarnation {
         Incarnation(Uuid::from_u128(number))
@@ -302,6 +326,7 @@ mod tests {
     fn directory() -> Directory {
         Directory::new(DirectoryOptions {
             jobmaster: incarnation(1),
+            timeline: TIMELINE,
             inactive_after: Duration::from_secs(6),
             lost_after: Duration::from_secs(45),
             feed_fresh_for: Duration::from_secs(4),
@@ -314,6 +339,7 @@ mod tests {
             v: Version,
             worker: "w".parse().unwrap(),
             incarnation: incarnation(number),
+            timeline: None,
             sent_at,
             clock: None,
             endpoint_url: String::new(),
@@ -367,6 +393,26 @@ mod tests {
             "a lost process does not come back"
         );
         assert_eq!(directory.watch(&HashSet::from([incarnation(10)]), at(107)).len(), 1);
+    }
+
+    #[test]
+    fn workers_of_another_timeline_are_not_heard_and_a_later_one_is_noticed() {
+        let (mut directory, mut credits) = (directory(), CreditPool::default());
+        let of = |number, timeline| match beat(number, at(0)) {
+            Beat::Worker(beat) => Beat::Worker(WorkerBeat {
+                timeline: Some(timeline),
+                ..beat
+            }),
+            other @ Beat::Jobmaster(_) => other,
+        };
+        directory.on_beat(of(10, Uuid::from_u128(6)), at(0), &mut credits);
+        assert_eq!(directory.newer_timeline(), None, "an earlier one is of no interest");
+        directory.on_beat(of(11, Uuid::from_u128(8)), at(0), &mut credits);
+        assert_eq!(directory.newer_timeline(), Some(Uuid::from_u128(8)));
+        assert!(directory.live(&"w".parse().unwrap(), at(0)).is_none());
+        directory.on_beat(of(9, TIMELINE), at(0), &mut credits);
+        let live = directory.live(&"w".parse().unwrap(), at(0));
+        assert_eq!(live.map(|live| live.incarnation), Some(incarnation(9)));
     }
 
     #[test]

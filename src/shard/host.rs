@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::Recipient;
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::actor::{Gone, Wake};
 use super::beats::BeatSoon;
@@ -66,6 +67,8 @@ pub struct Host {
     conditions: RwLock<Vec<(&'static str, Condition)>>,
     /// The days before this one (since 1970) shall be closed.
     close_before: AtomicI32,
+    /// A later timeline of the log, once it was heard of.
+    restored: watch::Sender<Option<uuid::Uuid>>,
 }
 
 /// Shards whose failure is told one by one: most fail for the same reason.
@@ -120,6 +123,26 @@ impl Host {
             failed: RwLock::new(BTreeMap::new()),
             conditions: RwLock::new(Vec::new()),
             close_before: AtomicI32::new(0),
+            restored: watch::Sender::new(None),
+        }
+    }
+
+    /// Somebody works on a later timeline of the log than this process.
+    pub(super) fn heard_of(&self, newer: uuid::Uuid) {
+        self.restored
+            .send_if_modified(|known| known.replace(newer) != Some(newer));
+    }
+
+    /// Waits until a later timeline of the log is heard of: this process works on what has not happened, and must end.
+    pub async fn restored(&self) -> uuid::Uuid {
+        let mut heard = self.restored.subscribe();
+        loop {
+            if let Some(newer) = *heard.borrow_and_update() {
+                return newer;
+            }
+            if heard.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 

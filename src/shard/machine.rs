@@ -227,6 +227,13 @@ impl Shard {
             }
             Input::Report { offset, message } => {
                 self.cursor.reports = self.cursor.reports.max(offset + 1);
+                // Attempts of another timeline bear the same numbers as attempts of this one, and are none of them.
+                if message
+                    .timeline
+                    .is_some_and(|timeline| timeline != self.options.timeline)
+                {
+                    return Ok(());
+                }
                 for grant in &message.grants {
                     if grant.jobmaster == self.options.jobmaster {
                         credits.grant(message.incarnation, grant.granted);

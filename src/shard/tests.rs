@@ -156,6 +156,7 @@ impl Given {
             v: Version,
             worker: name(worker),
             incarnation,
+            timeline: None,
             sent_at: self.now,
             grants: Vec::new(),
             items,

@@ -49,6 +49,7 @@ impl World {
         let incarnation = Incarnation(self.fresh_uuid(now));
         let directory = Directory::new(DirectoryOptions {
             jobmaster: incarnation,
+            timeline: TIMELINE,
             inactive_after: Duration::from_secs(6),
             lost_after: Duration::from_secs(45),
             feed_fresh_for: Duration::from_secs(4),

@@ -115,6 +115,7 @@ mod tests {
             v: Version,
             worker: name.parse().unwrap(),
             incarnation: Incarnation::default(),
+            timeline: None,
             sent_at: Timestamp::ZERO,
             clock: None,
             endpoint_url: "http://somewhere".into(),
@@ -141,6 +142,7 @@ mod tests {
         let jobmaster = JobmasterBeat {
             v: Version,
             jobmaster: Incarnation::default(),
+            timeline: None,
             sent_at: Timestamp::ZERO,
             hungry: true,
             leaving: false,

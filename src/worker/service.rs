@@ -88,6 +88,8 @@ pub enum WorkerEnded {
     Halted,
     /// A newer process has its name; starting this one again would drive that one out.
     Superseded,
+    /// The log was restored from a backup and has a new timeline, which only a new start asks for.
+    Restored,
 }
 
 /// The way to a running worker. When it is dropped, the worker halts.
@@ -207,6 +209,10 @@ impl Service {
                 Ending::Exit(ExitReason::Superseded) => {
                     tracing::error!(worker = %self.setup.name, "worker.superseded");
                     return WorkerEnded::Superseded;
+                }
+                Ending::Exit(ExitReason::Restored) => {
+                    tracing::error!(worker = %self.setup.name, "worker.log_restored");
+                    return WorkerEnded::Restored;
                 }
                 Ending::Halted => return WorkerEnded::Halted,
                 Ending::Exit(ExitReason::CutOff) | Ending::Broken(_) => {}

@@ -425,6 +425,7 @@ pub fn reports() -> Vec<ReportMessage> {
         v: Version,
         worker: worker(),
         incarnation: incarnation(),
+        timeline: None,
         sent_at: at(1),
         grants,
         items,
@@ -456,6 +457,10 @@ pub fn reports() -> Vec<ReportMessage> {
         report(vec![], vec![inventory(vec![], standing())]),
         report(vec![], vec![began(labels()), ReportItem::Left {}]),
         report(vec![], vec![began(Labels::new())]),
+        ReportMessage {
+            timeline: Some(uuid(7)),
+            ..report(vec![], vec![ReportItem::Left {}])
+        },
     ]
 }
 
@@ -512,6 +517,7 @@ pub fn beats() -> Vec<Beat> {
         v: Version,
         worker: worker(),
         incarnation: incarnation(),
+        timeline: None,
         sent_at: at(2_000),
         clock: None,
         endpoint_url: "http://10.0.0.1:9000".into(),
@@ -529,6 +535,7 @@ pub fn beats() -> Vec<Beat> {
     let jobmaster = |hungry, returned| JobmasterBeat {
         v: Version,
         jobmaster: Incarnation(uuid(6)),
+        timeline: None,
         sent_at: at(2_000),
         hungry,
         leaving: false,
@@ -559,6 +566,13 @@ pub fn beats() -> Vec<Beat> {
         Beat::Worker(WorkerBeat {
             clock: Some(at(2_010)),
             ..worker_beat(false)
+        }),
+            timeline: Some(uuid(7)),
+            ..worker_beat(false)
+        }),
+        Beat::Jobmaster(JobmasterBeat {
+            timeline: Some(uuid(7)),
+            ..jobmaster(false, vec![])
         }),
     ]
 }

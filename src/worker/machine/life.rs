@@ -8,6 +8,12 @@ use crate::event::Beat;
 
 impl WorkerMachine {
     pub(super) fn beat(&mut self, beat: &Beat, now: Timestamp, outputs: &mut Vec<Output>) {
+        match beat.timeline() {
+            // The log was restored from a backup: what this process was given has not happened there.
+            Some(timeline) if timeline > self.identity.timeline => return self.exit(ExitReason::Restored, outputs),
+            Some(timeline) if timeline < self.identity.timeline => return,
+            Some(_) | None => {}
+        }
         match beat {
             Beat::Jobmaster(beat) => self.credits.beat(beat, self.identity.incarnation, now),
             Beat::Worker(beat) => {

@@ -68,6 +68,8 @@ pub enum ExitReason {
     Drained,
     /// A newer process bears its name. It must not come back.
     Superseded,
+    /// The log has a later timeline, which this process does not know.
+    Restored,
     /// Its heartbeats were not acknowledged for `dead_after`; a new incarnation may begin.
     CutOff,
 }

@@ -86,6 +86,7 @@ impl WorkerMachine {
                     v: Version,
                     worker: self.identity.worker.clone(),
                     incarnation: self.identity.incarnation,
+                    timeline: Some(self.identity.timeline),
                     sent_at: now,
                     // With the last one: a credit is free once the end that freed it is reported.
                     grants: if index == last { grants.clone() } else { Vec::new() },
@@ -122,6 +123,7 @@ impl WorkerMachine {
             v: Version,
             worker: self.identity.worker.clone(),
             incarnation: self.identity.incarnation,
+            timeline: Some(self.identity.timeline),
             sent_at: now,
             clock: None,
             endpoint_url: self.identity.endpoint_url.clone(),
@@ -160,6 +162,7 @@ impl WorkerMachine {
             v: Version,
             worker: self.identity.worker.clone(),
             incarnation: self.identity.incarnation,
+            timeline: Some(self.identity.timeline),
             sent_at: now,
             grants: Vec::new(),
             items: vec![item],

@@ -126,6 +126,7 @@ impl Jobmaster {
         let beat = JobmasterBeat {
             v: Version,
             jobmaster: self.me,
+            timeline: Some(TIMELINE),
             sent_at: clock::now(),
             hungry,
             leaving: false,

@@ -389,6 +389,7 @@ pub async fn shards(
     let journal = Journal::start_here(log.clone(), JournalOptions::default());
     let directory = Directory::new(DirectoryOptions {
         jobmaster,
+        timeline: setup.timeline,
         inactive_after: options.worker_inactive_after,
         lost_after: options.worker_lost_after,
         feed_fresh_for: 2 * options.heartbeat_interval,

@@ -4,4 +4,5 @@ mod access;
 mod busy;
 mod consumer;
 mod republish;
+mod restore;
 mod standalone;

@@ -72,12 +72,27 @@ impl<'a> Cluster<'a> {
             "{}",
             String::from_utf8_lossy(&migrated.stderr)
         );
-        cluster.jobmasters = (0..2).map(|number| cluster.jobmaster(number)).collect();
+        cluster.start_jobmasters(2);
         cluster.workers = (0..workers).map(|number| cluster.worker(number)).collect();
-        for process in cluster.jobmasters.iter_mut().chain(&mut cluster.workers) {
+        cluster.ready().await;
+        cluster
+    }
+
+    /// So many jobmasters, on the database as it is named now.
+    pub fn start_jobmasters(&mut self, count: usize) {
+        self.jobmasters = (0..count).map(|number| self.jobmaster(number)).collect();
+    }
+
+    /// Another process for the worker of that number.
+    pub fn start_worker_anew(&mut self, number: usize) {
+        self.workers[number] = self.worker(number);
+    }
+
+    /// Waits until all processes are.
+    pub async fn ready(&mut self) {
+        for process in self.jobmasters.iter_mut().chain(&mut self.workers) {
             process.ready().await;
         }
-        cluster
     }
 
     /// `grid migrate` of an executable.
@@ -164,8 +179,13 @@ impl<'a> Cluster<'a> {
 
     /// A command that works on the database and the topics, as the service role; to be completed and run.
     pub fn command(&self, name: &[&str]) -> Command {
+        self.command_on(&self.service(), name)
+    }
+
+    /// As [`Cluster::command`], on another database, as whom its URL says.
+    pub fn command_on(&self, database: &str, name: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_grid"));
-        command.args(name).args(["--postgres", &self.service()]);
+        command.args(name).args(["--postgres", database]);
         command.args(["--kafka", &self.kafka.brokers(), "--set", &self.topics()]);
         command
     }

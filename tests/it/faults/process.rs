@@ -118,6 +118,15 @@ impl Grid {
         assert!(status.success(), "{status}: {}", self.tail());
     }
 
+    /// It ends by itself, with an error: the last lines that it wrote.
+    pub fn ends_badly(&mut self) -> String {
+        let status = wait_for("grid to end", Duration::from_secs(60), || {
+            self.child.try_wait().unwrap()
+        });
+        assert!(!status.success(), "{status}: {}", self.tail());
+        self.tail()
+    }
+
     /// Told to end by somebody else, it must end well.
     pub fn ends_well(mut self) {
         let status = self.ended();

@@ -76,6 +76,30 @@ impl Postgres {
         copy
     }
 
+    /// A backup of a database, made while it may be in use, in the custom format of `pg_dump`.
+    pub fn dump(&self, url: &str, file: &Path) {
+        self.run("pg_dump", &["--format=custom", "--file"], file, url);
+    }
+
+    /// The URL of a new database into which a backup was loaded.
+    pub fn loaded(&self, file: &Path) -> String {
+        let url = self.fresh_database();
+        self.run("pg_restore", &["--exit-on-error"], file, &url);
+        url
+    }
+
+    fn run(&self, program: &str, flags: &[&str], file: &Path, url: &str) {
+        let output = Command::new(binaries().join(program))
+            .args(flags)
+            .arg(file)
+            .args(["--dbname", url])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program}: {told}");
+    }
+
     fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }

@@ -202,12 +202,35 @@ fn the_credits_of_a_silent_jobmaster_are_free_and_its_own_again_when_it_returns(
 }
 
 #[test]
+fn a_jobmaster_of_an_earlier_timeline_is_granted_nothing_and_one_of_a_later_ends_the_worker() {
+    let mut given = worker(4);
+    let of = |number, given: &Given| {
+        Input::Beat(Beat::Jobmaster(JobmasterBeat {
+            v: Version,
+            jobmaster: MASTER,
+            timeline: Some(Uuid::from_u128(number)),
+            sent_at: given.now,
+            hungry: true,
+            leaving: false,
+            returned: Vec::new(),
+        }))
+    };
+    let earlier = of(6, &given);
+    given.input(earlier);
+    assert_eq!((given.granted(MASTER), given.exits()), (0, vec![]));
+    let later = of(8, &given);
+    given.input(later);
+    assert_eq!(given.exits(), [ExitReason::Restored]);
+}
+
+#[test]
 fn a_jobmaster_that_leaves_gives_all_back() {
     let mut given = worker(4);
     given.beat_of(MASTER, true, 0).pass_ms(10);
     given.input(Input::Beat(Beat::Jobmaster(JobmasterBeat {
         v: Version,
         jobmaster: MASTER,
+        timeline: Some(TIMELINE),
         sent_at: given.now,
         hungry: true,
         leaving: true,

@@ -174,6 +174,7 @@ impl Given {
         self.input(Input::Beat(Beat::Jobmaster(JobmasterBeat {
             v: Version,
             jobmaster,
+            timeline: Some(TIMELINE),
             sent_at: self.now,
             hungry,
             leaving: false,

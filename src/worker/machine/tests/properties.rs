@@ -195,6 +195,7 @@ impl World {
                 self.given.input(Input::Beat(Beat::Jobmaster(JobmasterBeat {
                     v: Version,
                     jobmaster: master(jobmaster),
+                    timeline: None,
                     sent_at: self.given.now,
                     hungry,
                     leaving: false,
