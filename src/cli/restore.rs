@@ -1,5 +1,7 @@
 //! `grid restore`: what remains to be done when a backup was loaded into a database.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::args::{ConfigArgs, Flags, StoreArgs};
@@ -16,7 +18,7 @@ reports of attempts of the old one are refused, workers and jobmasters that stil
 
 Examples:
   grid restore --postgres postgres://owner@db/grid --kafka broker:9092
-  grid restore --data-dir grid-data";
+  mkdir restored; grid restore --data-dir restored --dump grid.dump";
 
 /// `grid restore`
 #[derive(Args, Clone, Debug, Default)]
@@ -27,6 +29,9 @@ pub struct RestoreArgs {
     /// Kafka brokers: makes the topics that are missing, and refuses while jobmasters beat there
     #[arg(long, value_name = "HOST:PORT,…")]
     kafka: Option<String>,
+    /// Load this dump of pg_dump first, into the empty data folder of a standalone
+    #[arg(long, value_name = "FILE", conflicts_with = "postgres")]
+    dump: Option<PathBuf>,
     /// Also when the log was restored before and has been used since
     #[arg(long)]
     again: bool,
@@ -40,7 +45,7 @@ pub fn run(args: &RestoreArgs, output: Output) -> anyhow::Result<()> {
     flags.text("--kafka", "kafka.brokers", args.kafka.as_deref());
     let Loaded { config, .. } = args.config.load(flags).map_err(Failure::from)?;
     telemetry::start(&config.log)?;
-    let restored = node::run(node::restore(&config, args.again))?;
+    let restored = node::run(node::restore(&config, args.dump.as_deref(), args.again))?;
     match output {
         Output::Json => print_json(&serde_json::to_value(restored)?),
         Output::Human => print(&told(&restored)),

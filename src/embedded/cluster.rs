@@ -138,7 +138,8 @@ impl Cluster {
         Server::of_child(child)
     }
 
-    fn program(&self, name: &str) -> Result<PathBuf, Error> {
+    /// A program of the server's version, where the cluster was opened to run.
+    pub fn program(&self, name: &str) -> Result<PathBuf, Error> {
         let searched = || Error::NoPrograms {
             searched: "opened only to connect".to_owned(),
         };

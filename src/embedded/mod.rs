@@ -175,6 +175,14 @@ impl Embedded {
         self.cluster.url(role)
     }
 
+    /// One of the programs that come with the server, such as `pg_restore`.
+    ///
+    /// # Errors
+    /// When the server was only connected to.
+    pub fn program(&self, name: &str) -> Result<PathBuf, Error> {
+        self.cluster.program(name)
+    }
+
     /// How the server is, and every change of it.
     pub fn state(&self) -> watch::Receiver<State> {
         self.state.clone()

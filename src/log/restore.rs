@@ -44,6 +44,20 @@ pub async fn look(owner_url: &Secret) -> Result<Setup, Error> {
     Ok(setup)
 }
 
+/// Whether there is a log in the database.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn holds_log(owner_url: &Secret) -> Result<bool, Error> {
+    let options: PgConnectOptions = owner_url.reveal().parse()?;
+    let mut connection = options.application_name("grid restore").connect().await?;
+    let there = sqlx::query_scalar("SELECT to_regclass('log_meta') IS NOT NULL")
+        .fetch_one(&mut connection)
+        .await?;
+    connection.close().await?;
+    Ok(there)
+}
+
 /// Begins a new timeline: places in the bus are forgotten, so that commands and reports are read from the start (all that
 /// is not of this timeline is refused by its time or its timeline) and events are published from the start, and every epoch
 /// rises. Run again before anything has used the log, it changes nothing. The schema must be this program's.

@@ -1,6 +1,8 @@
 //! A new timeline for a log that was restored from a backup, when nobody works on the old one any more.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,6 +14,7 @@ use crate::clock;
 use crate::config::Secret;
 use crate::config::whole::Config;
 use crate::domain::{Incarnation, Timestamp};
+use crate::embedded::Role;
 use crate::event::{Beat, Wire};
 use crate::log::{self, Restored};
 
@@ -23,15 +26,53 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SILENT: Duration = Duration::from_secs(6);
 
 /// `grid restore`: begins a new timeline of the log, once nobody is connected to its database and, where Kafka is named, no
-/// jobmaster beats there.
+/// jobmaster beats there. `dump`: of `pg_dump`, loaded into the private server of a standalone first.
 ///
 /// # Errors
 /// Says who still works, or what is wrong with the database; then the log is as it was.
-pub async fn restore(config: &Config, again: bool) -> anyhow::Result<Restored> {
+pub async fn restore(config: &Config, dump: Option<&Path>, again: bool) -> anyhow::Result<Restored> {
     let database = Database::open(config).await?;
-    let done = restore_in(config, &database.owner_url(), again).await;
+    let loaded = match dump {
+        Some(file) => load(&database, file).await,
+        None => Ok(()),
+    };
+    let done = match loaded {
+        Ok(()) => restore_in(config, &database.owner_url(), again).await,
+        Err(error) => Err(error),
+    };
     database.close().await?;
     done
+}
+
+/// Loads a dump whole, or nothing of it.
+async fn load(database: &Database, file: &Path) -> anyhow::Result<()> {
+    let Database::Started(server) = database else {
+        anyhow::bail!(
+            "a dump is loaded into a data folder that no process uses; into any other database by pg_restore"
+        );
+    };
+    anyhow::ensure!(
+        !log::holds_log(&server.url(Role::Owner)).await?,
+        "the data folder holds a log already; name an empty folder, so that nothing is lost"
+    );
+    let program = server.program("pg_restore")?;
+    let ran = tokio::process::Command::new(&program)
+        .args(["--exit-on-error", "--single-transaction", "--dbname"])
+        // The superuser has no password: the system says who asks.
+        .arg(server.url(Role::Superuser).reveal())
+        .arg(file)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .with_context(|| format!("{} cannot be run", program.display()))?;
+    anyhow::ensure!(
+        ran.status.success(),
+        "{} did not load {}: {}",
+        program.display(),
+        file.display(),
+        String::from_utf8_lossy(&ran.stderr).trim()
+    );
+    Ok(())
 }
 
 async fn restore_in(config: &Config, owner: &Secret, again: bool) -> anyhow::Result<Restored> {

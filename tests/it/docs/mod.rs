@@ -183,6 +183,40 @@ async fn days_are_archived_proved_and_read_as_the_page_on_it_says() {
     assert_eq!(code, 0, "{out}{err}");
 }
 
+#[test]
+fn a_standalone_is_restored_from_a_dump_as_the_page_says() {
+    let page = Page::read("docs/backup.md");
+    let server = Standalone::start();
+    server.write("job.yaml", "tasks: [{ externalId: a, replicas: 3, executor: noop }]");
+    let (code, job) = server.json(&["submit", "job.yaml", "--wait"]);
+    assert_eq!(code, 0, "{job}");
+    let mut session = Session::new(&server);
+    let commands = page.commands();
+    commands.iter().for_each(|command| drop(session.run(command)));
+    // Into a folder that holds a log, nothing is loaded.
+    let again = ["restore", "--data-dir", "restored", "--dump", "grid.dump"];
+    let (code, _, err) = server.run(&again);
+    assert!(
+        code == 1 && err.contains("the data folder holds a log already"),
+        "{code} {err}"
+    );
+    let (code, _, err) = server.run(&["restore", "--data-dir", "data"]);
+    assert!(
+        code == 1 && err.contains("processes of grid use this database"),
+        "{code} {err}"
+    );
+
+    let address = format!("127.0.0.1:{}", crate::support::free_port());
+    let flags = ["standalone", "--data-dir", "restored", "--listen", &address];
+    let mut server = server;
+    server.restart(&flags, &address);
+    let (_, seen) = server.json(&["job", job["jobId"].as_str().unwrap()]);
+    assert_eq!(
+        (&seen["status"], &seen["taskCounters"]),
+        (&job["status"], &job["taskCounters"])
+    );
+}
+
 /// All that people read.
 fn pages() -> Vec<Page> {
     let docs = std::fs::read_dir(markdown::repository().join("docs")).unwrap();
