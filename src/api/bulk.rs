@@ -99,7 +99,13 @@ impl Api {
         }
         let side_by_side = usize::from(self.parts.options.bulk_side_by_side.max(1));
         let outcomes = futures::stream::iter(jobs).map(|job| async move {
-            match self.commands.command(action.command(job), job, caller).await {
+            let asked = async {
+                if action == BulkAction::Retry {
+                    self.refuse_purged(job).await?;
+                }
+                self.commands.command(action.command(job), job, caller).await
+            };
+            match asked.await {
                 Ok(position) => (job, Outcome::Done(position)),
                 Err(problem) => (job, Outcome::Refused(problem)),
             }

@@ -53,6 +53,9 @@ impl Api {
         key: Option<IdempotencyKey>,
         caller: &Caller,
     ) -> Result<CarriedOut<JobView>, Problem> {
+        if matches!(command, Command::RetryJob { .. }) {
+            self.refuse_purged(id).await?;
+        }
         let done = self.commands.command_once(command, id, key, caller).await?;
         Ok(self.carried_out(done, self.job(id).await?))
     }
@@ -212,9 +215,10 @@ async fn command(
 impl Api {
     /// The types and the bytes of the documents of those of the jobs that are there, as they were sent.
     pub(super) async fn documents(&self, ids: &[JobId]) -> Result<HashMap<JobId, (String, Vec<u8>)>, Problem> {
-        // A submission is kept before its command: only the job's row says that it was accepted.
+        // A submission is kept before its command: only the job's row says that it was accepted. And a purge that was
+        // interrupted may have left it.
         let sql = "SELECT s.job, s.content_type, s.body FROM submissions s JOIN grid_read.jobs j ON j.id = s.job
-                   WHERE s.job = ANY($1)";
+                   WHERE s.job = ANY($1) AND NOT EXISTS (SELECT FROM purges p WHERE p.job = s.job)";
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         let rows = sqlx::query(sql).bind(ids).fetch_all(self.parts.log.pool()).await;
         let rows = rows.map_err(|error| Problem::database(&error))?;
@@ -227,7 +231,7 @@ impl Api {
     pub(super) async fn document(&self, id: JobId) -> Result<(String, Vec<u8>), Problem> {
         match self.documents(&[id]).await?.remove(&id) {
             Some(document) => Ok(document),
-            None => Err(self.missing_job(id).await),
+            None => Err(self.missing_document(id).await),
         }
     }
 }

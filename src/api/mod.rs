@@ -25,6 +25,7 @@ mod options;
 mod page;
 mod params;
 mod problem;
+mod purge;
 mod replies;
 mod retries;
 mod routes;

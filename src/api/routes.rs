@@ -13,8 +13,8 @@ use super::auth::{self, Access, Role};
 use super::graphql::handlers as graphql;
 use super::problem::Problem;
 use super::{
-    bulk, checkpoints, explain, export, feed, history, jobs, letters, logs, openapi, retries, schema, search, series,
-    submit, system, tasks, tokens, workers,
+    bulk, checkpoints, explain, export, feed, history, jobs, letters, logs, openapi, purge, retries, schema, search,
+    series, submit, system, tasks, tokens, workers,
 };
 use crate::ui;
 
@@ -103,6 +103,7 @@ fn places() -> Vec<Place> {
         Place::at("/api/v1/jobs/{id}/document").get(Viewer, |it| it.to(jobs::document)),
         Place::at("/api/v1/jobs/{id}/events").get(Viewer, |it| it.to(history::of_job)),
         Place::at("/api/v1/jobs/{id}/explain").get(Viewer, |it| it.to(explain::of_job)),
+        Place::at("/api/v1/jobs/{id}/purge").post(Admin, |it| it.to(purge::purge)),
         Place::at("/api/v1/jobs/{id}/retry").post(Operator, |it| it.to(jobs::retry)),
         Place::at("/api/v1/jobs/{id}/stop").post(Operator, |it| it.to(jobs::stop)),
         Place::at("/api/v1/tasks").get(Viewer, |it| it.to(tasks::list_all)),

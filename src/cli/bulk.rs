@@ -130,7 +130,7 @@ async fn ask(client: &Client, query: &[(&str, String)], body: &Value, more: &Val
 }
 
 /// Nobody at the keyboard agrees to nothing.
-fn agreed(question: &str) -> anyhow::Result<bool> {
+pub(super) fn agreed(question: &str) -> anyhow::Result<bool> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         return Ok(false);

@@ -26,6 +26,7 @@ mod migrate;
 mod output;
 mod problem;
 mod process;
+mod purge;
 mod restore;
 mod retries;
 mod search;
@@ -147,6 +148,8 @@ pub enum ClientCommand {
     Retry(jobs::RetryArgs),
     /// List the tasks that wait for their retry; bring one forward, or cancel it
     Retries(retries::RetriesArgs),
+    /// Erase what is known of a finished job beside the log
+    Purge(purge::PurgeArgs),
     /// List the records that a job's pipelines could not process; export or replay them
     DeadLetters(dead_letters::DeadLettersArgs),
     /// Say why a job or a task does not run, and what would change it
@@ -269,6 +272,7 @@ async fn ask_server(command: ClientCommand, output: Output) -> anyhow::Result<()
         ClientCommand::Retry(args) => jobs::retry(&args, output).await,
         ClientCommand::Retries(args) => retries::retries(&args, output).await,
         ClientCommand::DeadLetters(args) => dead_letters::dead_letters(&args, output).await,
+        ClientCommand::Purge(args) => purge::purge(&args, output).await,
         ClientCommand::Explain(args) => explain::explain(&args, output).await,
         ClientCommand::Workers(args) => workers::workers(&args, output).await,
         ClientCommand::Logs(args) => logs::logs(&args, output).await,

@@ -12,6 +12,8 @@ pub enum Needs {
     Viewer,
     /// Mutations.
     Operator,
+    /// Those that cannot be made good.
+    Admin,
 }
 
 impl Guard for Needs {
@@ -19,6 +21,7 @@ impl Guard for Needs {
         let least = match self {
             Self::Viewer => Role::Viewer,
             Self::Operator => Role::Operator,
+            Self::Admin => Role::Admin,
         };
         let allowed = context.data_unchecked::<Caller>().may(least);
         Ok(allowed.map_err(Fault)?)

@@ -165,7 +165,7 @@ impl Job {
         let job = self.view.job_id;
         let found = context.data_unchecked::<Loaders>().load_one(DocumentOf(job)).await?;
         let Some(found) = found else {
-            return Err(Fault(api(context).missing_job(job).await));
+            return Err(Fault(api(context).missing_document(job).await));
         };
         Ok(Document {
             content_type: found.0,

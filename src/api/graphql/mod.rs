@@ -23,6 +23,7 @@ mod mutation;
 mod overview;
 mod page;
 mod past;
+mod purge;
 mod query;
 mod request;
 mod scalar;

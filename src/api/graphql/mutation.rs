@@ -11,6 +11,7 @@ use super::guard::Needs;
 use super::job::{Job, api};
 use super::letters::{self, ReplayPayload};
 use super::list::cost;
+use super::purge::PurgePayload;
 use super::task::Task;
 use super::worker::Worker;
 use crate::api::Caller;
@@ -203,6 +204,19 @@ impl Mutation {
             position: done.at.position.to_string(),
             replayed: done.done.replayed,
         })
+    }
+
+    /// Removes for ever what is known of a finished job beside the log: lines, points of metrics, dead letters, checkpoints,
+    /// and the document, where no other job has the same.
+    #[graphql(guard = "Needs::Admin")]
+    async fn purge_job(
+        &self,
+        context: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Only tell what would be removed.", default)] dry_run: bool,
+    ) -> Answer<PurgePayload> {
+        let caller = context.data_unchecked::<Caller>();
+        Ok(api(context).purge(id.parse()?, dry_run, caller).await?.into())
     }
 
     /// Kills each of the jobs, and says of each what became of it.

@@ -117,7 +117,7 @@ pub fn failed(error: StoreError) -> Problem {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             Problem::new(status, "SEARCH_TOO_LONG", error.to_string())
         }
-        StoreError::Unavailable(_) => {
+        StoreError::Unavailable(_) | StoreError::CannotErase(_) => {
             tracing::warn!(%error, "api.logs.unavailable");
             Problem::unavailable("the store of lines does not answer; try again")
         }

@@ -6,6 +6,7 @@ use super::operation::{Operation, Tag, delete, get, post};
 use super::parameter::{Parameter, flag, one_of, text, text_like};
 use crate::api::explain::JobExplanation;
 use crate::api::page::List;
+use crate::api::purge::PurgeView;
 use crate::api::submit::DryRunView;
 use crate::api::view::{At, JobView};
 use crate::document::ErrorCode;
@@ -45,9 +46,10 @@ pub fn operations() -> Vec<Operation> {
             .at_least_as_new()
             .answers::<JobExplanation>(200, "The explanation.")
             .problem(500, &["QUARANTINED"]),
+        purge(),
         changing(post("/api/v1/jobs/{id}/retry", "retryJob", Tag::Jobs, "Retry what failed"))
             .about("Every failed task of the job is ready again.")
-            .problem(409, &["NOTHING_FAILED", "BEING_ENDED"]),
+            .problem(409, &["NOTHING_FAILED", "BEING_ENDED", "JOB_PURGED"]),
         changing(post("/api/v1/jobs/{id}/stop", "stopJob", Tag::Jobs, "Stop a job")).about(
             "A running pipeline ends its sources, flushes and completes; a program is asked to end (SIGTERM) and completes \
              with exit 0; other unfinished tasks fail as KILLED. A job that has finished is answered as it is.",
@@ -146,9 +148,24 @@ fn document() -> Operation {
     )
     .about("As it was submitted, byte by byte, in the type that it had.")
     .of_job()
+    .problem(410, &["DOCUMENT_PURGED"])
     .at_least_as_new()
     .answers_with(200, "The document.", "application/json", schema_of_document())
     .answers_with(200, "The document.", "application/yaml", document)
+}
+
+fn purge() -> Operation {
+    post("/api/v1/jobs/{id}/purge", "purgeJob", Tag::Jobs, "Erase what is known of a job beside the log")
+        .about(
+            "Lines, points of metrics, dead letters, checkpoints, and the document, where no other job has the same: for \
+             ever. The log keeps the events and the document's hash, as `keeps` says. From then on the document is answered \
+             with 410 and a retry with 409. Once more, it removes what came meanwhile.",
+        )
+        .of_job()
+        .takes(Parameter::query("dryRun", flag(), "Only tell what would be removed."))
+        .answers::<PurgeView>(200, "What was removed, or would be.")
+        .problem(409, &["NOT_FINISHED", "CANNOT_ERASE"])
+        .problem(503, &["READ_MODEL_BEHIND"])
 }
 
 /// Of a job document.

@@ -352,6 +352,14 @@ impl LogStore for Embedded {
         self.fetch(query, limit).await
     }
 
+    async fn can_erase(&self) -> Result<&'static str, StoreError> {
+        Ok("postgres")
+    }
+
+    async fn erase(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn lag(&self) -> Duration {
         Duration::ZERO
     }

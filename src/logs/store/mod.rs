@@ -86,6 +86,9 @@ pub enum StoreError {
     TooLong(Duration),
     #[error("the store of lines does not answer: {0}")]
     Unavailable(String),
+    /// Lines cannot be removed there; what to do about it.
+    #[error("{0}")]
+    CannotErase(String),
 }
 
 /// A store of lines.
@@ -110,6 +113,12 @@ pub trait LogStore: Send + Sync {
     /// At most `limit` lines of the worker behind a position, by their positions, which they have.
     async fn of_worker(&self, question: &Question, worker_id: &str, after: i64, limit: u32)
     -> Result<Page, StoreError>;
+
+    /// Where lines are, once it is sure that those of a job can be removed there.
+    async fn can_erase(&self) -> Result<&'static str, StoreError>;
+
+    /// Removes the lines of a job for ever. Those in Postgres go with what else of the job is there.
+    async fn erase(&self, job_id: &str) -> Result<(), StoreError>;
 
     /// How long a line that was taken in is on its way until it is found.
     fn lag(&self) -> Duration;

@@ -139,6 +139,36 @@ impl MetricStore for Influx {
         points.sort_by(|a, b| (a.timestamp, a.metric, &a.tags).cmp(&(b.timestamp, b.metric, &b.tags)));
         Ok(Answer { points, truncated })
     }
+
+    fn place(&self) -> &'static str {
+        "influxdb"
+    }
+
+    /// `POST /api/v2/delete` (<https://docs.influxdata.com/influxdb/v2/write-data/delete-data/>). The token must have the
+    /// right to write to the bucket, which it needs for points as well.
+    async fn erase(&self, job_id: &str) -> Result<(), StoreError> {
+        let body = serde_json::json!({
+            "start": "1970-01-01T00:00:00Z",
+            // Points of clocks that are ahead.
+            "stop": (crate::clock::now() + AHEAD).to_string(),
+            "predicate": format!("job_id={}", predicate(job_id)),
+        });
+        let request = Request {
+            query: vec![("org", self.org.clone()), ("bucket", self.bucket.clone())],
+            content_type: "application/json",
+            gzip: false,
+            body: body.to_string().into_bytes(),
+        };
+        self.post("/api/v2/delete", request).await.map(drop)
+    }
+}
+
+/// How far ahead the times of points may be.
+const AHEAD: std::time::Duration = std::time::Duration::from_secs(2 * 24 * 60 * 60);
+
+/// A text in a predicate of a deletion.
+fn predicate(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// `measurement,tag=value field=1.5 1700000000000` and the end of the line

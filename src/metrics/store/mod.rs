@@ -74,4 +74,17 @@ pub trait MetricStore: Send + Sync {
     /// # Errors
     /// The store does not answer in time, or would have to read too much.
     async fn query(&self, query: &Query) -> Result<Answer, StoreError>;
+
+    /// Where points are.
+    fn place(&self) -> &'static str {
+        "postgres"
+    }
+
+    /// Removes the points of a job for ever. Those in Postgres go with what else of the job is there.
+    ///
+    /// # Errors
+    /// Some may be left; it can be done again.
+    async fn erase(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

@@ -18,6 +18,7 @@ mod limits;
 mod lists;
 mod plans;
 mod probe;
+mod purge;
 mod retries;
 mod search;
 mod seed;

@@ -6,6 +6,7 @@ mod cluster;
 mod completion;
 mod dead_letters;
 mod logs;
+mod purge;
 pub mod server;
 
 use std::io::Write;

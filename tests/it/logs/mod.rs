@@ -2,6 +2,7 @@
 
 mod cluster;
 mod conformance;
+mod erase;
 mod follower;
 mod outages;
 mod standalone;

@@ -76,6 +76,14 @@ impl LogStore for Guarded {
         self.store.of_worker(question, worker_id, after, limit).await
     }
 
+    async fn can_erase(&self) -> Result<&'static str, StoreError> {
+        self.store.can_erase().await
+    }
+
+    async fn erase(&self, job_id: &str) -> Result<(), StoreError> {
+        self.store.erase(job_id).await
+    }
+
     fn lag(&self) -> Duration {
         self.store.lag()
     }

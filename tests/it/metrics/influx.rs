@@ -70,6 +70,27 @@ async fn the_printed_query_runs() {
 }
 
 #[tokio::test]
+async fn points_of_a_job_are_removed_and_no_others() {
+    let Some(influx) = InfluxDb::shared() else { return };
+    let bucket = influx.bucket("purged").await;
+    let store = store(&influx.url, &bucket);
+    let points = [
+        point("job-ann", ago(100_000)),
+        point("job-ann", ago(90_000)),
+        point("job-bob", ago(95_000)),
+    ];
+    store.write(&points).await.unwrap();
+    let all = format!("from(bucket: \"{bucket}\") |> range(start: -1h)");
+    let answer = influx.flux(&all).await;
+    assert!(answer.contains("job-ann") && answer.contains("job-bob"), "{answer}");
+    store.erase("job-ann").await.unwrap();
+    let answer = influx.flux(&all).await;
+    assert!(!answer.contains("job-ann") && answer.contains("job-bob"), "{answer}");
+    // Another time it finds nothing left to do.
+    store.erase("job-ann").await.unwrap();
+}
+
+#[tokio::test]
 async fn what_it_will_never_take_is_no_outage() {
     let Some(influx) = InfluxDb::shared() else { return };
     let wrong_bucket = store(&influx.url, "nobody's").write(&[point("job-a", ago(1))]).await;

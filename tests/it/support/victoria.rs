@@ -33,13 +33,18 @@ impl VictoriaLogs {
         static SHARED: OnceLock<Option<VictoriaLogs>> = OnceLock::new();
         let start = || match std::env::var("GRID_TEST_VICTORIALOGS_URL") {
             Ok(url) => Some(VictoriaLogs { url, _process: None }),
-            Err(_) => Self::own(),
+            Err(_) => Self::own(&["-delete.enable"]),
         };
         SHARED.get_or_init(start).as_ref()
     }
 
+    /// One that removes no lines, as it does unless it is told otherwise; ended by the guardian.
+    pub fn that_keeps_all() -> Option<Self> {
+        Self::own(&[])
+    }
+
     /// Ended by the guardian.
-    fn own() -> Option<Self> {
+    fn own(flags: &[&str]) -> Option<Self> {
         let Some(program) = program() else {
             eprintln!(
                 "SKIPPED: no VictoriaLogs: GRID_TEST_VICTORIALOGS_URL is not given, and make setup could build none"
@@ -53,6 +58,7 @@ impl VictoriaLogs {
             .arg(format!("-storageDataPath={}", folder.join("data").display()))
             .arg(format!("-httpListenAddr={address}"))
             .args(["-retentionPeriod=100y", "-loggerLevel=WARN"])
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -65,10 +65,10 @@ pub enum Sort {
 
 /// The way to a VictoriaLogs.
 pub struct Client {
-    http: reqwest::Client,
-    url: String,
-    token: Option<Secret>,
-    timeout: Duration,
+    pub(super) http: reqwest::Client,
+    pub(super) url: String,
+    pub(super) token: Option<Secret>,
+    pub(super) timeout: Duration,
 }
 
 impl Client {
@@ -145,7 +145,7 @@ impl Client {
         self.success(answer).await.map(drop)
     }
 
-    async fn success(&self, mut answer: reqwest::Response) -> Result<reqwest::Response, StoreError> {
+    pub(super) async fn success(&self, mut answer: reqwest::Response) -> Result<reqwest::Response, StoreError> {
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -195,7 +195,7 @@ fn form(question: &Question, range: Range, sort: Sort, limit: u32, timeout: Dura
 }
 
 /// With its causes.
-fn unavailable(error: &reqwest::Error) -> StoreError {
+pub(super) fn unavailable(error: &reqwest::Error) -> StoreError {
     StoreError::Unavailable(chain(error))
 }
 

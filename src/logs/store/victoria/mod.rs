@@ -10,6 +10,7 @@
 //! with the very same time a key counts how many were given.
 
 mod ask;
+mod erase;
 mod rows;
 
 use std::time::Duration;
@@ -234,6 +235,15 @@ impl LogStore for Victoria {
             lines: lines.collect(),
             more,
         })
+    }
+
+    async fn can_erase(&self) -> Result<&'static str, StoreError> {
+        self.client.deletions().await?;
+        Ok("victorialogs")
+    }
+
+    async fn erase(&self, job_id: &str) -> Result<(), StoreError> {
+        self.client.delete_job(job_id).await
     }
 
     fn lag(&self) -> Duration {
