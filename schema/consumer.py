@@ -2,11 +2,11 @@
 """An example of a reader of grid.events: keeps the counters of every job, and needs nothing of Grid but the topic.
 
 usage: consumer.py --brokers HOST:PORT,… [--topic grid.events] [--state FILE] [--until PARTITION:POSITION,…]
-                   [--group grid.readers] [--property NAME=VALUE]…
+                   [--source /grid/TIMELINE] [--group grid.readers] [--property NAME=VALUE]…
 
 Reads from the beginning, or from where FILE says; prints the jobs as JSON on stdout when it ends: with --until as soon as
-it has those positions, else when it is interrupted. What it knows is kept in FILE, places and counters together, so that
-it may be killed at any time. It follows the rule in events.md, "Every event once, in order"; needs confluent-kafka (PyPI).
+it has those positions (with --source, of that log), else when it is interrupted. What it knows is kept in FILE, places and
+counters together, so that it may be killed at any time. It follows the rule in events.md, "Every event once, in order"; needs confluent-kafka (PyPI).
 """
 
 import argparse
@@ -114,19 +114,26 @@ class Reader:
     def take(self, message):
         headers = {name: value.decode() for name, value in message.headers()}
         place = self.place(message.partition())
+        before = place.source
         verdict = place.see(
             headers["ce_source"], int(headers["ce_epoch"]), int(headers["ce_position"]), int(headers["ce_prevposition"])
         )
         place.offset = message.offset() + 1
         if verdict == "start over":
             self.jobs.forget(message.partition())
+            # Of a partition in which the restored log has nothing yet, no message would tell.
+            for number, other in self.places.items():
+                if other.source == before:
+                    self.jobs.forget(number)
+                    other.source, other.have = None, 0
         if verdict in ("apply", "start over"):
             # The key is the job that the event belongs to, or the worker.
             key = message.key().decode()
             self.jobs.apply(message.partition(), headers["ce_type"], key, json.loads(message.value()))
 
-    def has(self, wanted):
-        return all(self.place(partition).have >= position for partition, position in wanted.items())
+    def has(self, wanted, source):
+        places = ((self.place(partition), position) for partition, position in wanted.items())
+        return all(place.have >= position and source in (None, place.source) for place, position in places)
 
 
 def pairs(text):
@@ -140,6 +147,7 @@ def arguments():
     parser.add_argument("--group", default="grid.readers")
     parser.add_argument("--state")
     parser.add_argument("--until", type=pairs)
+    parser.add_argument("--source")
     parser.add_argument("--property", action="append", default=[], type=lambda text: tuple(text.split("=", 1)))
     return parser.parse_args()
 
@@ -167,7 +175,7 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.append(True))
     unstored = 0
-    while not stopped and not (args.until is not None and reader.has(args.until)):
+    while not stopped and not (args.until is not None and reader.has(args.until, args.source)):
         messages = consumer.consume(num_messages=500, timeout=0.2)
         for message in messages:
             if message.error() is not None:

@@ -58,7 +58,7 @@ pub use migrate::{Migrated, Setup, migrate};
 pub use quarantine::{Poison, QuarantineSource, Quarantined};
 pub use reach::{NO_ROOM, Place, has_no_room, reachable};
 pub use reader::{Head, ShardPage, StreamPage};
-pub use restore::{Restored, holds_log, look, restore};
+pub use restore::{Ends, Restored, holds_log, look, restore};
 pub use retention::{Retention, Standing};
 pub use selected::Selection;
 pub use snapshot::SnapshotRow;

@@ -58,15 +58,23 @@ pub async fn holds_log(owner_url: &Secret) -> Result<bool, Error> {
     Ok(there)
 }
 
-/// Begins a new timeline: places in the bus are forgotten, so that commands and reports are read from the start (all that
-/// is not of this timeline is refused by its time or its timeline) and events are published from the start, and every epoch
-/// rises. Run again before anything has used the log, it changes nothing. The schema must be this program's.
+/// Where the bus ends while nobody decides anything: what lies before is of the old timeline.
+#[derive(Clone, Debug)]
+pub struct Ends {
+    pub bus: String,
+    /// Of the commands and of the reports, by shard.
+    pub offsets: Vec<(i64, i64)>,
+}
+
+/// Begins a new timeline: every epoch rises, events are published from the start, and commands and reports are read from
+/// where the bus ends; where that is not known, from the start, and all that is not of this timeline is refused by its time
+/// or its timeline. Run again before anything has used the log, it changes nothing. The schema must be this program's.
 ///
 /// `again`: also when this timeline was begun by a restore and has been used since.
 ///
 /// # Errors
 /// When somebody uses the log, or it was restored and used before; then nothing was changed.
-pub async fn restore(owner_url: &Secret, again: bool) -> Result<Restored, Error> {
+pub async fn restore(owner_url: &Secret, ends: Option<&Ends>, again: bool) -> Result<Restored, Error> {
     let mut connection = connect(owner_url).await?;
     let mut transaction = connection.begin().await?;
     // Whoever comes now waits, and then finds the new timeline.
@@ -82,6 +90,9 @@ pub async fn restore(owner_url: &Secret, again: bool) -> Result<Restored, Error>
         None => {
             let timeline = later_than(setup.timeline);
             let epoch = begin(&mut transaction, timeline, setup.timeline).await?;
+            if let Some(ends) = ends {
+                go_on_from(&mut transaction, ends).await?;
+            }
             (timeline, setup.timeline, epoch, false)
         }
     };
@@ -181,6 +192,21 @@ async fn begin(connection: &mut PgConnection, timeline: Uuid, previous: Uuid) ->
         .execute(connection)
         .await?;
     Ok(epoch)
+}
+
+async fn go_on_from(connection: &mut PgConnection, ends: &Ends) -> Result<(), Error> {
+    let place = "
+        UPDATE shards s SET bus = $1, command_cursor = e.commands, report_cursor = e.reports
+        FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS e(commands, reports, place)
+        WHERE s.shard = e.place - 1";
+    let (commands, reports): (Vec<i64>, Vec<i64>) = ends.offsets.iter().copied().unzip();
+    sqlx::query(place)
+        .bind(&ends.bus)
+        .bind(commands)
+        .bind(reports)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// A new id that is greater, also where the clock is behind the one that made the previous.

@@ -16,7 +16,7 @@ use crate::config::whole::Config;
 use crate::domain::{Incarnation, Timestamp};
 use crate::embedded::Role;
 use crate::event::{Beat, Wire};
-use crate::log::{self, Restored};
+use crate::log::{self, Ends, Restored};
 
 /// Heartbeats at the end of their topic that are looked at.
 const LOOK_BACK: i64 = 5_000;
@@ -77,23 +77,20 @@ async fn load(database: &Database, file: &Path) -> anyhow::Result<()> {
 
 async fn restore_in(config: &Config, owner: &Secret, again: bool) -> anyhow::Result<Restored> {
     let setup = log::look(owner).await?;
+    let mut ends = None;
     if config.kafka.brokers.is_some() {
         for change in bus::migrate(&config.bus, &config.kafka, setup.shards).await? {
             tracing::info!(%change, "migrate.topic");
         }
-        let bus = bus::open_to(&[Topic::Heartbeats], &config.bus, &config.kafka, setup.shards).await?;
-        let beating = jobmasters_beating(&*bus).await;
+        let topics = [Topic::Heartbeats, Topic::Commands, Topic::Reports];
+        let bus = bus::open_to(&topics, &config.bus, &config.kafka, setup.shards).await?;
+        let found = end_of(&*bus, setup.shards).await;
         bus.close(Duration::from_secs(5)).await?;
-        let beating = beating?;
-        anyhow::ensure!(
-            beating.is_empty(),
-            "jobmasters beat on these topics ({}); stop them first: they would go on with a log that has not happened",
-            beating.join(", ")
-        );
+        ends = Some(found?);
     }
     // A backup may be older than this program.
     log::migrate(owner, setup.shards).await?;
-    let restored = log::restore(owner, again).await?;
+    let restored = log::restore(owner, ends.as_ref(), again).await?;
     tracing::info!(
         timeline = %restored.timeline,
         previous = %restored.previous,
@@ -102,6 +99,26 @@ async fn restore_in(config: &Config, owner: &Secret, again: bool) -> anyhow::Res
         "restore.timeline"
     );
     Ok(restored)
+}
+
+/// Where the topics end, when nobody beats.
+async fn end_of(bus: &dyn Bus, shards: u16) -> anyhow::Result<Ends> {
+    let beating = jobmasters_beating(bus).await?;
+    anyhow::ensure!(
+        beating.is_empty(),
+        "jobmasters beat on these topics ({}); stop them first: they would go on with a log that has not happened",
+        beating.join(", ")
+    );
+    let mut offsets = Vec::new();
+    for shard in 0..shards {
+        let (_, commands) = bus.range(Topic::Commands, shard).await?;
+        let (_, reports) = bus.range(Topic::Reports, shard).await?;
+        offsets.push((commands, reports));
+    }
+    Ok(Ends {
+        bus: bus.identity().to_owned(),
+        offsets,
+    })
 }
 
 /// Those whose last beat is young and not their last.

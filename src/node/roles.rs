@@ -174,9 +174,7 @@ async fn serve_all(
     };
     let (log, setup, anonymous_role) = open_store(&config, url, database.is_some()).await?;
     let bus = bus::open(&config.bus, &config.kafka, setup.shards).await?;
-    if let Err(refused) = refuse_if_left_behind(&*bus, setup.timeline).await {
-        return Err(leave(log, database, refused).await);
-    }
+    refuse_if_left_behind(&*bus, setup.timeline).await?;
     // Only who holds the lock of the data folder, and the whole bus, knows that earlier workers are gone.
     let dead_before = (database.is_some() && config.kafka.brokers.is_none()).then_some(incarnation);
     let parts = CoreParts {

@@ -153,6 +153,7 @@ mod tests {
         Beat::Jobmaster(JobmasterBeat {
             v: Version,
             jobmaster: of,
+            timeline: None,
             sent_at: at(sent_ms),
             hungry: false,
             leaving: false,

@@ -389,6 +389,7 @@ fn a_day_is_closed_once_its_last_job_has_come_to_rest_and_then_stays_as_it_is() 
         v: Version,
         worker: name("alice"),
         incarnation: ALICE,
+        timeline: None,
         sent_at: given.now,
         grants: Vec::new(),
         items: vec![ReportItem::Ended { attempt, outcome }],

@@ -567,6 +567,7 @@ pub fn beats() -> Vec<Beat> {
             clock: Some(at(2_010)),
             ..worker_beat(false)
         }),
+        Beat::Worker(WorkerBeat {
             timeline: Some(uuid(7)),
             ..worker_beat(false)
         }),

@@ -18,6 +18,8 @@ pub struct Consumer {
     topic: String,
     state: PathBuf,
     properties: Vec<String>,
+    /// Of the log, where there is more than one.
+    source: Option<String>,
     running: Option<Child>,
 }
 
@@ -28,6 +30,7 @@ impl Consumer {
             topic: topic.to_owned(),
             state: state.to_owned(),
             properties: Vec::new(),
+            source: None,
             running: None,
         }
     }
@@ -50,6 +53,9 @@ impl Consumer {
         command.arg(&self.state);
         for property in &self.properties {
             command.args(["--property", property]);
+        }
+        if let Some(source) = &self.source {
+            command.args(["--source", source]);
         }
         command
     }
@@ -77,6 +83,11 @@ impl Consumer {
         let mut running = self.running.take().unwrap();
         running.kill().unwrap();
         running.wait().unwrap();
+    }
+
+    /// From now on positions are of the log with this timeline.
+    pub fn of_timeline(&mut self, timeline: &str) {
+        self.source = Some(format!("/grid/{timeline}"));
     }
 
     /// Reads on up to these positions; gives what it knows of each job then.

@@ -22,6 +22,7 @@ fn beat(ahead: Duration) -> Vec<u8> {
         v: Version,
         worker: "worker-a".parse().unwrap(),
         incarnation: Incarnation(Uuid::now_v7()),
+        timeline: None,
         sent_at: now,
         clock: Some(now + ahead),
         endpoint_url: "http://127.0.0.1:1".to_owned(),
