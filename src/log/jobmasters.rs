@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Error, Format, Log};
@@ -22,6 +23,26 @@ pub struct Jobmaster {
     pub name: String,
 }
 
+/// Goes on until it is stopped.
+pub struct Beats {
+    log: Log,
+    incarnation: Incarnation,
+    ending: watch::Sender<()>,
+    beats: JoinHandle<()>,
+}
+
+impl Beats {
+    /// Says that the process does not live any more, behind the last beat.
+    ///
+    /// # Errors
+    /// When the database does not answer; then it counts as gone after 15 s.
+    pub async fn stop(self) -> Result<(), Error> {
+        drop(self.ending);
+        let _ = self.beats.await;
+        self.log.say_goodbye(self.incarnation).await
+    }
+}
+
 impl Log {
     /// The format that is written, as far as this process has heard: it may have been raised in the last two seconds.
     pub fn format(&self) -> Format {
@@ -35,6 +56,25 @@ impl Log {
         let newer = format.wait_for(|format| *format > Format::known()).await;
         let found = newer.map_or_else(|_| self.format(), |format| *format);
         Error::newer("the log", found)
+    }
+
+    /// Looks whether the log has a format that this program does not know.
+    ///
+    /// # Errors
+    /// When it has, or the database does not answer.
+    pub async fn refuse_outgrown(&self) -> Result<(), Error> {
+        let log = self.clone();
+        let unit = async move {
+            let active = sqlx::query_scalar("SELECT log_format FROM log_meta")
+                .fetch_one(&log.inner.pool)
+                .await?;
+            log.heard(Format(active));
+            if log.format() > Format::known() {
+                return Err(Error::newer("the log", log.format()));
+            }
+            Ok(())
+        };
+        self.run("log.refuse_outgrown", unit).await
     }
 
     /// A format was met in the log; it never goes down.
@@ -76,25 +116,35 @@ impl Log {
         self.run("log.beat", unit).await
     }
 
-    /// Says so every two seconds until the handle is aborted. A failure is tried again the next time.
-    pub fn keep_beating(&self, jobmaster: Jobmaster) -> JoinHandle<()> {
-        let log = self.clone();
-        crate::task::spawn_on(&self.inner.runtime, "log.keep_beating", async move {
+    /// Says so every two seconds. A failure is tried again the next time.
+    pub fn keep_beating(&self, jobmaster: Jobmaster) -> Beats {
+        let (log, incarnation) = (self.clone(), jobmaster.incarnation);
+        let (ending, mut ended) = watch::channel(());
+        let beats = crate::task::spawn_on(&self.inner.runtime, "log.keep_beating", async move {
             let mut ticks = tokio::time::interval(EVERY);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
-                ticks.tick().await;
+                tokio::select! {
+                    _ = ticks.tick() => {}
+                    _ = ended.changed() => return,
+                }
                 if let Err(error) = log.beat(&jobmaster).await {
                     tracing::warn!(%error, "log.not_beaten");
                 }
             }
-        })
+        });
+        Beats {
+            log: self.clone(),
+            incarnation,
+            ending,
+            beats,
+        }
     }
 
     /// Says that the process does not live any more.
     ///
     /// # Errors
-    /// When the database does not answer; then it counts as gone after 15 s.
+    /// When the database does not answer.
     pub async fn say_goodbye(&self, incarnation: Incarnation) -> Result<(), Error> {
         let pool = self.inner.pool.clone();
         let unit = async move {

@@ -15,8 +15,8 @@ use super::{Error, Holders, Log};
 use crate::config::Secret;
 use crate::domain::{JobId, ShardId};
 
-/// Held by whoever archives; the lock of `grid_make_day` is (7236837, 1).
-const ONE_AT_A_TIME: &str = "SELECT pg_try_advisory_lock(7236837, 2)";
+/// Held by whoever archives, or makes the read models anew; the lock of `grid_make_day` is (7236837, 1).
+pub const ONE_AT_A_TIME: &str = "SELECT pg_try_advisory_lock(7236837, 2)";
 /// How long commits may wait behind somebody who waits for the table of events.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
 /// Tries to get that lock, and what is between them.
@@ -52,7 +52,9 @@ impl Retention {
             .fetch_one(&mut connection)
             .await?
         {
-            return Err(Error::Unsafe("another `grid archive` is at work".to_owned()));
+            return Err(Error::Unsafe(
+                "another `grid archive`, or a `grid rebuild`, is at work".to_owned(),
+            ));
         }
         // Listening for closings is what processes with shards do.
         let served = "SELECT EXISTS (SELECT FROM pg_stat_activity

@@ -11,7 +11,7 @@ use crate::api::live::{Hub, HubParts, Source};
 use crate::bus::Bus;
 use crate::config::whole::Config;
 use crate::domain::Incarnation;
-use crate::log::{Format, Jobmaster, Journal, JournalHandle, JournalOptions, Log, Setup};
+use crate::log::{Beats, Format, Jobmaster, Journal, JournalHandle, JournalOptions, Log, Setup};
 use crate::logs::{Embedded as EmbeddedLogs, LogStore, Victoria};
 use crate::projection::{ProjectorHandle, ProjectorParts, Watermarks, Writer};
 use crate::publish::{Publisher, PublisherHandle, ReadLog};
@@ -43,7 +43,7 @@ pub struct Core {
     publisher: Option<PublisherHandle>,
     directory: Addr<WorkerDirectory>,
     days: JoinHandle<()>,
-    beats: JoinHandle<()>,
+    beats: Option<Beats>,
     /// Where this process has to drop old lines.
     log_sweep: Option<JoinHandle<()>>,
 }
@@ -62,6 +62,7 @@ impl Core {
             incarnation,
             dead_before,
         } = parts;
+        let is_alone = dead_before.is_some();
         let journal = Journal::start_here(log.clone(), JournalOptions::default());
         let watermarks = Watermarks::new(setup.shards, log.pool().clone());
         let projector = ProjectorHandle::start(
@@ -112,6 +113,8 @@ impl Core {
         }));
         let days = log.keep_days();
         let beats = begin_beating(&log, config, incarnation).await?;
+        // Nobody else is there to hear them where the database is this process's own.
+        let beats = if is_alone { None } else { Some(log.keep_beating(beats)) };
         let (logs, log_sweep) = logs(config, &log)?;
         let directory = WorkerDirectory::start(Arc::clone(&host)).await?;
         let supervisor = Supervisor::start(host, bus.join().await?);
@@ -149,9 +152,10 @@ impl Core {
             publisher.stop();
         }
         self.days.abort();
-        self.beats.abort();
         // No shard is open any more.
-        if let Err(error) = self.log.say_goodbye(self.supervisor.host().jobmaster).await {
+        if let Some(beats) = self.beats
+            && let Err(error) = beats.stop().await
+        {
             tracing::warn!(%error, "node.goodbye_not_said");
         }
         if let Some(sweep) = &self.log_sweep {
@@ -163,7 +167,7 @@ impl Core {
 }
 
 /// Before the first claim, so that nobody raises the log's format without this process knowing it.
-async fn begin_beating(log: &Log, config: &Config, incarnation: Incarnation) -> anyhow::Result<JoinHandle<()>> {
+async fn begin_beating(log: &Log, config: &Config, incarnation: Incarnation) -> anyhow::Result<Jobmaster> {
     let jobmaster = Jobmaster {
         incarnation,
         name: config.jobmaster.name.clone().unwrap_or_default(),
@@ -174,7 +178,7 @@ async fn begin_beating(log: &Log, config: &Config, incarnation: Incarnation) -> 
     if active < known {
         tracing::warn!(todo = "grid migrate --finish-upgrade", "node.upgrade_unfinished");
     }
-    Ok(log.keep_beating(jobmaster))
+    Ok(jobmaster)
 }
 
 /// Where lines are kept, and what drops the old ones where nobody else does.

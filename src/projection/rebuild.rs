@@ -15,7 +15,7 @@ use super::machine::{LogPage, Move, WriteSet};
 use super::writer::Writer;
 use crate::config::Secret;
 use crate::domain::{Seq, ShardId};
-use crate::log::Log;
+use crate::log::{Log, ONE_AT_A_TIME};
 
 /// The schema in which they are made.
 const NEXT_SCHEMA: &str = "grid_read_next";
@@ -43,6 +43,8 @@ const KEEP_WORKERS: &str = "
 pub enum RebuildError {
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
+    #[error("another `grid rebuild`, or a `grid archive`, is at work; wait until it has ended")]
+    AtWork,
     #[error("the log: {0}")]
     Log(#[from] crate::log::Error),
     #[error("a page of the log cannot be read: {0}")]
@@ -74,6 +76,13 @@ pub async fn rebuild(log: &Log, owner_url: &Secret) -> Result<Rebuilt, RebuildEr
         .options([("lock_timeout", "30s")]);
     let mut owner = PgConnection::connect_with(&options).await?;
     become_owner(&mut owner).await?;
+    // A day that is dropped while it is folded would come back in part.
+    if !sqlx::query_scalar::<_, bool>(ONE_AT_A_TIME)
+        .fetch_one(&mut owner)
+        .await?
+    {
+        return Err(RebuildError::AtWork);
+    }
     owner.execute("DROP SCHEMA IF EXISTS grid_read_next CASCADE").await?;
     owner
         .execute("SELECT grid_create_read_models('grid_read_next')")

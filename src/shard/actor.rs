@@ -402,7 +402,11 @@ impl ShardActor {
         tracing::error!(shard = self.shard.0, offset = message.offset, why = %unreadable, "shard.message.unreadable");
         let (host, shard, reason) = (Arc::clone(&self.host), self.shard, unreadable.to_string());
         let passed = message.passed(&poison::unreadable(&unreadable));
-        let set_aside = async move { message.count(&host, shard, reason, 1).await };
+        let set_aside = async move {
+            // What a newer program has written is no poison: this one has been left behind, and must pass over nothing.
+            host.log.refuse_outgrown().await?;
+            message.count(&host, shard, reason, 1).await
+        };
         ctx.wait(
             set_aside
                 .into_actor(self)
@@ -447,20 +451,17 @@ impl ShardActor {
                 .collect();
             host.log.write_snapshots(shard, epoch, upto, rows).await
         };
-        ctx.spawn(
-            write
-                .into_actor(self)
-                .map(|written, actor, _| match (written, &mut actor.machine) {
-                    (Ok(()), Some(machine)) => machine.snapshots_written(),
-                    (Ok(()), None) => {}
-                    (Err(error), machine) => {
-                        tracing::warn!(shard = actor.shard.0, %error, "shard.snapshots.unwritten");
-                        if let Some(machine) = machine {
-                            machine.snapshots_unwritten(jobs);
-                        }
-                    }
-                }),
-        );
+        ctx.spawn(write.into_actor(self).map(|written, actor, ctx| {
+            let Some(machine) = &mut actor.machine else { return };
+            match written {
+                Ok(()) => machine.snapshots_written(),
+                Err(error) => {
+                    tracing::warn!(shard = actor.shard.0, %error, "shard.snapshots.unwritten");
+                    machine.snapshots_unwritten(jobs);
+                }
+            }
+            actor.flush(ctx);
+        }));
     }
 }
 

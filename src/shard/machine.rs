@@ -162,6 +162,8 @@ pub struct Shard {
     committed_cursor: Cursor,
     tail_events: usize,
     put_away: HashMap<JobId, Seq>,
+    /// Snapshots are being written. One round at a time: each moves the place from which a load reads the tail.
+    round_under_way: bool,
 }
 
 struct InFlight {
@@ -204,6 +206,7 @@ impl Shard {
             in_flight: None,
             tail_events: loaded.tail_events,
             put_away: HashMap::new(),
+            round_under_way: false,
             options,
         };
         for job in loaded.jobs {
@@ -278,7 +281,8 @@ impl Shard {
         let first_seq = Seq(self.next_seq.0 - events.len() as u64);
         self.tail_events += events.len();
         let cursor = self.safe_cursor();
-        let round = std::mem::take(&mut self.closing.round) || self.snapshot_is_due();
+        let round = !self.round_under_way && (std::mem::take(&mut self.closing.round) || self.snapshot_is_due());
+        self.round_under_way |= round;
         let snapshots = if round { self.snapshots() } else { Vec::new() };
         let at_rest = snapshots.iter().filter(|it| it.at_rest).map(|it| it.job).collect();
         self.in_flight = Some(InFlight {
@@ -312,8 +316,9 @@ impl Shard {
         Ok(in_flight.outputs)
     }
 
-    /// The snapshots of the last batch are written: finished jobs that have not changed since leave the memory.
+    /// The snapshots of the last round are written: finished jobs that have not changed since leave the memory.
     pub fn snapshots_written(&mut self) {
+        self.round_ended();
         for (job, _) in std::mem::take(&mut self.put_away) {
             if !self.dirty.contains(&job) && self.jobs.get(&job).is_some_and(Job::is_at_rest) {
                 self.jobs.remove(&job);
@@ -321,15 +326,22 @@ impl Shard {
         }
     }
 
-    /// The snapshots of a batch could not be written: the next round has these jobs as well, since it moves the place from
-    /// which on a load reads the tail.
+    /// The snapshots of the last round could not be written: the next one has these jobs as well, since it moves the place
+    /// from which on a load reads the tail.
     pub fn snapshots_unwritten(&mut self, jobs: Vec<JobId>) {
+        self.round_ended();
         for job in jobs {
             self.put_away.remove(&job);
             if self.jobs.contains_key(&job) {
                 self.dirty.insert(job);
             }
         }
+    }
+
+    /// The next round may begin; one that was wished for meanwhile does.
+    fn round_ended(&mut self) {
+        self.round_under_way = false;
+        self.staged.cursor_only |= self.closing.round;
     }
 
     /// Jobs to be read from the log and given back as [`Input::Activated`].

@@ -377,6 +377,7 @@ fn a_day_is_closed_once_its_last_job_has_come_to_rest_and_then_stays_as_it_is() 
     let batch = given.shard.take().unwrap();
     assert_eq!((batch.closed_before, batch.round), (before - 1, true));
     given.shard.committed(given.now, &mut given.credits).unwrap();
+    given.shard.snapshots_written();
     assert_eq!(given.shard.take_holders(), None);
 
     close(&mut given, before);
@@ -456,4 +457,24 @@ fn a_job_whose_snapshot_was_not_written_is_in_the_next_round() {
         "a load would find neither a snapshot nor the events before it"
     );
     assert!(!round(false));
+}
+
+#[test]
+fn a_round_of_snapshots_waits_for_the_one_before() {
+    let mut given = given();
+    let mut close = || {
+        let close = Input::CloseDays(1);
+        given.shard.handle(close, given.now, &mut given.credits).unwrap();
+        let batch = given.shard.take().unwrap();
+        given.shard.committed(given.now, &mut given.credits).unwrap();
+        batch.round
+    };
+    assert!(close());
+    assert!(
+        !close(),
+        "it would move the place from which a load reads beyond snapshots that are not there yet"
+    );
+    given.shard.snapshots_written();
+    let batch = given.shard.take().expect("the round that was wished for meanwhile");
+    assert!(batch.round && batch.events.is_empty());
 }

@@ -145,7 +145,7 @@ impl World {
         if self.owned(number, shard).is_none() {
             return;
         }
-        if !pending.batch.snapshots.is_empty()
+        if pending.batch.round
             && let Some(log) = self.log.get_mut(&shard)
         {
             log.write_snapshots(pending.batch.epoch, upto, pending.batch.snapshots);
