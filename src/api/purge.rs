@@ -128,12 +128,7 @@ impl Api {
     /// 404 and 410 for a job that is not there; 409 for one that has not finished, or when a store removes nothing; 503 when
     /// a store does not answer: then it is to be run again.
     pub(super) async fn purge(&self, id: JobId, dry_run: bool, caller: &Caller) -> Result<PurgeView, Problem> {
-        self.read_all_of(id).await?;
-        let job = self.job(id).await?;
-        if job.status == JobStatus::Running.name() {
-            let detail = format!("{id} has not finished; kill it first");
-            return Err(Problem::new(StatusCode::CONFLICT, "NOT_FINISHED", detail));
-        }
+        self.refuse_unfinished(id).await?;
         let log_store = self.parts.logs.can_erase().await.map_err(refused_by_logs)?;
         let metric_store = self.parts.metric_store.place();
         let view = |row: &PgRow| -> Result<PurgeView, sqlx::Error> {
@@ -158,6 +153,8 @@ impl Api {
             return view(&row).map_err(|error| Problem::database(&error));
         }
         let purge = begin(&self.parts.log, id, &caller.principal).await?;
+        // A retry that was let in before may have been decided meanwhile; from here on none is let in.
+        self.refuse_unfinished(id).await?;
         let name = id.to_string();
         self.parts.logs.erase(&name).await.map_err(refused_by_logs)?;
         self.parts
@@ -170,6 +167,15 @@ impl Api {
         view.purged_at = Some(clock::now());
         tracing::info!(job = %id, principal = %caller.principal, purge, "api.job_purged");
         Ok(view)
+    }
+
+    async fn refuse_unfinished(&self, id: JobId) -> Result<(), Problem> {
+        self.read_all_of(id).await?;
+        if self.job(id).await?.status == JobStatus::Running.name() {
+            let detail = format!("{id} has not finished; kill it first");
+            return Err(Problem::new(StatusCode::CONFLICT, "NOT_FINISHED", detail));
+        }
+        Ok(())
     }
 
     /// Waits until the read models have all that is committed in the job's shard: a job that was just tried again has not

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
+use uuid::Uuid;
 
 use crate::projection::{delete_in_pages, forget_jobs};
 
@@ -52,15 +53,23 @@ async fn forget_lines(connection: &mut PgConnection, before: i32) -> Result<(), 
 /// Documents as they were submitted, and the normalised ones that nobody else has; false: there was none.
 async fn forget_submissions(connection: &mut PgConnection, before: i32) -> Result<bool, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let submissions = "DELETE FROM submissions WHERE job = ANY(ARRAY(
-                           SELECT job FROM submissions WHERE job < grid_first_id($1) ORDER BY job LIMIT $2)) RETURNING hash";
-    let hashes: Vec<String> = sqlx::query_scalar(submissions)
+    let submissions = "SELECT job, hash FROM submissions WHERE job < grid_first_id($1) ORDER BY job LIMIT $2";
+    let submissions: Vec<(Uuid, String)> = sqlx::query_as(submissions)
         .bind(before)
         .bind(PAGE_SUBMISSIONS)
         .fetch_all(&mut *transaction)
         .await?;
-    let some = !hashes.is_empty();
-    let hashes: Vec<String> = hashes.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+    let (jobs, hashes): (Vec<Uuid>, BTreeSet<String>) = submissions.into_iter().unzip();
+    let (some, hashes) = (!jobs.is_empty(), hashes.into_iter().collect::<Vec<_>>());
+    // Documents first, as a purge locks them, and before it is looked who has them: a submission of the same one waits.
+    sqlx::query("SELECT FROM documents WHERE hash = ANY($1) ORDER BY hash FOR UPDATE")
+        .bind(&hashes)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query("DELETE FROM submissions WHERE job = ANY($1)")
+        .bind(jobs)
+        .execute(&mut *transaction)
+        .await?;
     let documents = "DELETE FROM documents d
                      WHERE d.hash = ANY($1) AND NOT EXISTS (SELECT FROM submissions s WHERE s.hash = d.hash)";
     sqlx::query(documents).bind(hashes).execute(&mut *transaction).await?;

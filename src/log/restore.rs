@@ -168,11 +168,11 @@ async fn earlier(connection: &mut PgConnection, again: bool) -> Result<Option<(U
 }
 
 async fn begin(connection: &mut PgConnection, timeline: Uuid, previous: Uuid) -> Result<i64, Error> {
-    // The time in seconds rises faster than any shard changes hands: so the epochs of a second restore of the same backup
-    // are above those of the first.
+    // The time in microseconds rises faster than any shard changes hands, and passes what is added here within a second: so
+    // the epochs of a second restore of the same backup are above those of the first.
     let raise = "
         WITH risen AS (
-            UPDATE shards SET epoch = greatest(epoch + $1, floor(extract(epoch FROM clock_timestamp()))::bigint),
+            UPDATE shards SET epoch = greatest(epoch + $1, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint),
                    bus = '', command_cursor = 0, report_cursor = 0, published_seq = 0, owner = '', claimed_at = NULL
             RETURNING epoch
         )
