@@ -46,29 +46,44 @@ export function useAnswer<R, V>(
   latest.current = { document, variables };
   const under = useRef<AbortController | undefined>(undefined);
 
+  const again = useRef(false);
+  const repeat = useRef(() => {});
+
   const refresh = useCallback(() => {
     const { document, variables } = latest.current;
     if (variables === null) return;
-    under.current?.abort();
+    // One that is under way is let come to its end: where answers take long, there would never be one.
+    if (under.current !== undefined && !under.current.signal.aborted) {
+      again.current = true;
+      return;
+    }
     const stop = new AbortController();
     under.current = stop;
+    again.current = false;
+    const take = (answer: () => void) => {
+      if (stop.signal.aborted) return;
+      under.current = undefined;
+      answer();
+      if (again.current) repeat.current();
+    };
     ask(document, variables, stop.signal).then(
-      (data) => {
-        if (stop.signal.aborted) return;
-        answered(key);
-        setHeld({ key, data, problem: undefined, at: Date.now() });
-      },
-      (error: unknown) => {
-        if (stop.signal.aborted) return;
-        const problem = Problem.from(error);
-        setHeld((held) => {
-          if (problem.code === "UNREACHABLE") unanswered(key, held.at || Date.now());
-          const data = problem.code === "UNREACHABLE" || held.key === key ? held.data : undefined;
-          return { key, data, problem, at: held.at };
-        });
-      },
+      (data) =>
+        take(() => {
+          answered(key);
+          setHeld({ key, data, problem: undefined, at: Date.now() });
+        }),
+      (error: unknown) =>
+        take(() => {
+          const problem = Problem.from(error);
+          setHeld((held) => {
+            if (problem.code === "UNREACHABLE") unanswered(key, held.at || Date.now());
+            const data = problem.code === "UNREACHABLE" || held.key === key ? held.data : undefined;
+            return { key, data, problem, at: held.at };
+          });
+        }),
     );
   }, [key]);
+  repeat.current = refresh;
 
   useEffect(() => {
     refresh();

@@ -14,7 +14,8 @@ function told(sentence: string): ReactNode[] {
     // What was found stands between what was not.
     if (index % 2 === 0) return part;
     const key = `${index} ${part}`;
-    if (!part.startsWith("task-")) return <Time key={key} at={part} />;
+    // A message that is told may hold what only looks like a time.
+    if (!part.startsWith("task-")) return Number.isNaN(Date.parse(part)) ? part : <Time key={key} at={part} />;
     return (
       <Link key={key} href={`/tasks/${part}`} title={part}>
         task {part.slice(part.lastIndexOf("-") + 1)}

@@ -4,11 +4,15 @@ import { Trouble } from "../design/Notice";
 import { Link } from "../route/Link";
 import { JOB_DOCUMENT } from "./query";
 
-/** What a program wrote in one line is easier read in many. */
+/** What a program wrote in one line is easier read in many, where that changes nothing but the spaces. */
 function readable(text: string): string {
   if (text.trim().includes("\n")) return text;
   try {
-    return JSON.stringify(JSON.parse(text), null, 2);
+    const document: unknown = JSON.parse(text);
+    const spaces = /\s/g;
+    // Long numbers, and keys that come twice, would not be those that were submitted.
+    const isSame = JSON.stringify(document).replace(spaces, "") === text.replace(spaces, "");
+    return isSame ? JSON.stringify(document, null, 2) : text;
   } catch {
     return text;
   }

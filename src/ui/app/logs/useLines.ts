@@ -24,6 +24,11 @@ function joined(lines: Line[], come: Line[], until: string): Line[] {
   return [...lines.slice(0, -NEAR), ...near].slice(-MOST);
 }
 
+/** The time of the latest: what comes by itself is in the order in which it was taken in. */
+function latestOf(lines: Line[]): string {
+  return lines.slice(-NEAR).reduce((latest, { at }) => (at > latest ? at : latest), "");
+}
+
 export interface Lines {
   lines: Line[];
   problem: Problem | undefined;
@@ -56,11 +61,11 @@ export function useLines(asked: Asked, to: string | null): Lines {
     earlier(latest.current.asked, latest.current.to ?? "now", from, stop.signal).then(
       (found) => {
         if (stop.signal.aborted) return;
-        if (from === null) askedUntil.current = found.lines.at(-1)?.at ?? "";
+        if (from === null) askedUntil.current = latestOf(found.lines);
         setLines((lines) => {
           // At the first page lines may have come already, which are in it as well.
           if (from !== null) return [...found.lines, ...lines];
-          const known = new Set(found.lines.slice(-2_000).map(sameness));
+          const known = new Set(found.lines.map(sameness));
           return [...found.lines, ...lines.filter((it) => !known.has(sameness(it)))];
         });
         setPrepended((count) => count + (from === null ? 0 : found.lines.length));
@@ -92,8 +97,8 @@ export function useLines(asked: Asked, to: string | null): Lines {
     earlier(latest.current.asked, "now", null, stop.signal).then(
       (found) => {
         if (stop.signal.aborted) return;
-        setLines((lines) => joined(lines, found.lines, lines.at(-1)?.at ?? ""));
-        askedUntil.current = found.lines.at(-1)?.at ?? askedUntil.current;
+        setLines((lines) => joined(lines, found.lines, latestOf(lines)));
+        askedUntil.current = latestOf(found.lines) || askedUntil.current;
       },
       // That nothing is answered is told for all views at once.
       () => {},
