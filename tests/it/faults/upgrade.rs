@@ -304,7 +304,11 @@ async fn a_standalone_finishes_its_upgrade_by_itself_and_does_not_go_back() {
     let older = Older::make();
     let mut standalone = Standalone::start_program(&older.program, &[]).await;
     let url = standalone.grid().url.clone();
-    let (status, problem) = cordon(&url, "local", "cordon").await;
+    let (status, problem) = eventually("the worker to be registered", SOON, async || {
+        let answer = cordon(&url, "local", "cordon").await;
+        (answer.0 != 404).then_some(answer)
+    })
+    .await;
     assert_eq!(
         (status, &problem["code"]),
         (409, &json!("UPGRADE_UNFINISHED")),
