@@ -338,10 +338,10 @@ impl Shard {
         }
     }
 
-    /// The next round may begin; one that was wished for meanwhile does.
+    /// The next round may begin; one that was wished for, or came due, meanwhile does.
     fn round_ended(&mut self) {
         self.round_under_way = false;
-        self.staged.cursor_only |= self.closing.round;
+        self.staged.cursor_only |= self.closing.round || self.snapshot_is_due();
     }
 
     /// Jobs to be read from the log and given back as [`Input::Activated`].
@@ -466,7 +466,7 @@ impl Shard {
 
     /// A round costs time in proportion to the tasks of the changed jobs, so it waits for as many events.
     fn snapshot_is_due(&self) -> bool {
-        if self.tail_events < self.options.snapshot_events {
+        if self.tail_events < self.options.snapshot_events.max(1) {
             return false;
         }
         let tasks: usize = self
