@@ -117,16 +117,17 @@ impl Page {
         headings
     }
 
+    /// Of its links that do not leave the repository, as they are written.
+    fn targets(&self) -> impl Iterator<Item = &str> {
+        let links = self.text.split("](").skip(1);
+        let targets = links.map(|rest| rest.split(')').next().unwrap());
+        targets.filter(|target| !target.contains("://"))
+    }
+
     /// Links to sections, of this page or of another: where they lead, and the section's name.
     pub fn fragments(&self) -> Vec<(PathBuf, String)> {
-        let folder = Path::new(&self.name).parent().unwrap().to_owned();
-        let targets = self
-            .text
-            .split("](")
-            .skip(1)
-            .map(|rest| rest.split(')').next().unwrap());
-        let inner = targets.filter(|target| !target.contains("://"));
-        inner
+        let folder = Path::new(&self.name).parent().unwrap();
+        self.targets()
             .filter_map(|target| target.split_once('#'))
             .map(|(path, fragment)| {
                 let path = if path.is_empty() {
@@ -142,14 +143,8 @@ impl Page {
 
     /// Where its links lead that do not leave the repository: paths from its root, without their fragments.
     pub fn links(&self) -> Vec<PathBuf> {
-        let folder = Path::new(&self.name).parent().unwrap().to_owned();
-        let targets = self
-            .text
-            .split("](")
-            .skip(1)
-            .map(|rest| rest.split(')').next().unwrap());
-        let inner = targets.filter(|target| !target.contains("://"));
-        let paths = inner.map(|target| target.split('#').next().unwrap());
+        let folder = Path::new(&self.name).parent().unwrap();
+        let paths = self.targets().map(|target| target.split('#').next().unwrap());
         paths
             .filter(|path| !path.is_empty())
             .map(|path| folder.join(path))

@@ -1,10 +1,10 @@
 //! Lines of a job removed from a VictoriaLogs: from a real one, which does so only when it was started for it.
 
 use grid::clock::now;
-use grid::logs::{Batch, Line, LogStore, LogsOptions, Order, Question, Search, StoreError, Victoria, VictoriaOptions};
+use grid::logs::{Line, LogStore, LogsOptions, Order, StoreError, Victoria, VictoriaOptions};
 use uuid::Uuid;
 
-use super::victoria::store;
+use super::victoria::{batch, everything, store};
 use crate::support::VictoriaLogs;
 
 fn job() -> String {
@@ -19,18 +19,7 @@ fn line(job: &str, message: &str) -> Line {
 }
 
 async fn found(store: &Victoria, job: &str) -> usize {
-    let search = Search {
-        question: Question {
-            query: None,
-            named: vec![("job_id".to_owned(), vec![job.to_owned()])],
-            now: now(),
-        },
-        from_ms: 0,
-        to_ms: i64::MAX,
-        order: Order::OldestFirst,
-        beyond: None,
-        limit: 10,
-    };
+    let search = everything(job, Order::OldestFirst, 10);
     store.search(&search).await.unwrap().lines.len()
 }
 
@@ -39,13 +28,7 @@ async fn lines_of_a_job_are_removed_and_no_others() {
     let Some((server, store)) = store() else { return };
     let (one, other) = (job(), job());
     let lines = vec![line(&one, "of ann"), line(&other, "of bob"), line(&one, "and of ann")];
-    let batch = Batch {
-        incarnation: Uuid::now_v7(),
-        number: 1,
-        lines,
-        to_vector: false,
-    };
-    store.add(batch).await.unwrap();
+    store.add(batch(1, lines)).await.unwrap();
     server.flush().await;
     assert_eq!((found(&store, &one).await, found(&store, &other).await), (2, 1));
     assert_eq!(store.can_erase().await.unwrap(), "victorialogs");

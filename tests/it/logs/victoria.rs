@@ -51,7 +51,7 @@ fn of(job: &str, at: Timestamp, message: impl ToString) -> Line {
     }
 }
 
-fn batch(number: u64, lines: Vec<Line>) -> Batch {
+pub(super) fn batch(number: u64, lines: Vec<Line>) -> Batch {
     Batch {
         incarnation: Uuid::now_v7(),
         number,
@@ -60,7 +60,7 @@ fn batch(number: u64, lines: Vec<Line>) -> Batch {
     }
 }
 
-fn everything(job: &str, order: Order, limit: u32) -> Search {
+pub(super) fn everything(job: &str, order: Order, limit: u32) -> Search {
     Search {
         question: Question {
             query: None,
